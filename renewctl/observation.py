@@ -1,0 +1,87 @@
+"""What a node says of itself, and when. Pure values; every part is optional, absent is never zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from renewctl.reasons import Reason
+
+#: Edges of the cumulative windows of last check-in, seconds: 1, 7, 14, 30, 60, 90 days.
+WINDOWS: tuple[int, ...] = (86_400, 604_800, 1_209_600, 2_592_000, 5_184_000, 7_776_000)
+
+
+class Source(StrEnum):
+    """Where a fact about a served certificate comes from, best first."""
+
+    API = "api"
+    DATABASE = "database"
+    FILE = "file"
+    RECORDED = "recorded"  # installed by us and read back, never merely accepted
+
+
+@dataclass(frozen=True)
+class ServedCertificate:
+    """One push certificate as a node tells of it. Serial and fingerprints where the source knows them."""
+
+    topic: str
+    not_after: datetime
+    source: Source
+    serial: str | None = None
+    fingerprint: str | None = None
+    key_fingerprint: str | None = None
+    issuer: str | None = None
+
+
+@dataclass(frozen=True)
+class DeviceCounts:
+    """Enrolled devices of one topic.
+
+    Attributes:
+        enabled: devices enrolled now (device channel only).
+        seen_within: window in seconds (see `WINDOWS`) -> devices whose last check-in is at most that
+            long ago. Cumulative.
+    """
+
+    topic: str
+    enabled: int
+    seen_within: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One thing that could not be learned from a node; values never hold a secret or a device token."""
+
+    reason: Reason
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything one look at one node gave.
+
+    Attributes:
+        node: the node's name in the inventory.
+        at: when we looked, aware UTC, our clock.
+        up: the MDM server process answered; None where nothing was asked of it.
+        certificates: what it serves, at most one a topic and source.
+        devices: None where the node cannot tell; an empty tuple means none enrolled.
+        version: as the server tells it; never used to decide anything.
+        failures: what could not be learned.
+    """
+
+    node: str
+    at: datetime
+    up: bool | None = None
+    certificates: tuple[ServedCertificate, ...] = ()
+    devices: tuple[DeviceCounts, ...] | None = None
+    version: str | None = None
+    failures: tuple[Failure, ...] = ()
+
+    def serving(self, topic: str) -> ServedCertificate | None:
+        """The best-sourced certificate of a topic, or None."""
+        order = list(Source)
+        found = [c for c in self.certificates if c.topic == topic]
+        return min(found, key=lambda c: order.index(c.source)) if found else None
