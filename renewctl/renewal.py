@@ -1,0 +1,366 @@
+"""The rules of order: which event may follow which, and what a renewal's events add up to.
+
+No I/O and no clock: events in, state out. State is what the events fold to; nothing else is kept.
+
+- A renewal begins with `opened`; one topic has at most one renewal that has not ended.
+- Whatever changes something outside the store is announced first (`…_started`) and told of after.
+  A started step without an outcome is *unknown* until it is read back.
+- `accepted` needs a key of ours; a node is touched only after `accepted`.
+- `closed` and `aborted` end a renewal; nothing follows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from renewctl.errors import Refused
+from renewctl.events import Event, Kind, PairRef
+from renewctl.reasons import Reason
+
+
+class Phase(StrEnum):
+    """How far a renewal has come."""
+
+    OPEN = "open"
+    CSR_MADE = "csr_made"
+    REQUESTED = "requested"
+    ACCEPTED = "accepted"
+    ROLLING_OUT = "rolling_out"
+    INSTALLED = "installed"
+    PROVEN = "proven"
+    CLOSED = "closed"
+    ROLLED_BACK = "rolled_back"
+    ABORTED = "aborted"
+
+
+ENDED = frozenset({Phase.CLOSED, Phase.ABORTED})
+"""Phases nothing follows."""
+
+
+class Direction(StrEnum):
+    """Which pair a node is being given."""
+
+    NEW = "new"
+    PREVIOUS = "previous"
+
+
+class Outcome(StrEnum):
+    """What is known of a node after the last thing done to it."""
+
+    UNKNOWN = "unknown"  # begun, or no answer: neither done nor failed
+    INSTALLED = "installed"  # read back; no device has been seen checking in yet
+    PROVEN = "proven"
+    FAILED = "failed"  # an answer said no; the node keeps what it had
+    WRONG = "wrong"  # an answer proved the pair wrong, and putting back is not proven either
+
+
+_GOOD = frozenset({Outcome.INSTALLED, Outcome.PROVEN})
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """What the last event said of one node."""
+
+    direction: Direction
+    outcome: Outcome
+    at: datetime
+    run: int | None
+    proof: Mapping[str, Any] | None = None
+    reason: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SignedRequest:
+    """The file for the portal: its document, the last day its chain is valid, who signed."""
+
+    document: str
+    last_day: datetime
+    signer: str
+    serial: str
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """One renewal as its events tell it.
+
+    Attributes:
+        seq: number of the last event.
+        previous: the pair in use when it was opened; None: not known.
+        moving: direction of a roll-out or roll-back that has begun and not finished; None otherwise.
+        nodes: node -> state, for every node ever touched in this renewal.
+        left_out: nodes left out on purpose, with the reason given.
+        refusals: certificates refused so far.
+    """
+
+    name: str
+    topic_id: str
+    topic: str
+    phase: Phase
+    seq: int
+    opened_at: datetime
+    opened_by: str
+    last_at: datetime
+    previous: PairRef | None = None
+    key_fingerprint: str | None = None
+    csr: str | None = None
+    request: SignedRequest | None = None
+    accepted: PairRef | None = None
+    accepted_at: datetime | None = None
+    run: int | None = None
+    moving: Direction | None = None
+    planned: tuple[str, ...] = ()
+    forward_only: bool = False
+    nodes: Mapping[str, NodeState] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    refusals: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Nothing can follow."""
+        return self.phase in ENDED
+
+    def has_new(self, node: str) -> bool:
+        """The node was read back with the new pair."""
+        state = self.nodes.get(node)
+        return state is not None and state.direction is Direction.NEW and state.outcome in _GOOD
+
+    def has_previous_back(self, node: str) -> bool:
+        """The node was put back and read back with the previous pair."""
+        state = self.nodes.get(node)
+        return state is not None and state.direction is Direction.PREVIOUS and state.outcome in _GOOD
+
+
+_BEFORE_NODES = frozenset({Phase.OPEN, Phase.CSR_MADE, Phase.REQUESTED})
+_WITH_PAIR = frozenset({Phase.ACCEPTED, Phase.ROLLING_OUT, Phase.INSTALLED, Phase.PROVEN, Phase.ROLLED_BACK})
+_TOUCHED = _WITH_PAIR - {Phase.ACCEPTED}
+
+_MAY_FOLLOW: Mapping[Kind, frozenset[Phase]] = {
+    Kind.KEY_MADE: _BEFORE_NODES,
+    Kind.CSR_MADE: _BEFORE_NODES,
+    Kind.REQUESTED: frozenset({Phase.CSR_MADE, Phase.REQUESTED}),
+    Kind.CERTIFICATE_REFUSED: frozenset({Phase.CSR_MADE, Phase.REQUESTED, Phase.ACCEPTED}),
+    Kind.ACCEPTED: frozenset({Phase.CSR_MADE, Phase.REQUESTED}),
+    Kind.ROLL_OUT_STARTED: _WITH_PAIR,
+    Kind.WAVE_STARTED: _TOUCHED,
+    Kind.NODE_FINISHED: _TOUCHED,
+    Kind.NODE_VERIFIED: _TOUCHED,
+    Kind.ROLL_OUT_FINISHED: frozenset({Phase.ROLLING_OUT}),
+    Kind.ROLL_BACK_STARTED: _TOUCHED,
+    Kind.ROLL_BACK_FINISHED: _TOUCHED,
+    Kind.CLOSED: frozenset({Phase.INSTALLED, Phase.PROVEN}),
+    Kind.ABORTED: _BEFORE_NODES | {Phase.ACCEPTED, Phase.ROLLED_BACK},
+}
+
+
+def may(renewal: Renewal, kind: Kind) -> bool:
+    """Whether an event of this kind may follow now."""
+    return renewal.phase in _MAY_FOLLOW.get(kind, frozenset())
+
+
+def require(renewal: Renewal, kind: Kind) -> None:
+    """Check that an event of this kind may follow.
+
+    Raises:
+        Refused: `out_of_order`, with the phase the renewal is in.
+    """
+    if not may(renewal, kind):
+        raise Refused(Reason.OUT_OF_ORDER, renewal=renewal.name, got=renewal.phase.value, step=kind.value)
+
+
+def fold(events: Iterable[Event]) -> Renewal | None:
+    """What the events of one renewal add up to; None for none, and for `adopted` alone.
+
+    Raises:
+        Refused: `history_broken` where an event does not follow the one before it.
+    """
+    renewal: Renewal | None = None
+    for event in events:
+        if event.kind is Kind.ADOPTED:
+            continue
+        renewal = _begin(event) if renewal is None else apply(renewal, event)
+    return renewal
+
+
+def apply(renewal: Renewal, event: Event) -> Renewal:
+    """The renewal after one more event.
+
+    Raises:
+        Refused: `history_broken` where it may not follow.
+    """
+    if event.seq != renewal.seq + 1 or not may(renewal, event.kind):
+        raise Refused(
+            Reason.HISTORY_BROKEN,
+            renewal=event.renewal,
+            got=f"{event.seq} {event.kind.value}",
+            expected=f"{renewal.seq + 1} after {renewal.phase.value}",
+        )
+    after = _STEPS[event.kind](renewal, event)
+    return replace(after, seq=event.seq, last_at=event.at)
+
+
+def _begin(event: Event) -> Renewal:
+    if event.kind is not Kind.OPENED or event.seq != 1:
+        raise Refused(
+            Reason.HISTORY_BROKEN,
+            renewal=event.renewal,
+            got=f"{event.seq} {event.kind.value}",
+            expected="1 opened",
+        )
+    previous = event.body["previous"]
+    return Renewal(
+        name=event.renewal,
+        topic_id=event.body["topic_id"],
+        topic=event.body["topic"],
+        phase=Phase.OPEN,
+        seq=1,
+        opened_at=event.at,
+        opened_by=event.actor,
+        last_at=event.at,
+        previous=None if previous is None else PairRef.from_body(previous),
+    )
+
+
+def _key_made(renewal: Renewal, event: Event) -> Renewal:
+    return replace(
+        renewal, phase=Phase.OPEN, key_fingerprint=event.body["key_fingerprint"], csr=None, request=None
+    )
+
+
+def _csr_made(renewal: Renewal, event: Event) -> Renewal:
+    return replace(renewal, phase=Phase.CSR_MADE, csr=event.body["document"], request=None)
+
+
+def _requested(renewal: Renewal, event: Event) -> Renewal:
+    body = event.body
+    signed = SignedRequest(
+        body["document"], datetime.fromisoformat(body["last_day"]), body["signer"], body["serial"]
+    )
+    return replace(renewal, phase=Phase.REQUESTED, request=signed)
+
+
+def _refused(renewal: Renewal, _event: Event) -> Renewal:
+    return replace(renewal, refusals=renewal.refusals + 1)
+
+
+def _accepted(renewal: Renewal, event: Event) -> Renewal:
+    return replace(
+        renewal,
+        phase=Phase.ACCEPTED,
+        accepted=PairRef.from_body(event.body["pair"]),
+        accepted_at=event.at,
+    )
+
+
+def _roll_out_started(renewal: Renewal, event: Event) -> Renewal:
+    body = event.body
+    planned = tuple(node for wave in body["waves"] for node in wave)
+    return replace(
+        renewal,
+        phase=Phase.ROLLING_OUT,
+        run=body["run"],
+        moving=Direction.NEW,
+        planned=planned,
+        forward_only=body["forward_only"],
+        left_out=dict(body["left_out"]),
+    )
+
+
+def _wave_started(renewal: Renewal, event: Event) -> Renewal:
+    begun = NodeState(Direction(event.body["direction"]), Outcome.UNKNOWN, event.at, event.body["run"])
+    return replace(renewal, nodes={**renewal.nodes, **dict.fromkeys(event.body["nodes"], begun)})
+
+
+def _node_told(renewal: Renewal, event: Event) -> Renewal:
+    body = event.body
+    before = renewal.nodes.get(body["node"])
+    direction = body.get("direction") or (before.direction if before else Direction.NEW)
+    state = NodeState(
+        Direction(direction),
+        Outcome(body["outcome"]),
+        event.at,
+        body.get("run"),
+        body.get("proof"),
+        body.get("reason"),
+        body.get("values") or {},
+    )
+    return replace(renewal, nodes={**renewal.nodes, body["node"]: state})
+
+
+def _node_verified(renewal: Renewal, event: Event) -> Renewal:
+    after = _node_told(renewal, event)
+    return after if after.moving else replace(after, phase=_reached(after))
+
+
+def _roll_out_finished(renewal: Renewal, _event: Event) -> Renewal:
+    after = replace(renewal, moving=None)
+    return replace(after, phase=_reached(after))
+
+
+def _roll_back_started(renewal: Renewal, event: Event) -> Renewal:
+    return replace(
+        renewal,
+        phase=Phase.ROLLING_OUT,
+        run=event.body["run"],
+        moving=Direction.PREVIOUS,
+        planned=tuple(event.body["nodes"]),
+    )
+
+
+def _roll_back_finished(renewal: Renewal, _event: Event) -> Renewal:
+    left = [node for node in renewal.nodes if renewal.has_new(node)]
+    return replace(renewal, moving=None, phase=Phase.ROLLING_OUT if left else Phase.ROLLED_BACK)
+
+
+def _closed(renewal: Renewal, _event: Event) -> Renewal:
+    return replace(renewal, phase=Phase.CLOSED)
+
+
+def _aborted(renewal: Renewal, _event: Event) -> Renewal:
+    return replace(renewal, phase=Phase.ABORTED)
+
+
+_STEPS = {
+    Kind.KEY_MADE: _key_made,
+    Kind.CSR_MADE: _csr_made,
+    Kind.REQUESTED: _requested,
+    Kind.CERTIFICATE_REFUSED: _refused,
+    Kind.ACCEPTED: _accepted,
+    Kind.ROLL_OUT_STARTED: _roll_out_started,
+    Kind.WAVE_STARTED: _wave_started,
+    Kind.NODE_FINISHED: _node_told,
+    Kind.NODE_VERIFIED: _node_verified,
+    Kind.ROLL_OUT_FINISHED: _roll_out_finished,
+    Kind.ROLL_BACK_STARTED: _roll_back_started,
+    Kind.ROLL_BACK_FINISHED: _roll_back_finished,
+    Kind.CLOSED: _closed,
+    Kind.ABORTED: _aborted,
+}
+
+
+def _reached(renewal: Renewal) -> Phase:
+    """Installed once every planned node was read back with the new pair, proven once each is proven."""
+    if not all(renewal.has_new(node) for node in renewal.planned):
+        return Phase.ROLLING_OUT
+    if all(renewal.nodes[node].outcome is Outcome.PROVEN for node in renewal.planned):
+        return Phase.PROVEN
+    return Phase.INSTALLED
+
+
+def owed(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
+    """Which of a topic's nodes are still owed the accepted pair (none before it was accepted)."""
+    if renewal.accepted is None or renewal.phase in {Phase.ROLLED_BACK, Phase.ABORTED}:
+        return ()
+    return tuple(node for node in nodes if not renewal.has_new(node))
+
+
+def owed_previous(renewal: Renewal) -> tuple[str, ...]:
+    """Nodes a roll-back set out to put back and did not."""
+    if renewal.moving is not Direction.PREVIOUS and renewal.phase is not Phase.ROLLED_BACK:
+        return ()
+    touched = (n for n, state in renewal.nodes.items() if state.direction is Direction.PREVIOUS)
+    return tuple(node for node in touched if not renewal.has_previous_back(node))
