@@ -1,4 +1,4 @@
-"""What all renewals of one topic add up to: the pair in use, the open renewal, what each node was given. Pure."""
+"""All renewals of one topic together: the pair in use, the open renewal, what each node was given. Pure."""
 
 from __future__ import annotations
 
