@@ -49,9 +49,14 @@ class RenewctlError(Exception):
 
 
 class Unusable(RenewctlError):
-    """The command line, the inventory or an input file cannot be used (exit 2)."""
+    """The command line, the inventory or an input file cannot be used (exit 2).
+
+    Attributes:
+        others: further faults of the same input, so that a person mends them in one go.
+    """
 
     exit_code = ExitCode.UNUSABLE
+    others: tuple[Unusable, ...] = ()
 
 
 class Refused(RenewctlError):

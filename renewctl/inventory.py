@@ -1,185 +1,393 @@
-"""The inventory: YAML in, one frozen value out. Errors name the field's path and line."""
+"""The inventory: YAML in, one frozen value out. Errors name the field's path and line, all at once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
-from enum import StrEnum
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from renewctl.errors import Unusable
+from renewctl.fields import Fields, Problems, is_loopback, raise_first
+from renewctl.inventory_model import (
+    DEFAULT_WINDOW,
+    Account,
+    AccountKind,
+    Apns,
+    Devices,
+    FileInstall,
+    Inventory,
+    Keys,
+    Language,
+    Node,
+    Product,
+    Topic,
+    Vendor,
+)
+from renewctl.inventory_yaml import parse, read_bytes
+from renewctl.reasons import Reason
 from renewctl.secrets import SecretRef
 
-DEFAULT_WINDOW = timedelta(days=60)
-"""How long before its end a push certificate is due, where the topic does not say."""
+__all__ = [
+    "DEFAULT_WINDOW",
+    "Account",
+    "AccountKind",
+    "Apns",
+    "Devices",
+    "FileInstall",
+    "Inventory",
+    "Keys",
+    "Language",
+    "Node",
+    "Product",
+    "Topic",
+    "Vendor",
+    "apns_from_mapping",
+    "load",
+    "node_from_mapping",
+    "secret_from_value",
+]
+
+VERSION = 1
+STORE_SCHEMES = ("sqlite", "postgresql")
+DATABASE_SCHEMES = ("sqlite", "postgresql", "mysql")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # also an Ansible host name and a label value
+_TOPIC = re.compile(r"com\.apple\.mgmt\.[!-~]{1,200}")  # as pushcert.TOPIC_PREFIX; no spaces
+_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")  # prometheus.io/docs/concepts/data_model
+_RECIPIENT = re.compile(r"age1[a-z0-9]{20,}|ssh-(ed25519|rsa) \S+.*")
 
 
-class Product(StrEnum):
-    """The MDM server product of a node."""
+def load(path: Path) -> Inventory:
+    """Read an inventory: one file, or a folder of `*.yaml` and `*.yml` (a file a customer, say).
 
-    NANOMDM = "nanomdm"
-    FILES = "files"  # no API at all: pair and certificate as files
-
-
-class AccountKind(StrEnum):
-    """Apple Accounts come in two kinds; they are recovered in different ways."""
-
-    MANAGED = "managed"
-    PERSONAL = "personal"
-
-
-class Language(StrEnum):
-    """Languages the renewal speaks to a person."""
-
-    EN = "en"
-    JA = "ja"
-
-
-@dataclass(frozen=True)
-class Account:
-    """The Apple Account that owns a push certificate at the portal."""
-
-    alias: str
-    address: str | None = None
-    kind: AccountKind | None = None
-    second_factor: str | None = None  # where the code arrives, in words
-
-
-@dataclass(frozen=True)
-class Vendor:
-    """The MDM vendor certificate that signs requests; `key` None: somebody else signs (`--csr-only`).
-
-    Attributes:
-        certificate: PEM file of the vendor certificate.
-        chain: PEM files above it, in order: Apple WWDR intermediate, Apple root.
-        key: its private key.
+    Raises:
+        Unusable: with the first fault found and all further ones in `.others`.
     """
-
-    certificate: Path
-    chain: tuple[Path, ...]
-    key: SecretRef | None = None
-
-
-@dataclass(frozen=True)
-class Topic:
-    """One push certificate's topic, and everything a person must know of it."""
-
-    id: str
-    topic: str
-    name: str
-    account: Account
-    owner: str | None = None
-    deputy: str | None = None
-    window: timedelta = DEFAULT_WINDOW
-    zone: str = "UTC"
-    language: Language | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    vendor: Vendor | None = None
+    sources = [(file, read_bytes(file)) for file in _files(path)]
+    problems: list[Problems] = []
+    found: list[Unusable] = []
+    documents: list[Fields] = []
+    for file, data in sources:
+        try:
+            value, noted = parse(data, str(file))
+        except Unusable as error:
+            found.append(error)
+            continue
+        problems.append(noted)
+        documents.append(Fields(value, "", noted, file.parent.absolute()))
+    inventory = _inventory(path, _digest(sources), documents) if documents else None
+    raise_first(found + [fault for noted in problems for fault in noted.found])
+    assert inventory is not None  # noqa: S101 - without a document something was raised
+    return inventory
 
 
-@dataclass(frozen=True)
-class FileInstall:
-    """A pair installed as files over SSH.
+def node_from_mapping(mapping: Mapping[str, object], base: Path) -> Node:
+    """A node from a mapping like one entry of `nodes` (Ansible's host variable `renewctl_node`).
 
-    Attributes:
-        host: Ansible host; None means the node's own name.
-        certificate, key: absolute paths the consumer reads.
-        reload: program and arguments run on the node after the switch; None: it notices by itself.
-        variables: further Ansible connection variables (`ansible_host`, `ansible_port`, `ansible_user`, …).
+    Args:
+        mapping: plain values.
+        base: the folder relative paths are meant from.
+
+    Raises:
+        Unusable: with all faults.
     """
-
-    certificate: str
-    key: str
-    host: str | None = None
-    reload: tuple[str, ...] | None = None
-    variables: Mapping[str, str | int] = field(default_factory=dict)
+    problems = Problems("renewctl_node")
+    node = _node(Fields(mapping, "", problems, base))
+    raise_first(problems.found)
+    return node
 
 
-@dataclass(frozen=True)
-class Devices:
-    """Where a node's devices (and, for NanoMDM, its stored certificates) can be read.
+def apns_from_mapping(mapping: Mapping[str, object], base: Path) -> Apns:
+    """The push service from a mapping like `apns` (Ansible's variable `renewctl_apns`).
 
-    Attributes:
-        sql: database URL of a SELECT-only role, by reference, or a plain string without a password.
-        folder: NanoMDM's own file storage (filekv), readable from here.
+    Raises:
+        Unusable: with all faults.
     """
+    problems = Problems("renewctl_apns")
+    apns = _apns(Fields(mapping, "", problems, base))
+    raise_first(problems.found)
+    return apns
 
-    sql: SecretRef | str | None = None
-    folder: Path | None = None
 
+def secret_from_value(value: object, place: str, base: Path) -> SecretRef:
+    """A secret reference from a plain value (a host variable, a command line option).
 
-@dataclass(frozen=True)
-class Node:
-    """One MDM server process.
-
-    Attributes:
-        url: base URL of its API (`http://127.0.0.1:9000`), None for `files`.
-        install: None means through the API.
-        storage: nodes of one storage share what is installed; defaults to the node's own name.
-        topics: ids of the topics it serves; empty means every topic of the inventory.
-        canary_enrollments: devices a person names for the first push.
+    Raises:
+        Unusable: not a reference.
     """
-
-    name: str
-    product: Product
-    topics: tuple[str, ...]
-    storage: str
-    url: str | None = None
-    install: FileInstall | None = None
-    user: str | None = None
-    password: SecretRef | None = None
-    devices: Devices | None = None
-    canary_enrollments: tuple[str, ...] = ()
-    ca_file: Path | None = None
-    insecure_http: bool = False
-    allow_api_credential: bool = False
+    problems = Problems(place)
+    fields = Fields({"secret": value}, "", problems, base)
+    reference = fields.secret("secret")
+    fields.need("secret", reference)
+    raise_first(problems.found)
+    assert reference is not None  # noqa: S101 - otherwise a problem was noted
+    return reference
 
 
-@dataclass(frozen=True)
-class Keys:
-    """The key store: a folder, or the table `keys` of a PostgreSQL store (`folder` None).
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(
+        file for file in path.iterdir() if file.suffix in {".yaml", ".yml"} and not file.name.startswith(".")
+    )
+    if not files:
+        raise Unusable(Reason.INVENTORY_NOT_FOUND, path=str(path / "*.yaml"))
+    return files
 
-    Attributes:
-        recipients: age recipients every new key is encrypted to.
-        identity: opens them; needed for `request` (signing host needs none), `roll-out`.
-        shared: the folder is on storage all operators share (needed with a PostgreSQL store).
-    """
 
-    recipients: tuple[str, ...]
-    folder: Path | None = None
-    identity: SecretRef | None = None
-    shared: bool = False
+def _digest(sources: Iterable[tuple[Path, bytes]]) -> str:
+    digest = hashlib.sha256()
+    for _, data in sources:
+        digest.update(hashlib.sha256(data).digest())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
-class Apns:
-    """Apple's push service, or a stand-in."""
+class _Entry:
+    """One entry of `topics` or `nodes`, and where it stands."""
 
-    url: str = "https://api.push.apple.com"
-    ca_file: Path | None = None
+    value: object
+    document: Fields
+    path: str
+
+    def fields(self) -> Fields:
+        return Fields(self.value, self.path, self.document.problems, self.document.base)
 
 
-@dataclass(frozen=True)
-class Inventory:
-    """The whole inventory.
+def _inventory(path: Path, digest: str, documents: list[Fields]) -> Inventory:
+    """Merge the documents: lists add up, everything else may stand in one file only."""
+    for document in documents:
+        _check_version(document)
+    topic_entries, node_entries = _entries(documents, "topics"), _entries(documents, "nodes")
+    store, trust = _only(documents, "store"), _only(documents, "trust")
+    keys, apns, vendor = (_only(documents, key).mapping(key) for key in ("keys", "apns", "vendor"))
+    inventory = Inventory(
+        path=path,
+        digest=digest,
+        store=store.database("store", STORE_SCHEMES) or "",
+        keys=Keys(()) if keys is None else _keys(keys),
+        topics=tuple(_topic(entry.fields()) for entry in topic_entries),
+        nodes=tuple(_node(entry.fields()) for entry in node_entries),
+        apns=Apns() if apns is None else _apns(apns),
+        vendor=None if vendor is None else _vendor(vendor),
+        trust=trust.files("trust"),
+    )
+    store.need("store", None)
+    documents[0].need("keys", keys)
+    if not topic_entries:
+        documents[0].need("topics", None)
+    for document in documents:
+        document.done()
+    _check_topics(inventory, topic_entries)
+    return _check_nodes(inventory, node_entries)
 
-    Attributes:
-        path: the file (or folder) it was read from.
-        digest: SHA-256 over the bytes read, hex; events record it.
-        store: URL of the store, by reference or as a string without a password.
-        trust: PEM files of issuers we expect push certificates from; empty: Apple's names alone.
-    """
 
-    path: Path
-    digest: str
-    store: SecretRef | str
-    keys: Keys
-    topics: tuple[Topic, ...]
-    nodes: tuple[Node, ...]
-    apns: Apns = Apns()
-    vendor: Vendor | None = None
-    trust: tuple[Path, ...] = ()
+def _check_version(document: Fields) -> None:
+    version = document.raw("version")
+    document.need("version", version)
+    if version is True or version not in {None, VERSION}:
+        document.problem(Reason.INVENTORY_VERSION, "version", got=version, expected=VERSION)
 
-    def nodes_of(self, topic_id: str) -> tuple[Node, ...]:
-        """The nodes that serve a topic, in the inventory's order."""
-        return tuple(node for node in self.nodes if topic_id in node.topics)
+
+def _entries(documents: list[Fields], key: str) -> list[_Entry]:
+    return [
+        _Entry(value, document, f"{key}[{index}]")
+        for document in documents
+        for index, value in document.entries(key)
+    ]
+
+
+def _only(documents: list[Fields], key: str) -> Fields:
+    """The one document that has a key; the first where none has."""
+    having = [document for document in documents if document.raw(key) is not None]
+    for document in having[1:]:
+        document.problem(Reason.INVENTORY_DUPLICATE, key, got=key, expected=having[0].problems.where(key))
+    return (having or documents)[0]
+
+
+def _check_topics(inventory: Inventory, entries: list[_Entry]) -> None:
+    """Ids and UIDs are unique; every topic has a node."""
+    _refuse_duplicates([topic.id for topic in inventory.topics], entries, "id")
+    _refuse_duplicates([topic.topic for topic in inventory.topics], entries, "topic")
+    serves_all = any(not node.topics for node in inventory.nodes)
+    served = {name for node in inventory.nodes for name in node.topics}
+    for topic, entry in zip(inventory.topics, entries, strict=True):
+        if topic.id and not serves_all and topic.id not in served:
+            problems = entry.document.problems
+            problems.add(Reason.INVENTORY_TOPIC_WITHOUT_NODES, entry.path, topic=topic.id)
+
+
+def _check_nodes(inventory: Inventory, entries: list[_Entry]) -> Inventory:
+    """Names are unique, topics exist; a node that names no topic serves all."""
+    _refuse_duplicates([node.name for node in inventory.nodes], entries, "name")
+    ids = tuple(topic.id for topic in inventory.topics)
+    for node, entry in zip(inventory.nodes, entries, strict=True):
+        for index, name in enumerate(node.topics):
+            if name not in ids:
+                at = f"{entry.path}.topics[{index}]"
+                entry.document.problems.add(
+                    Reason.INVENTORY_DANGLING, at, got=name, expected=", ".join(ids) or "-"
+                )
+    return replace(
+        inventory, nodes=tuple(replace(node, topics=node.topics or ids) for node in inventory.nodes)
+    )
+
+
+def _refuse_duplicates(values: list[str], entries: list[_Entry], key: str) -> None:
+    seen: dict[str, str] = {}
+    for value, entry in zip(values, entries, strict=True):
+        problems, path = entry.document.problems, f"{entry.path}.{key}"
+        if value and value in seen:
+            problems.add(Reason.INVENTORY_DUPLICATE, path, got=value, expected=seen[value])
+        seen.setdefault(value, problems.where(path))
+
+
+def _topic(fields: Fields) -> Topic:
+    account, vendor = fields.mapping("account"), fields.mapping("vendor")
+    fields.need("account", account)
+    topic = Topic(
+        id=fields.matching("id", _NAME, "A-Z a-z 0-9 . _ -"),
+        topic=fields.matching("topic", _TOPIC, "com.apple.mgmt.…"),
+        name=fields.must_text("name"),
+        account=Account("") if account is None else _account(account),
+        owner=fields.text("owner"),
+        deputy=fields.text("deputy"),
+        window=fields.duration("window", DEFAULT_WINDOW),
+        zone=fields.zone("zone"),
+        language=fields.choice("language", Language),
+        labels=_labels(fields),
+        vendor=None if vendor is None else _vendor(vendor),
+    )
+    fields.done()
+    return topic
+
+
+def _labels(fields: Fields) -> dict[str, str]:
+    pairs = fields.pairs("labels", (str,))
+    for name in pairs:
+        if not _LABEL.fullmatch(name):
+            fields.problem(Reason.INVENTORY_BAD_VALUE, f"labels.{name}", got=name, expected="a-z A-Z 0-9 _")
+    return {name: str(value) for name, value in pairs.items()}
+
+
+def _account(fields: Fields) -> Account:
+    account = Account(
+        alias=fields.must_text("alias"),
+        address=fields.text("address"),
+        kind=fields.choice("kind", AccountKind),
+        second_factor=fields.text("second_factor"),
+    )
+    fields.done()
+    return account
+
+
+def _vendor(fields: Fields) -> Vendor:
+    certificate, chain = fields.file("certificate"), fields.files("chain")
+    fields.need("certificate", certificate)
+    fields.need("chain", chain or None)
+    vendor = Vendor(certificate or Path(), chain, fields.secret("key"))
+    fields.done()
+    return vendor
+
+
+def _keys(fields: Fields) -> Keys:
+    recipients = fields.texts("recipients")
+    fields.need("recipients", recipients or None)
+    for index, recipient in enumerate(recipients):
+        if "SECRET" in recipient.upper():  # AGE-SECRET-KEY-1…: the identity itself
+            fields.problem(Reason.INVENTORY_SECRET_IN_CLEAR, f"recipients[{index}]")
+        elif not _RECIPIENT.fullmatch(recipient):
+            expected = "age1… | ssh-ed25519 … | ssh-rsa …"
+            fields.problem(
+                Reason.INVENTORY_BAD_VALUE, f"recipients[{index}]", got=recipient, expected=expected
+            )
+    keys = Keys(recipients, fields.file("folder"), fields.secret("identity"), fields.flag("shared"))
+    fields.done()
+    return keys
+
+
+def _apns(fields: Fields) -> Apns:
+    # https alone: the pair is shown in the TLS handshake
+    url = fields.url("url", ("https",))
+    apns = Apns(url.geturl().rstrip("/") if url else Apns.url, fields.file("ca_file"))
+    fields.done()
+    return apns
+
+
+def _node(fields: Fields) -> Node:
+    product = fields.choice("product", Product)
+    fields.need("product", product)
+    install = _install(fields, product)
+    url = fields.url("url", ("http", "https"))
+    if product is not Product.FILES:
+        fields.need("url", url)
+    name = fields.matching("name", _NAME, "A-Z a-z 0-9 . _ -")
+    node = Node(
+        name=name,
+        product=product or Product.FILES,
+        topics=fields.texts("topics"),
+        storage=fields.text("storage") or name,
+        url=None if url is None else url.geturl().rstrip("/"),
+        install=install,
+        user=fields.text("user"),
+        password=fields.secret("password"),
+        devices=_devices(fields),
+        canary_enrollments=fields.texts("canary_enrollments"),
+        ca_file=fields.file("ca_file"),
+        insecure_http=fields.flag("insecure_http"),
+        allow_api_credential=fields.flag("allow_api_credential"),
+    )
+    if url and url.scheme == "http" and not node.insecure_http and not is_loopback(url.hostname or ""):
+        fields.problem(Reason.INVENTORY_INSECURE_HTTP, "url", got=url.geturl(), expected="https://…")
+    fields.done()
+    return node
+
+
+def _install(fields: Fields, product: Product | None) -> FileInstall | None:
+    value = fields.raw("install")
+    if value == "api" or value is None:
+        if product is Product.FILES:
+            expected = "{paths: {certificate: …, key: …}}"
+            fields.problem(Reason.INVENTORY_MISSING_KEY, "install", got=value or "-", expected=expected)
+        return None
+    below = fields.mapping("install")
+    if below is None or not isinstance(value, Mapping):
+        return None
+    paths = below.mapping("paths")
+    below.need("paths", paths)
+    certificate, key = (
+        ("", "") if paths is None else (_absolute(paths, "certificate"), _absolute(paths, "key"))
+    )
+    if paths is not None:
+        paths.done()
+    install = FileInstall(
+        certificate=certificate,
+        key=key,
+        host=below.text("host"),
+        reload=below.texts("reload") or None,
+        variables=below.pairs("variables", (str, int)),
+    )
+    below.done()
+    return install
+
+
+def _absolute(fields: Fields, key: str) -> str:
+    return fields.matching(key, re.compile(r"/[^\n]*[^/\n]"), "/etc/…")
+
+
+def _devices(fields: Fields) -> Devices | None:
+    if fields.raw("devices") == "none":
+        return None
+    below = fields.mapping("devices")
+    if below is None:
+        return None
+    devices = Devices(below.database("sql", DATABASE_SCHEMES), below.file("folder"))
+    if (devices.sql is None) == (devices.folder is None):
+        expected = "{sql: …} | {folder: …} | none"
+        fields.problem(
+            Reason.INVENTORY_BAD_VALUE, "devices", got=", ".join(below.keys()) or "-", expected=expected
+        )
+    below.done()
+    return devices
