@@ -125,6 +125,49 @@ class Reason(StrEnum):
     REQUEST_IS_CERTIFICATE = "request_is_certificate"
     REQUEST_STILL_ENCRYPTED = "request_still_encrypted"
 
+    # Asking a node
+    NODE_UNREACHABLE = "node_unreachable"
+    NODE_TIMEOUT = "node_timeout"
+    NODE_NO_ANSWER = "node_no_answer"
+    NODE_DENIED = "node_denied"
+    NODE_ERROR = "node_error"
+    NODE_ANSWER_UNREADABLE = "node_answer_unreadable"
+    NODE_TLS_FAILED = "node_tls_failed"
+    NODE_INSECURE_HTTP = "node_insecure_http"
+    NODE_REFUSED_PAIR = "node_refused_pair"
+    NODE_STORED_OTHER = "node_stored_other"
+    NODE_TAKES_NO_PAIR = "node_takes_no_pair"
+    DATABASE_UNREACHABLE = "database_unreachable"
+    DATABASE_DENIED = "database_denied"
+    DATABASE_ERROR = "database_error"
+    DATABASE_ZONE = "database_zone"
+    FOLDER_UNREADABLE = "folder_unreadable"
+    CERTIFICATE_UNREADABLE = "certificate_unreadable"
+    CERTIFICATE_ELSEWHERE = "certificate_elsewhere"
+
+    # What the push service answers, to us or through a node
+    PUSH_TLS_REFUSED = "push_tls_refused"
+    PUSH_CERTIFICATE_REFUSED = "push_certificate_refused"
+    PUSH_TOPIC_REFUSED = "push_topic_refused"
+    PUSH_CONNECTION_RESET = "push_connection_reset"
+    PUSH_DEVICE_GONE = "push_device_gone"
+    PUSH_TOKEN_BAD = "push_token_bad"
+    PUSH_ENROLLMENT_UNKNOWN = "push_enrollment_unknown"
+    PUSH_SERVICE_BUSY = "push_service_busy"
+    PUSH_SERVICE_UNREACHABLE = "push_service_unreachable"
+    PUSH_SERVICE_NOT_TRUSTED = "push_service_not_trusted"
+    PUSH_SERVICE_TIMEOUT = "push_service_timeout"
+    PUSH_ANSWER_UNKNOWN = "push_answer_unknown"
+    PUSH_PAIR_UNUSABLE = "push_pair_unusable"
+    PUSH_NOT_POSSIBLE = "push_not_possible"
+
+    # Proof
+    PROOF_CERTIFICATE_DIFFERS = "proof_certificate_differs"
+    PROOF_CERTIFICATE_ABSENT = "proof_certificate_absent"
+    PROOF_NO_CANARY = "proof_no_canary"
+    PROOF_NO_CHECK_IN = "proof_no_check_in"
+    PROOF_NOTHING_TO_TELL = "proof_nothing_to_tell"
+
     # Command line
     OPTION_MISSING = "option_missing"
     OPTION_INVALID = "option_invalid"
@@ -135,4 +178,23 @@ class Reason(StrEnum):
 
 
 #: Why a node has no fresh facts; label values of `mdm_node_failures`, pre-set to 0 for every node.
-NODE_REASONS: tuple[Reason, ...] = ()
+NODE_REASONS: tuple[Reason, ...] = (
+    Reason.NODE_UNREACHABLE,
+    Reason.NODE_TIMEOUT,
+    Reason.NODE_NO_ANSWER,
+    Reason.NODE_DENIED,
+    Reason.NODE_ERROR,
+    Reason.NODE_ANSWER_UNREADABLE,
+    Reason.NODE_TLS_FAILED,
+    Reason.NODE_INSECURE_HTTP,
+    Reason.DATABASE_UNREACHABLE,
+    Reason.DATABASE_DENIED,
+    Reason.DATABASE_ERROR,
+    Reason.DATABASE_ZONE,
+    Reason.FOLDER_UNREADABLE,
+    Reason.CERTIFICATE_UNREADABLE,
+    Reason.CERTIFICATE_ELSEWHERE,
+    Reason.SECRET_UNREADABLE,
+    Reason.SECRET_COMMAND_NOT_ALLOWED,
+    Reason.SECRET_COMMAND_FAILED,
+)
