@@ -142,8 +142,8 @@ class Reason(StrEnum):
     DATABASE_ERROR = "database_error"
     DATABASE_ZONE = "database_zone"
     FOLDER_UNREADABLE = "folder_unreadable"
-    CERTIFICATE_UNREADABLE = "certificate_unreadable"
-    CERTIFICATE_ELSEWHERE = "certificate_elsewhere"
+    NODE_CERTIFICATE_UNREADABLE = "node_certificate_unreadable"
+    NODE_CERTIFICATE_ELSEWHERE = "node_certificate_elsewhere"
 
     # What the push service answers, to us or through a node
     PUSH_TLS_REFUSED = "push_tls_refused"
@@ -217,8 +217,8 @@ NODE_REASONS: tuple[Reason, ...] = (
     Reason.DATABASE_ERROR,
     Reason.DATABASE_ZONE,
     Reason.FOLDER_UNREADABLE,
-    Reason.CERTIFICATE_UNREADABLE,
-    Reason.CERTIFICATE_ELSEWHERE,
+    Reason.NODE_CERTIFICATE_UNREADABLE,
+    Reason.NODE_CERTIFICATE_ELSEWHERE,
     Reason.SECRET_UNREADABLE,
     Reason.SECRET_COMMAND_NOT_ALLOWED,
     Reason.SECRET_COMMAND_FAILED,
