@@ -40,6 +40,8 @@ class Reason(StrEnum):
     SECRET_UNREADABLE = "secret_unreadable"
     SECRET_COMMAND_NOT_ALLOWED = "secret_command_not_allowed"
     SECRET_COMMAND_FAILED = "secret_command_failed"
+    SECRET_EMPTY = "secret_empty"
+    SECRET_NOT_TEXT = "secret_not_text"
 
     # Renewal: order, people, runs
     OUT_OF_ORDER = "out_of_order"
@@ -193,6 +195,47 @@ class Reason(StrEnum):
     NODE_STEP_FAILED = "node_step_failed"
     STAGED_KEY_DIFFERS = "staged_key_differs"
 
+    # Store: the database of events, and its leases
+    STORE_URL_INVALID = "store_url_invalid"
+    STORE_MISSING = "store_missing"
+    STORE_NOT_A_STORE = "store_not_a_store"
+    STORE_NEWER = "store_newer"
+    STORE_ON_NETWORK = "store_on_network"
+    STORE_UNREACHABLE = "store_unreachable"
+    STORE_DENIED = "store_denied"
+    STORE_UNKNOWN_DATABASE = "store_unknown_database"
+    STORE_UNVERIFIED = "store_unverified"
+    STORE_READ_ONLY = "store_read_only"
+    STORE_NEEDS_RECOVERY = "store_needs_recovery"
+    STORE_BUSY = "store_busy"
+    STORE_DAMAGED = "store_damaged"
+    STORE_FAILED = "store_failed"
+    STORE_ANSWER_LOST = "store_answer_lost"
+    DISK_FULL = "disk_full"
+    DOCUMENT_MISSING = "document_missing"
+    SOMEBODY_ELSE_MOVED = "somebody_else_moved"
+    RUN_HELD = "run_held"
+    RUN_LOST = "run_lost"
+
+    # Key store: sealing, opening, private keys
+    KEYS_NO_HOME = "keys_no_home"
+    KEYS_NOT_SHARED = "keys_not_shared"
+    KEYS_FOLDER_OPEN = "keys_folder_open"
+    KEYS_DENIED = "keys_denied"
+    RECIPIENTS_NONE = "recipients_none"
+    RECIPIENT_INVALID = "recipient_invalid"
+    RECIPIENT_IS_IDENTITY = "recipient_is_identity"
+    IDENTITY_INVALID = "identity_invalid"
+    IDENTITY_IS_RECIPIENT = "identity_is_recipient"
+    IDENTITY_LOCKED = "identity_locked"
+    IDENTITY_CANNOT_OPEN = "identity_cannot_open"
+    SEALED_KEY_MISSING = "sealed_key_missing"
+    SEALED_KEY_DAMAGED = "sealed_key_damaged"
+    PRIVATE_KEY_ABSENT = "private_key_absent"
+    PRIVATE_KEY_ENCRYPTED = "private_key_encrypted"
+    PRIVATE_KEY_NOT_RSA = "private_key_not_rsa"
+    PRIVATE_KEY_UNREADABLE = "private_key_unreadable"
+
     # Command line
     OPTION_MISSING = "option_missing"
     OPTION_INVALID = "option_invalid"
@@ -222,4 +265,6 @@ NODE_REASONS: tuple[Reason, ...] = (
     Reason.SECRET_UNREADABLE,
     Reason.SECRET_COMMAND_NOT_ALLOWED,
     Reason.SECRET_COMMAND_FAILED,
+    Reason.SECRET_EMPTY,
+    Reason.SECRET_NOT_TEXT,
 )
