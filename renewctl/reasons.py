@@ -182,6 +182,8 @@ class Reason(StrEnum):
     RELOAD_NOT_ALLOWED = "reload_not_allowed"
     NO_WAY_BACK = "no_way_back"
     PAIR_INCOMPLETE = "pair_incomplete"
+    PAIR_MISMATCHED = "pair_mismatched"
+    CANARY_HELD = "canary_held"
     NODE_LOCKED = "node_locked"
     NODE_STATE_DAMAGED = "node_state_damaged"
     NODE_STATE_NEWER = "node_state_newer"
