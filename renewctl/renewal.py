@@ -344,6 +344,8 @@ _STEPS = {
 
 def _reached(renewal: Renewal) -> Phase:
     """Installed once every planned node was read back with the new pair, proven once each is proven."""
+    if not renewal.nodes:
+        return Phase.ACCEPTED  # stopped before any node was touched
     if not all(renewal.has_new(node) for node in renewal.planned):
         return Phase.ROLLING_OUT
     if all(renewal.nodes[node].outcome is Outcome.PROVEN for node in renewal.planned):

@@ -1,0 +1,90 @@
+"""Taking over the pair in use, and ending a renewal: adopt, close."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from renewctl import intake, keystore, unseal
+from renewctl.errors import Attention, Refused
+from renewctl.events import Kind, PairRef
+from renewctl.inventory import Topic
+from renewctl.pushcert import PushCertificate
+from renewctl.reasons import Reason
+from renewctl.renewal import Outcome, Phase, Renewal, owed, require
+from renewctl.workflow.workplace import Workplace
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What was taken over.
+
+    Attributes:
+        changed: False where the very same pair had been adopted before.
+    """
+
+    pair: PairRef
+    certificate: PushCertificate
+    changed: bool
+
+
+def adopt(work: Workplace, topic: Topic, certificate: Path, key: Path | None) -> Adopted:
+    """Take over the pair in use: the way back of the next renewal.
+
+    Args:
+        certificate: the certificate in use, in any form `intake` reads.
+        key: its private key; None pins topic and date only, and the next roll-out will have no way back.
+
+    Raises:
+        Refused: another topic, a key of another certificate, or a renewal is open.
+        Unusable: a file that cannot be read.
+    """
+    history = work.history(topic)
+    if history.open is not None:
+        raise Refused(Reason.RENEWAL_OPEN_ALREADY, renewal=history.open.name, got=history.open.phase.value)
+    found = intake.only_certificate(intake.read(certificate))
+    if found.topic != topic.topic:
+        raise Refused(Reason.TOPIC_DIFFERS, got=found.topic, expected=topic.topic)
+    pem = None if key is None else unseal.load_plain_key(key)
+    fingerprint = None if pem is None else _seal(work, found, pem)
+    pair = PairRef(
+        document=work.store.put_document(found.pem),
+        fingerprint=found.fingerprint,
+        serial=found.serial,
+        not_after=found.not_after,
+        key_fingerprint=fingerprint,
+    )
+    if history.adopted == pair:
+        return Adopted(pair, found, changed=False)
+    body = {"pair": pair.as_body(), "topic_id": topic.id, "topic": topic.topic}
+    work.write(history.adopted_name, Kind.ADOPTED, body, history.adopted_seq + 1)
+    return Adopted(pair, found, changed=True)
+
+
+def _seal(work: Workplace, certificate: PushCertificate, pem: bytes) -> str:
+    got = keystore.key_fingerprint(pem)
+    if got != certificate.key_fingerprint:
+        raise Refused(Reason.KEY_DIFFERS, got=got, expected=certificate.key_fingerprint)
+    return work.keys.seal(pem)
+
+
+def close(work: Workplace, topic: Topic, *, leave_owed: bool, without_proof: bool) -> Renewal:
+    """End a renewal whose nodes all have the new pair.
+
+    Args:
+        leave_owed: end it although nodes are still owed; they stay owed, and are shown so.
+        without_proof: end it although a node's device was never seen checking in.
+
+    Raises:
+        Attention: `nodes_owed`, `nodes_not_proven`.
+        Refused: `out_of_order`, `renewal_none_open`.
+    """
+    renewal = work.open_renewal(topic)
+    require(renewal, Kind.CLOSED)
+    left = owed(renewal, [node.name for node in work.nodes(topic)])
+    if left and not leave_owed:
+        raise Attention(Reason.NODES_OWED, renewal=renewal.name, nodes=", ".join(left))
+    unproven = [name for name, state in renewal.nodes.items() if state.outcome is not Outcome.PROVEN]
+    if renewal.phase is not Phase.PROVEN and unproven and not without_proof:
+        raise Attention(Reason.NODES_NOT_PROVEN, renewal=renewal.name, nodes=", ".join(unproven))
+    return work.append(renewal, Kind.CLOSED, {"left_owed": list(left)})

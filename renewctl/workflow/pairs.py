@@ -1,0 +1,90 @@
+"""A pair as the playbooks are told of it: a certificate file and a reference to its key, never the key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from renewctl import unseal
+from renewctl.errors import Refused, Unusable
+from renewctl.events import PairRef
+from renewctl.inventory import Keys
+from renewctl.pushcert import Pair, PushCertificate
+from renewctl.reasons import Reason
+from renewctl.renewal import Renewal
+from renewctl.secrets import SecretRef
+from renewctl.workflow.hosts import reference
+from renewctl.workflow.workplace import Workplace
+
+
+def open_pair(work: Workplace, ref: PairRef) -> Pair:
+    """Open a pair out of store and key store; proves that this host can.
+
+    Raises:
+        Refused: `key_not_in_store`, `identity_cannot_open`.
+        Unusable: no identity is configured.
+    """
+    if ref.key_fingerprint is None or not work.keys.has(ref.key_fingerprint):
+        raise Refused(Reason.KEY_NOT_IN_STORE, got=ref.serial, key=ref.key_fingerprint or "-")
+    key = unseal.open_key(work.keys.sealed(ref.key_fingerprint), identity(work.inventory.keys))
+    certificate = PushCertificate.from_pem(work.store.document(ref.document))
+    return Pair(certificate, key)
+
+
+def identity(keys: Keys) -> SecretRef:
+    """The reference to the identity that opens keys.
+
+    Raises:
+        Unusable: `inventory_missing_key`.
+    """
+    if keys.identity is None:
+        raise Unusable(Reason.INVENTORY_MISSING_KEY, path="keys.identity", got="-", expected="{file: …}")
+    return keys.identity
+
+
+def previous_pair(renewal: Renewal, *, forward_only: bool) -> PairRef | None:
+    """The way back; None where a person chose to go without.
+
+    Raises:
+        Refused: `previous_pair_missing`: not adopted, or adopted without its key.
+    """
+    previous = renewal.previous
+    if previous is not None and previous.key_fingerprint is not None:
+        return previous
+    if forward_only:
+        return None
+    raise Refused(
+        Reason.PREVIOUS_PAIR_MISSING,
+        renewal=renewal.name,
+        got="-" if previous is None else previous.serial,
+        option="--forward-only",
+    )
+
+
+@contextmanager
+def told(work: Workplace, new: PairRef, previous: PairRef | None) -> Iterator[dict[str, Any]]:
+    """Variables `renewctl_pair` and `renewctl_previous`; the certificate files last as long as the block."""
+    with TemporaryDirectory(prefix="renewctl-") as folder:
+        yield {
+            "renewctl_pair": _told(work, new, Path(folder)),
+            "renewctl_previous": None if previous is None else _told(work, previous, Path(folder)),
+        }
+
+
+def _told(work: Workplace, ref: PairRef, folder: Path) -> Mapping[str, Any]:
+    certificate = folder / f"{ref.fingerprint}.pem"
+    certificate.write_bytes(work.store.document(ref.document))
+    return {"certificate": str(certificate), "key": _key(work, ref)}
+
+
+def _key(work: Workplace, ref: PairRef) -> Mapping[str, Any]:
+    opened_by = reference(identity(work.inventory.keys))
+    keys = work.inventory.keys
+    if keys.folder is not None:
+        return {"sealed": str(keys.folder / f"{ref.key_fingerprint}.age"), "identity": opened_by}
+    store = work.inventory.store
+    table = reference(store) if isinstance(store, SecretRef) else store
+    return {"table": table, "fingerprint": ref.key_fingerprint, "identity": opened_by}

@@ -1,0 +1,86 @@
+"""What every workflow is handed: inventory, store, clock, and who is at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from renewctl.errors import Refused, Unusable
+from renewctl.events import Event, Kind
+from renewctl.history import TopicHistory, histories
+from renewctl.inventory import Inventory, Node, Topic
+from renewctl.reasons import Reason
+from renewctl.renewal import Renewal, apply, require
+from renewctl.store import Stamp, Store
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """One operator at work with one inventory and one store.
+
+    Attributes:
+        now: the clock, aware UTC.
+        tell: called with a key of the catalogues and its values whenever something worth a line happens.
+    """
+
+    inventory: Inventory
+    store: Store
+    stamp: Stamp
+    now: Callable[[], datetime]
+    tell: Callable[[str, Mapping[str, Any]], None]
+
+    def topic(self, topic_id: str | None) -> Topic:
+        """The topic named, or the only one there is.
+
+        Raises:
+            Unusable: `topic_unknown`, or `several_topics` where one has to be named.
+        """
+        topics = self.inventory.topics
+        ids = ", ".join(topic.id for topic in topics)
+        if topic_id is None:
+            if len(topics) == 1:
+                return topics[0]
+            raise Unusable(Reason.SEVERAL_TOPICS, expected=ids, option="--topic")
+        for topic in topics:
+            if topic_id in {topic.id, topic.topic}:
+                return topic
+        raise Unusable(Reason.TOPIC_UNKNOWN, got=topic_id, expected=ids)
+
+    def nodes(self, topic: Topic) -> tuple[Node, ...]:
+        """The nodes that serve a topic."""
+        return self.inventory.nodes_of(topic.id)
+
+    def history(self, topic: Topic) -> TopicHistory:
+        """The topic's history as the store tells it now."""
+        return histories(self.store.renewals()).get(topic.id, TopicHistory(topic.id))
+
+    def open_renewal(self, topic: Topic) -> Renewal:
+        """The renewal of a topic that has not ended.
+
+        Raises:
+            Refused: `renewal_none_open`.
+        """
+        renewal = self.history(topic).open
+        if renewal is None:
+            raise Refused(Reason.RENEWAL_NONE_OPEN, topic=topic.id)
+        return renewal
+
+    def append(self, renewal: Renewal, kind: Kind, body: Mapping[str, Any]) -> Renewal:
+        """Write one more event of a renewal down, and hand back what it is now.
+
+        Raises:
+            Refused: `out_of_order`.
+            Attention: somebody else wrote in the meantime.
+        """
+        require(renewal, kind)
+        return apply(renewal, self.write(renewal.name, kind, body, renewal.seq + 1))
+
+    def write(self, name: str, kind: Kind, body: Mapping[str, Any], seq: int) -> Event:
+        """Append an event under an expected number.
+
+        Raises:
+            Attention: `somebody_else_moved`: read again.
+        """
+        return self.store.append(name, kind, body, stamp=self.stamp, expected_seq=seq)
