@@ -37,9 +37,13 @@ class RenewctlError(Exception):
         reason: why, from the closed list.
         values: what the sentence for that reason needs: `got`, `expected`, `path`, `node`, ….
             Values are shown to people and stored in events, so they never hold a secret.
+
+    Attributes:
+        others: further faults of the same input, so that a person mends them in one go.
     """
 
     exit_code = ExitCode.REFUSED
+    others: tuple[RenewctlError, ...] = ()
 
     def __init__(self, reason: Reason, **values: object) -> None:
         self.reason = reason
@@ -49,14 +53,9 @@ class RenewctlError(Exception):
 
 
 class Unusable(RenewctlError):
-    """The command line, the inventory or an input file cannot be used (exit 2).
-
-    Attributes:
-        others: further faults of the same input, so that a person mends them in one go.
-    """
+    """The command line, the inventory or an input file cannot be used (exit 2)."""
 
     exit_code = ExitCode.UNUSABLE
-    others: tuple[Unusable, ...] = ()
 
 
 class Refused(RenewctlError):
