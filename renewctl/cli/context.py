@@ -1,0 +1,138 @@
+"""What every command is handed: where the inventory is, the clock, who is at work, how to speak."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from renewctl import messages
+from renewctl.cli.output import Output
+from renewctl.errors import Unusable
+from renewctl.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from renewctl.inventory import Inventory, Node, Topic
+
+DEFAULT_INVENTORY = Path("renewctl.yaml")
+INVENTORY_VARIABLE = "RENEWCTL_INVENTORY"
+
+
+def utc_now() -> datetime:
+    """The clock."""
+    return datetime.now(tz=UTC)
+
+
+@dataclass
+class Session:
+    """One call of `renewctl`; click's context object.
+
+    Attributes:
+        inventory_option: `--inventory`, None where it was not given.
+        language_option: `--lang`.
+        as_json: `--json`.
+        now: the clock, aware UTC.
+    """
+
+    inventory_option: Path | None = None
+    language_option: str | None = None
+    as_json: bool = False
+    now: Callable[[], datetime] = field(default=utc_now, repr=False)
+
+    @property
+    def inventory_path(self) -> Path:
+        """`--inventory`, else `$RENEWCTL_INVENTORY`, else `./renewctl.yaml`."""
+        given = os.environ.get(INVENTORY_VARIABLE)
+        return self.inventory_option or (Path(given) if given else DEFAULT_INVENTORY)
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """The inventory, read once.
+
+        Raises:
+            Unusable: as `inventory.load`.
+        """
+        from renewctl import inventory  # noqa: PLC0415 - YAML; not for `--help`
+
+        return inventory.load(self.inventory_path)
+
+    @property
+    def actor(self) -> str:
+        """Who is at work, as claimed: `user@host`."""
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # a container's uid without a name
+            user = str(os.getuid())
+        return f"{user}@{socket.gethostname()}"
+
+    def language(self, topic: Topic | None = None) -> str:
+        """`--lang`, else the topic's, else the environment's, else English."""
+        if self.language_option is not None:
+            return self.language_option
+        if topic is not None and topic.language is not None:
+            return topic.language.value
+        return messages.language_of(os.environ)
+
+    def output(self, topic: Topic | None = None) -> Output:
+        """How to speak: of one topic, in its language and zone."""
+        zone = "UTC" if topic is None else topic.zone
+        return Output(self.language(topic), as_json=self.as_json, zone=zone)
+
+    @property
+    def options(self) -> Sequence[str]:
+        """What every further command line needs again, for NEXT STEPS."""
+        if self.inventory_option is None:
+            return ()
+        return ("--inventory", str(self.inventory_option))
+
+    def topics(self, topic_id: str | None) -> tuple[Topic, ...]:
+        """The topic named (by id or UID), or all.
+
+        Raises:
+            Unusable: `topic_unknown`.
+        """
+        topics = self.inventory.topics
+        if topic_id is None:
+            return topics
+        found = tuple(topic for topic in topics if topic_id in {topic.id, topic.topic})
+        if not found:
+            expected = ", ".join(topic.id for topic in topics)
+            raise Unusable(Reason.TOPIC_UNKNOWN, got=topic_id, expected=expected)
+        return found
+
+    def nodes(self, name: str | None) -> tuple[Node, ...]:
+        """The node named, or all.
+
+        Raises:
+            Unusable: `node_not_in_inventory`.
+        """
+        nodes = self.inventory.nodes
+        if name is None:
+            return nodes
+        found = tuple(node for node in nodes if node.name == name)
+        if not found:
+            expected = ", ".join(node.name for node in nodes)
+            raise Unusable(Reason.NODE_NOT_IN_INVENTORY, got=name, expected=expected)
+        return found
+
+    def ask(self, key: str, option: str, default: str | None = None) -> str:
+        """Ask a person, on stderr.
+
+        Raises:
+            Unusable: `option_missing`, without a terminal or where JSON was asked for.
+        """
+        if self.as_json or not sys.stdin.isatty():
+            if default is not None:
+                return default
+            raise Unusable(Reason.OPTION_MISSING, option=option)
+        return str(click.prompt(self.output().text(key), default=default, err=True))

@@ -1,0 +1,208 @@
+"""The only place that prints: data to stdout, talk to stderr, in the reader's language."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TextIO
+
+from renewctl import messages
+from renewctl.errors import Attention, PersonsTurn, RenewctlError
+
+if TYPE_CHECKING:
+    from renewctl.guidance import Step
+
+PATIENCE = 2.0
+"""Seconds after which silence is explained."""
+
+_MOST_FAULTS = 20
+_GAP = "  "
+
+
+class Output:
+    """Speaks one language, and JSON where asked.
+
+    Attributes:
+        language: `en` or `ja`.
+        as_json: data is JSON; talk is left out but for errors.
+        zone: the zone instants are shown in where a line belongs to no topic.
+    """
+
+    def __init__(self, language: str, *, as_json: bool = False, zone: str = "UTC") -> None:
+        self.language = language
+        self.as_json = as_json
+        self.zone = zone
+
+    def text(self, key: str, /, **values: object) -> str:
+        """A sentence, its instants shown in `zone`."""
+        shown = {
+            name: messages.instant(value, self.zone, self.language) if isinstance(value, datetime) else value
+            for name, value in values.items()
+        }
+        return messages.text(key, self.language, **shown)
+
+    def show(self, key: str, /, **values: object) -> None:
+        """A line of data for people; nothing where JSON was asked for."""
+        if not self.as_json:
+            _write(sys.stdout, self.text(key, **values))
+
+    def raw(self, text: str) -> None:
+        """A line of data that is in no language: a path, a name."""
+        if not self.as_json:
+            _write(sys.stdout, text)
+
+    def say(self, key: str, /, **values: object) -> None:
+        """A line of talk; nothing where JSON was asked for."""
+        if not self.as_json:
+            _write(sys.stderr, self.text(key, **values))
+
+    def json(self, value: object) -> None:
+        """A JSON document; nothing where people read."""
+        if self.as_json:
+            text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True, default=plain)
+            _write(sys.stdout, text)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """A table on stdout: lines and colours on a terminal, plain columns elsewhere.
+
+        Args:
+            columns: keys of the headings.
+            rows: cells, shown as they are; a dash where None.
+        """
+        if self.as_json:
+            return
+        headings = [self.text(key) for key in columns]
+        cells = [["–" if cell is None else str(cell) for cell in row] for row in rows]
+        if sys.stdout.isatty():
+            _rich_table(headings, cells)
+        else:
+            _plain_table(headings, cells)
+
+    def next_steps(self, steps: Sequence[Step], zone: str | None = None) -> None:
+        """What a person has to do now, numbered, on stderr."""
+        if self.as_json or not steps:
+            return
+        _write(sys.stderr, "\n" + self.text("next.heading"))
+        for number, step in enumerate(steps, start=1):
+            values = {
+                name: messages.instant(value, zone, self.language)
+                if zone and isinstance(value, datetime)
+                else value
+                for name, value in step.values.items()
+            }
+            _write(sys.stderr, f"  {number}. {self.text(step.key, **values)}")
+            if step.command is not None:
+                _write(sys.stderr, f"       {step.command}")
+
+    @contextmanager
+    def working(self, key: str, /, **values: object) -> Iterator[None]:
+        """Say what is going on if it takes longer than `PATIENCE`."""
+        timer = threading.Timer(PATIENCE, self.say, (key,), values)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def error(self, error: RenewctlError) -> None:
+        """What happened, got, expected, what to do; as an object on stdout where JSON was asked for."""
+        self.json({"error": self._error_object(error)})
+        if self.as_json:
+            return
+        faults = [error, *error.others]
+        for fault in faults[:_MOST_FAULTS]:
+            self._error_lines(fault)
+        if len(faults) > _MOST_FAULTS:
+            _write(sys.stderr, self.text("label.more", count=len(faults) - _MOST_FAULTS))
+
+    def _error_lines(self, error: RenewctlError) -> None:
+        happened, hint = messages.sentence(error.reason, self.language, error.values)
+        told = messages.placeholders(error.reason.value, self.language)
+        _write(sys.stderr, f"{self.text(_label(error))}: {happened}")
+        for name in ("got", "expected"):
+            if name not in told and error.values.get(name) not in {None, ""}:
+                _write(sys.stderr, f"  {self.text(f'label.{name}')}: {error.values[name]}")
+        _write(sys.stderr, f"  {self.text('label.hint')}: {hint}")
+
+    def _error_object(self, error: RenewctlError) -> dict[str, object]:
+        happened, hint = messages.sentence(error.reason, self.language, error.values)
+        found: dict[str, object] = {
+            "reason": error.reason.value,
+            "exit_code": int(error.exit_code),
+            "message": happened,
+            "hint": hint,
+            "values": dict(error.values),
+        }
+        if error.others:
+            found["others"] = [self._error_object(other) for other in error.others]
+        return found
+
+
+def steps_json(steps: Sequence[Step], output: Output, zone: str) -> list[dict[str, object]]:
+    """Next steps as JSON: the key for programs, the sentence for people."""
+    speaking = Output(output.language, zone=zone)
+    return [
+        {
+            "key": step.key,
+            "text": speaking.text(step.key, **step.values),
+            "command": step.command,
+        }
+        for step in steps
+    ]
+
+
+def plain(value: object) -> object:
+    """What JSON has no form for: instants (UTC, `…Z`), paths, sets, values of ours."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: getattr(value, entry.name) for entry in fields(value)}
+    return str(value)
+
+
+def _label(error: RenewctlError) -> str:
+    if isinstance(error, PersonsTurn):
+        return "label.persons_turn"
+    return "label.attention" if isinstance(error, Attention) else "label.error"
+
+
+def _write(stream: TextIO, line: str) -> None:
+    stream.write(line + "\n")
+    stream.flush()
+
+
+def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich import box  # noqa: PLC0415 - slow to import; wanted on a terminal only
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(file=sys.stdout, highlight=False).print(table)
+
+
+def _plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(_width, column)) for column in zip(headings, *rows, strict=True)]
+    for row in (headings, *rows):
+        padded = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]
+        _write(sys.stdout, _GAP.join(padded).rstrip())
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal: East Asian wide characters take two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

@@ -1,0 +1,138 @@
+"""Reason + values -> a sentence and a hint, in English or Japanese. Sole owner of the catalogues.
+
+Catalogues are gettext (`locale/<language>/LC_MESSAGES/renewctl.mo`, built from the `.po` files beside
+them by `messages_build`); their keys are symbols, not English sentences, so that both languages are
+equal. A key without a sentence is shown as it is: a missing word must never hide an error.
+"""
+
+from __future__ import annotations
+
+import gettext
+import string
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from renewctl.reasons import Reason
+
+LANGUAGES = ("en", "ja")
+DEFAULT = "en"
+LOCALE_FOLDER = Path(__file__).parent / "locale"
+DOMAIN = "renewctl"
+
+_WEEKDAYS = {
+    "en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
+    "ja": ("月", "火", "水", "木", "金", "土", "日"),
+}
+_ABSENT = "–"
+
+
+def text(key: str, language: str, /, **values: object) -> str:
+    """The sentence of a key, its placeholders filled in.
+
+    Args:
+        key: e.g. `status.days_left`.
+        language: `en` or `ja`.
+        values: for `{placeholders}`; instants are shown in UTC, absent ones as a dash.
+    """
+    template = _catalogue(language).gettext(key)
+    if template == key and language != DEFAULT:
+        template = _catalogue(DEFAULT).gettext(key)
+    return template.format_map(_Shown(values, language))
+
+
+def sentence(reason: Reason, language: str, values: Mapping[str, object]) -> tuple[str, str]:
+    """What happened, and what to do now."""
+    return (
+        text(reason.value, language, **values),
+        text(f"{reason.value}.hint", language, **values),
+    )
+
+
+def placeholders(key: str, language: str) -> frozenset[str]:
+    """Names of the values a sentence shows."""
+    template = _catalogue(language).gettext(key)
+    return frozenset(name for _, name, _, _ in string.Formatter().parse(template) if name)
+
+
+def instant(at: datetime, zone: str, language: str) -> str:
+    """An instant as people read it, in a zone, the zone named.
+
+    `2027-01-21 (Thu) 09:30 JST`, `2027年1月21日(木) 09:30 JST`.
+
+    Args:
+        at: aware.
+        zone: IANA name; the topic's.
+        language: `en` or `ja`.
+    """
+    local = at.astimezone(ZoneInfo(zone))
+    name = local.tzname() or zone
+    if not name.isalpha():  # zones without letters call themselves "-03"
+        name = zone
+    weekday = _WEEKDAYS[language][local.weekday()]
+    if language == "ja":
+        return f"{local.year}年{local.month}月{local.day}日({weekday}) {local:%H:%M} {name}"
+    return f"{local:%Y-%m-%d} ({weekday}) {local:%H:%M} {name}"
+
+
+def day(at: datetime, zone: str, language: str) -> str:
+    """The day alone, for tables; the zone is the topic's and named nowhere."""
+    local = at.astimezone(ZoneInfo(zone))
+    return f"{local.year}年{local.month}月{local.day}日" if language == "ja" else f"{local:%Y-%m-%d}"
+
+
+def days(count: int, language: str) -> str:
+    """Days left (`pushcert.days_left`) in words; negative counts are of something expired."""
+    if count < 0:
+        ago = -count - 1  # rounded down: -1 is "less than a day ago"
+        key = {0: "days.expired_today", 1: "days.expired_one"}.get(ago, "days.expired")
+        return text(key, language, count=ago)
+    key = {0: "days.left_none", 1: "days.left_one"}.get(count, "days.left")
+    return text(key, language, count=count)
+
+
+def age(seconds: float, language: str) -> str:
+    """How long ago, in words, one unit."""
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= length:
+            return text(f"age.{unit}", language, count=int(seconds // length))
+    return text("age.now", language)
+
+
+def language_of(environ: Mapping[str, str]) -> str:
+    """The language an environment asks for: `LC_ALL`, `LC_MESSAGES`, `LANG`, else English."""
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        value = environ.get(name)
+        if value:
+            return "ja" if value.lower().startswith("ja") else DEFAULT
+    return DEFAULT
+
+
+def has(key: str, language: str) -> bool:
+    """Whether a key has a sentence."""
+    return _catalogue(language).gettext(key) != key
+
+
+@cache
+def _catalogue(language: str) -> gettext.NullTranslations:
+    return gettext.translation(DOMAIN, LOCALE_FOLDER, [language], fallback=True)
+
+
+class _Shown(dict[str, object]):
+    """Values for `str.format_map`: each as a person reads it, missing ones as a dash."""
+
+    def __init__(self, values: Mapping[str, object], language: str) -> None:
+        super().__init__(values)
+        self._language = language
+
+    def __getitem__(self, name: str) -> object:
+        value = self.get(name)
+        if value is None or value == "":
+            return _ABSENT
+        if isinstance(value, datetime):
+            return instant(value.replace(tzinfo=value.tzinfo or UTC), "UTC", self._language)
+        if isinstance(value, list | tuple | set | frozenset):
+            return ", ".join(str(item) for item in value)
+        return value

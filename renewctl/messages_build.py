@@ -1,0 +1,73 @@
+"""Merges `locale/<language>/*.po` into `locale/<language>/LC_MESSAGES/renewctl.mo` (`make catalogues`).
+
+Runs where the project is developed (it needs Babel); the results are committed.
+"""
+
+from __future__ import annotations
+
+import gettext
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+from renewctl.messages import DOMAIN, LANGUAGES, LOCALE_FOLDER
+
+_LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)  # in the header; a real date would change the file at each build
+
+
+def merged(language: str) -> Catalog:
+    """All catalogues of one language as one.
+
+    Raises:
+        ValueError: a key twice, an empty sentence, a sentence marked fuzzy.
+    """
+    whole = Catalog(
+        locale=language, domain=DOMAIN, creation_date=_LONG_AGO, revision_date=_LONG_AGO, fuzzy=False
+    )
+    for path in sorted((LOCALE_FOLDER / language).glob("*.po")):
+        with path.open("rb") as file:
+            part = read_po(file, locale=language, abort_invalid=True)
+        for message in part:
+            if not message.id:
+                continue
+            key = str(message.id)
+            if key in whole or message.fuzzy or not message.string:
+                raise ValueError(f"{path}:{message.lineno}: {key} is there twice, fuzzy, or empty")
+            whole.add(key, message.string)
+    return whole
+
+
+def target(language: str) -> Path:
+    """Where the compiled catalogue of a language is kept."""
+    return LOCALE_FOLDER / language / "LC_MESSAGES" / f"{DOMAIN}.mo"
+
+
+def is_current(language: str) -> bool:
+    """Whether the compiled catalogue says what the sources say (bytes differ between Babel versions)."""
+    path = target(language)
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        compiled = gettext.GNUTranslations(file)
+    known = {key: value for key, value in vars(compiled)["_catalog"].items() if key}
+    return known == {str(message.id): message.string for message in merged(language) if message.id}
+
+
+def build() -> None:
+    """Compile what is not current."""
+    for language in LANGUAGES:
+        if is_current(language):
+            continue
+        path = target(language)
+        path.parent.mkdir(exist_ok=True)
+        with path.open("wb") as file:
+            write_mo(file, merged(language))
+        sys.stderr.write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    build()
