@@ -1,0 +1,34 @@
+"""Renewals as the store tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.metrics_core import Metric
+
+from exporter.families import Family, seconds, single
+from exporter.metrics import RENEWAL_ACCEPTED, RENEWAL_NODE_OWED, RENEWAL_NODES_OWED, RENEWAL_PHASE, STORE_UP
+from exporter.snapshot import Snapshot
+from renewctl.inventory import Inventory
+
+
+def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:
+    """Nothing at all without a store; the last values of a store that cannot be read now."""
+    if snapshot.store_up is None:
+        return
+    phase, accepted = Family(RENEWAL_PHASE), Family(RENEWAL_ACCEPTED)
+    owed, node_owed = Family(RENEWAL_NODES_OWED), Family(RENEWAL_NODE_OWED)
+    by_topic = {facts.topic_id: facts for facts in snapshot.renewals}
+    for topic in inventory.topics:
+        facts = by_topic.get(topic.id)
+        if facts is None:
+            continue
+        phase.add((topic.topic, facts.renewal, facts.phase), 1)
+        if facts.accepted_at is not None:
+            accepted.add((topic.topic,), seconds(facts.accepted_at))
+        owed.add((topic.topic,), len(facts.owed))
+        for node in inventory.nodes_of(topic.id):
+            node_owed.add((topic.topic, node.name), node.name in facts.owed)
+    for family in (phase, accepted, owed, node_owed):
+        yield family.metric()
+    yield single(STORE_UP, snapshot.store_up)

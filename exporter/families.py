@@ -1,0 +1,67 @@
+"""Metric families with the promises every one of ours keeps.
+
+Labels exactly as defined; values from outside bounded and printable as UTF-8; never two series with one
+label set, whatever two nodes or two answers say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from prometheus_client.metrics_core import Metric
+
+from exporter.metrics import Definition
+
+LABEL_LIMIT = 256
+"""Characters of a label value: the longest topic the inventory takes fits, a lying node's novel does not."""
+
+
+class Family:
+    """One metric and its series.
+
+    Args:
+        definition: which metric.
+        further_labels: names beyond the definition's, the same for every series.
+    """
+
+    def __init__(self, definition: Definition, further_labels: tuple[str, ...] = ()) -> None:
+        if further_labels and not definition.open_labels:
+            raise ValueError(f"{definition.name} has no labels beyond its own")
+        self._definition = definition
+        self._names = definition.labels + further_labels
+        self._series: dict[tuple[str, ...], float] = {}
+
+    def add(self, values: tuple[str, ...], value: float) -> None:
+        """Add a series; one with the same labels that is already there stays as it is."""
+        if len(values) != len(self._names):
+            raise ValueError(f"{self._definition.name}: {values} for {self._names}")
+        self._series.setdefault(tuple(map(bounded, values)), value)
+
+    def metric(self) -> Metric:
+        """The family as prometheus_client takes it."""
+        definition = self._definition
+        metric = Metric(definition.family, definition.help, definition.kind, definition.unit)
+        for values, value in self._series.items():
+            labels: Mapping[str, str] = dict(zip(self._names, values, strict=True))
+            metric.add_sample(definition.name, dict(labels), value)
+        return metric
+
+
+def single(definition: Definition, value: float) -> Metric:
+    """A family of one series without labels."""
+    family = Family(definition)
+    family.add((), value)
+    return family.metric()
+
+
+def bounded(text: str) -> str:
+    """At most `LABEL_LIMIT` characters; what UTF-8 cannot carry becomes a question mark."""
+    return text[:LABEL_LIMIT].encode("utf-8", "replace").decode("utf-8")
+
+
+def seconds(at: datetime | None) -> float:
+    """Unix time, 0 for never. A time without a zone is meant in UTC."""
+    if at is None:
+        return 0
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,147 @@
+"""The command `renewctl-exporter`: flags in the words of the field, then serve until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from renewctl import __version__, messages
+from renewctl.errors import RenewctlError, Unusable
+from renewctl.inventory import Inventory, load
+
+log = logging.getLogger("exporter")
+
+DEFAULT_PORT = 10092
+"""Exporters' ports up to about 10060 are taken."""
+
+_STORE = "\N{SECTION SIGN} store"
+"""The store's name among the poller's looks; no node can be called so."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; gives the exit code: 0 after SIGTERM, 1 cannot listen, 2 command line or inventory unusable."""
+    flags = _parser().parse_args(arguments)
+    _log_to_stderr(flags.log_level)
+    try:
+        inventory = load(flags.config_file)
+        if not flags.config_check:
+            _run(inventory, flags)
+    except RenewctlError as error:
+        _tell(error)
+        return int(error.exit_code)
+    return 0
+
+
+def _run(inventory: Inventory, flags: argparse.Namespace) -> None:
+    """Poll, publish and serve until told to leave."""
+    # Imported here: `--help` and `--config.check` need no HTTP server.
+    from exporter.app import make_app  # noqa: PLC0415
+    from exporter.node_look import NodeLook  # noqa: PLC0415
+    from exporter.poller import Look, Poller  # noqa: PLC0415
+    from exporter.publisher import Publisher  # noqa: PLC0415
+    from exporter.start import starting_snapshot  # noqa: PLC0415
+    from exporter.store_look import StoreLook  # noqa: PLC0415
+    from renewctl.web.serving import listen, serve  # noqa: PLC0415
+
+    listener = listen(flags.listen_address)
+    looks: dict[str, Look] = {node.name: NodeLook(node) for node in inventory.nodes}
+    if inventory.store:
+        looks[_STORE] = StoreLook(inventory)
+    snapshot = starting_snapshot(flags.snapshot_file, inventory)
+    changed = threading.Event()
+    poller = Poller(looks, snapshot, flags.poll_interval, changed.set)
+    publisher = Publisher(inventory, lambda: poller.snapshot, flags.snapshot_file, changed)
+    publisher.start()
+    poller.start()
+    log.info("listening on %s:%d", *listener.getsockname()[:2])
+    try:
+        serve(make_app(lambda: publisher.page, lambda: poller.all_asked), listener)
+    finally:
+        poller.stop()
+        publisher.stop()
+        log.info("ended")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="renewctl-exporter",
+        description="Watches MDM push certificates and tells Prometheus what it saw. Changes nothing.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--config.file", dest="config_file", type=Path, required=True, metavar="PATH", help="the inventory")
+    add("--config.check", dest="config_check", action="store_true", help="check the inventory and exit")
+    add(
+        "--web.listen-address",
+        dest="listen_address",
+        default=f":{DEFAULT_PORT}",
+        metavar="ADDRESS",
+        help="HOST:PORT, or :PORT for all interfaces (default %(default)s)",
+    )
+    add(
+        "--snapshot.file",
+        dest="snapshot_file",
+        type=Path,
+        default=_default_snapshot_file(),
+        metavar="PATH",
+        help="keeps what is known over a restart (default: snapshot.json in $STATE_DIRECTORY, else none)",
+    )
+    add(
+        "--poll.interval",
+        dest="poll_interval",
+        type=_seconds,
+        default=30.0,
+        metavar="DURATION",
+        help="between two looks at a node: 30s, 5m (default 30s)",
+    )
+    add(
+        "--log.level",
+        dest="log_level",
+        choices=("debug", "info", "warn", "error"),
+        default="info",
+        help="default %(default)s",
+    )
+    parser.add_argument("--version", action="version", version=f"renewctl-exporter {__version__}")
+    return parser
+
+
+def _default_snapshot_file() -> Path | None:
+    folder = os.environ.get("STATE_DIRECTORY")
+    return Path(folder.partition(":")[0], "snapshot.json") if folder else None
+
+
+def _seconds(text: str) -> float:
+    """A duration in Prometheus's words, one unit: `500ms`, `30s`, `5m`, `1h`."""
+    for unit, seconds in (("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600)):
+        number = text.removesuffix(unit)
+        if number != text and number.isdecimal() and int(number) > 0:
+            return int(number) * seconds
+    raise argparse.ArgumentTypeError(f"{text!r}: expected a duration such as 30s or 5m")
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        stream=sys.stderr,
+        level="WARNING" if level == "warn" else level.upper(),
+        format="%(asctime)sZ %(levelname)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+
+
+def _tell(error: RenewctlError) -> None:
+    """What happened and what to do, a line each, in the language of the environment."""
+    language = messages.language_of(os.environ)
+    for fault in (error, *(error.others if isinstance(error, Unusable) else ())):
+        for line in messages.sentence(fault.reason, language, fault.values):
+            sys.stderr.write(line + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

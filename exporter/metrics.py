@@ -1,0 +1,237 @@
+"""Every metric of the exporter, once: name, type, unit, labels, help.
+
+`exporter/METRICS.md` is generated from this file (`python -m exporter.reference`); a collector can
+only publish what is defined here, with exactly these labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+POLLED = "Polled in the background, not at the scrape."
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One metric.
+
+    Attributes:
+        name: as it stands in the exposition.
+        kind: OpenMetrics type; `info` shows as a gauge in the older text format.
+        labels: in the order collectors give their values.
+        open_labels: whether further labels (the inventory's own) may follow.
+        help: one sentence for the HELP line.
+        absent: when there is no series, for the reference page.
+        example: worked PromQL, and what it answers.
+    """
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    absent: str
+    example: tuple[str, str]
+    kind: Literal["gauge", "info"] = "gauge"
+    open_labels: bool = False
+
+    @property
+    def unit(self) -> str:
+        """The OpenMetrics unit, "" where the value is a plain number."""
+        return "seconds" if self.name.endswith("_seconds") else ""
+
+    @property
+    def family(self) -> str:
+        """The OpenMetrics family name: an info metric's lacks the suffix."""
+        return self.name.removesuffix("_info") if self.kind == "info" else self.name
+
+
+EXPIRY = Definition(
+    "mdm_push_certificate_expiry_timestamp_seconds",
+    "When the push certificate a node serves for a topic expires, by where that is known from "
+    f"(source: api, database, file, recorded); the last known value while the node is silent. {POLLED}",
+    ("topic", "node", "source"),
+    "Nothing has ever told this node's date for the topic; then mdm_topic_expiry_known is 0. "
+    "An expired certificate keeps its series.",
+    (
+        "min by (topic) (mdm_push_certificate_expiry_timestamp_seconds) - time()",
+        "seconds each topic has left at its worst node; negative once expired",
+    ),
+)
+CERTIFICATE_INFO = Definition(
+    "mdm_push_certificate_info",
+    "Serial (lower-case hex) and issuer of the push certificate a node serves, empty where unknown. "
+    f"{POLLED}",
+    ("topic", "node", "source", "serial", "issuer"),
+    "As mdm_push_certificate_expiry_timestamp_seconds.",
+    (
+        'count by (topic) (count by (topic, serial) (mdm_push_certificate_info{serial!=""})) > 1',
+        "topics whose nodes serve different certificates",
+    ),
+    kind="info",
+)
+NODE_UP = Definition(
+    "mdm_node_up",
+    "1 if the node answered when last asked; a node of files alone: if they could be read. "
+    f"0 before the first answer. {POLLED}",
+    ("node", "product"),
+    "A node of files alone on another host: from here there is nothing to ask; mdm_node_failures says so. "
+    "Else never, for a node of the inventory.",
+    ("mdm_node_up == 0", "nodes that are silent now"),
+)
+NODE_FAILURES = Definition(
+    "mdm_node_failures",
+    "What could not be learned from a node when it was last asked, by reason: a gauge, not a counter. "
+    f"{POLLED}",
+    ("node", "reason"),
+    "Never, for a node of the inventory and a reason of the closed list: 0 while all is well.",
+    ("sum by (node, reason) (mdm_node_failures) > 0", "what is wrong now, and where"),
+)
+NODE_LAST_SUCCESS = Definition(
+    "mdm_node_last_success_timestamp_seconds",
+    f"When a node was last asked and nothing at all failed; 0 if never. {POLLED}",
+    ("node",),
+    "Never, for a node of the inventory.",
+    ("time() - mdm_node_last_success_timestamp_seconds > 3600", "nodes with no flawless answer for an hour"),
+)
+NODE_SNAPSHOT = Definition(
+    "mdm_node_snapshot_timestamp_seconds",
+    "When the oldest of the certificate facts shown for a node was observed "
+    f"(source recorded left aside); 0 if there are none. {POLLED}",
+    ("node",),
+    "Never, for a node of the inventory.",
+    ("time() - mdm_node_snapshot_timestamp_seconds", "age of what is shown of each node's certificates"),
+)
+DEVICES_ENROLLED = Definition(
+    "mdm_devices_enrolled",
+    f"Devices enrolled (enabled, device channel) by topic, as this node's storage tells. {POLLED}",
+    ("node", "storage", "topic"),
+    "The node cannot tell of devices, or never did. Nodes of one storage each tell of the same devices.",
+    (
+        "max by (storage, topic) (mdm_devices_enrolled)",
+        "devices of each storage, counted once however many nodes share it",
+    ),
+)
+DEVICES_SEEN = Definition(
+    "mdm_devices_seen",
+    "Enrolled devices whose last check-in was at most this many seconds before the node was asked "
+    f"(within, cumulative). {POLLED}",
+    ("node", "storage", "topic", "within"),
+    "As mdm_devices_enrolled.",
+    (
+        'mdm_devices_seen{within="604800"} / ignoring (within) mdm_devices_enrolled',
+        "share of devices that checked in during the last 7 days",
+    ),
+)
+TOPIC_WINDOW = Definition(
+    "mdm_topic_renewal_window_seconds",
+    "How long before its end the push certificate of this topic is due for renewal; from the inventory.",
+    ("topic",),
+    "Never, for a topic of the inventory.",
+    (
+        f"{EXPIRY.name} - on (topic) group_left () mdm_topic_renewal_window_seconds < time()",
+        "certificates due for renewal",
+    ),
+)
+TOPIC_INFO = Definition(
+    "mdm_topic_info",
+    "What the inventory says of a topic; account is the alias of the Apple Account, never its address.",
+    ("topic", "id", "name", "owner", "account"),
+    "Never, for a topic of the inventory. The inventory's own labels follow as label_<name>.",
+    (
+        "mdm_topic_expiry_known * on (topic) group_left (name, owner) mdm_topic_info",
+        "any metric of a topic, with its name and owner",
+    ),
+    kind="info",
+    open_labels=True,
+)
+TOPIC_NODE = Definition(
+    "mdm_topic_node",
+    "1 for each node that should serve a topic; from the inventory.",
+    ("topic", "node"),
+    "Never, for a topic and its nodes in the inventory.",
+    (
+        "mdm_topic_node unless on (topic, node) mdm_push_certificate_expiry_timestamp_seconds",
+        "nodes whose date for a topic is not known",
+    ),
+)
+TOPIC_EXPIRY_KNOWN = Definition(
+    "mdm_topic_expiry_known",
+    f"1 if the expiry date of a topic's push certificate is known from at least one node. {POLLED}",
+    ("topic",),
+    "Never, for a topic of the inventory.",
+    ("mdm_topic_expiry_known == 0", "topics nobody can be warned about"),
+)
+RENEWAL_PHASE = Definition(
+    "mdm_renewal_phase",
+    "1 for the phase the newest renewal of a topic is in (open, csr_made, requested, accepted, rolling_out, "
+    f"installed, proven, closed, rolled_back, aborted). {POLLED}",
+    ("topic", "renewal", "phase"),
+    "No store is configured or it was never read; the topic never had a renewal; any phase but the present.",
+    ('mdm_renewal_phase{phase=~"open|csr_made|requested"}', "renewals that wait for a certificate"),
+)
+RENEWAL_ACCEPTED = Definition(
+    "mdm_renewal_accepted_timestamp_seconds",
+    f"When the certificate of a topic's newest accepted renewal was accepted. {POLLED}",
+    ("topic",),
+    "As mdm_renewal_phase, or no certificate was accepted yet.",
+    (
+        "time() - mdm_renewal_accepted_timestamp_seconds > 86400 and on (topic) mdm_renewal_nodes_owed > 0",
+        "certificates accepted a day ago and still not on every node",
+    ),
+)
+RENEWAL_NODES_OWED = Definition(
+    "mdm_renewal_nodes_owed",
+    "How many nodes of a topic are owed the accepted pair (after a roll-back: the previous one) "
+    f"and were not read back with it. {POLLED}",
+    ("topic",),
+    "As mdm_renewal_phase.",
+    ("mdm_renewal_nodes_owed > 0", "topics whose roll-out is not complete"),
+)
+RENEWAL_NODE_OWED = Definition(
+    "mdm_renewal_node_owed",
+    f"1 if this node of a topic is owed, else 0; see mdm_renewal_nodes_owed. {POLLED}",
+    ("topic", "node"),
+    "As mdm_renewal_phase.",
+    ("mdm_renewal_node_owed == 1 and on (node) mdm_node_up == 1", "owed nodes that answer: roll out now"),
+)
+STORE_UP = Definition(
+    "mdm_store_up",
+    "1 if the store was read when last tried, 0 if not (then the last values of mdm_renewal metrics stay) "
+    f"or not yet. {POLLED}",
+    (),
+    "No store is configured.",
+    ("mdm_store_up == 0", "renewals are not watched now"),
+)
+BUILD_INFO = Definition(
+    "mdm_exporter_build_info",
+    "The exporter's version.",
+    ("version",),
+    "Never.",
+    ("mdm_exporter_build_info", "which version runs where"),
+    kind="info",
+)
+LAST_ROUND = Definition(
+    "mdm_exporter_last_round_timestamp_seconds",
+    "Every node has been asked, with or without success, at this time or later; "
+    f"0 until each was asked once. {POLLED}",
+    (),
+    "Never.",
+    ("time() - mdm_exporter_last_round_timestamp_seconds > 900", "an exporter that no longer asks"),
+)
+RELOAD_SUCCESSFUL = Definition(
+    "mdm_exporter_config_last_reload_successful",
+    "1 if the inventory was read successfully when last tried, else 0 (then the one before stays in use).",
+    (),
+    "Never.",
+    ("mdm_exporter_config_last_reload_successful == 0", "an inventory that cannot be read"),
+)
+
+METRICS: tuple[Definition, ...] = (
+    EXPIRY, CERTIFICATE_INFO,
+    NODE_UP, NODE_FAILURES, NODE_LAST_SUCCESS, NODE_SNAPSHOT,
+    DEVICES_ENROLLED, DEVICES_SEEN,
+    TOPIC_WINDOW, TOPIC_INFO, TOPIC_NODE, TOPIC_EXPIRY_KNOWN,
+    RENEWAL_PHASE, RENEWAL_ACCEPTED, RENEWAL_NODES_OWED, RENEWAL_NODE_OWED,
+    STORE_UP, BUILD_INFO, LAST_ROUND, RELOAD_SUCCESSFUL,
+)  # fmt: skip
+"""In the order of the reference page."""

@@ -1,0 +1,151 @@
+"""Asks each node, and the store, on its own clock: a slow one delays nobody, none is asked twice at once."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from exporter.snapshot import Snapshot
+
+Change = Callable[[Snapshot], Snapshot]
+"""What a look learned, as a change of the snapshot. Quick and pure but for logging."""
+
+LOOK_SECONDS = 30
+"""Then an answer is overdue: the node counts as silent and its place is given to others."""
+
+CONCURRENCY = 16
+"""Looks under way that are not overdue; each is a thread that waits."""
+
+LONGEST_BACKOFF_SECONDS = 300
+"""A node that has been silent for long is asked at least this often, or at the interval if that is longer."""
+
+_SPREAD_SECONDS = 0.02
+"""First looks begin this far apart on average: a thousand nodes are not asked in one instant."""
+
+_JITTER = 0.1
+
+
+class Look(Protocol):
+    """Something to ask again and again."""
+
+    def look(self) -> Change:
+        """Ask once; may take long; never raises."""
+
+    def overdue(self) -> Change:
+        """What to publish while an answer is overdue."""
+
+    def silent(self, snapshot: Snapshot) -> bool:
+        """Whether the last look got no answer at all: then it is asked less often."""
+
+
+@dataclass
+class _UnderWay:
+    deadline: float
+    overdue: bool = False
+
+
+class Poller:
+    """Keeps the snapshot fresh.
+
+    Args:
+        looks: name -> what to ask. Names of nodes, and one of the caller's choice for the store.
+        snapshot: what is known at the start.
+        interval: seconds between two looks at the same thing.
+        changed: told, without arguments, after each change of `snapshot`.
+    """
+
+    def __init__(
+        self, looks: Mapping[str, Look], snapshot: Snapshot, interval: float, changed: Callable[[], None]
+    ) -> None:
+        self.snapshot = snapshot
+        self._looks = looks
+        self._interval = interval
+        self._changed = changed
+        self._random = random.Random()  # noqa: S311 - jitter
+        begin = time.monotonic()
+        spread = min(interval, _SPREAD_SECONDS * len(looks))
+        self._due = [(begin + self._random.random() * spread, name) for name in looks]
+        heapq.heapify(self._due)
+        self._under_way: dict[str, _UnderWay] = {}
+        self._silent_looks = dict.fromkeys(looks, 0)
+        self._unasked = set(looks)
+        self._leaving = False
+        self._wake = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask nothing new; looks under way are left to end with the process."""
+        with self._wake:
+            self._leaving = True
+            self._wake.notify()
+        self._thread.join()
+
+    @property
+    def all_asked(self) -> bool:
+        """Everything has answered or failed once since the start."""
+        return not self._unasked
+
+    def _run(self) -> None:
+        with self._wake:
+            while not self._leaving:
+                now = time.monotonic()
+                self._note_overdue(now)
+                self._begin_due(now)
+                next_event = self._next_event()
+                self._wake.wait(None if next_event is None else max(next_event - time.monotonic(), 0.001))
+
+    def _begin_due(self, now: float) -> None:
+        while self._due and self._due[0][0] <= now and self._places() > 0:
+            _, name = heapq.heappop(self._due)
+            self._under_way[name] = _UnderWay(now + LOOK_SECONDS)
+            threading.Thread(target=self._look, args=(name,), name=f"look {name}", daemon=True).start()
+
+    def _note_overdue(self, now: float) -> None:
+        for name, under_way in self._under_way.items():
+            if under_way.deadline <= now:
+                under_way.overdue = True
+                # Say it again at each interval: that we still watch is a fact with a time, too.
+                under_way.deadline = now + self._interval
+                self._apply(name, self._looks[name].overdue())
+
+    def _look(self, name: str) -> None:
+        change = self._looks[name].look()
+        with self._wake:
+            if self._leaving:
+                return
+            del self._under_way[name]
+            self._apply(name, change)
+            heapq.heappush(self._due, (time.monotonic() + self._pause(name), name))
+            self._wake.notify()
+
+    def _apply(self, name: str, change: Change) -> None:
+        self.snapshot = change(self.snapshot)
+        self._unasked.discard(name)
+        self._changed()
+
+    def _pause(self, name: str) -> float:
+        silent = self._looks[name].silent(self.snapshot)
+        count = self._silent_looks[name] + 1 if silent else 0
+        self._silent_looks[name] = count
+        longest = max(self._interval, LONGEST_BACKOFF_SECONDS)
+        # The first silent look is repeated at the usual interval; more than 16 doublings say nothing new.
+        pause = min(self._interval * (1 << min(max(count - 1, 0), 16)), longest)
+        return pause * self._random.uniform(1 - _JITTER, 1 + _JITTER)
+
+    def _places(self) -> int:
+        return CONCURRENCY - sum(not under_way.overdue for under_way in self._under_way.values())
+
+    def _next_event(self) -> float | None:
+        times = [under_way.deadline for under_way in self._under_way.values()]
+        if self._due and self._places() > 0:
+            times.append(self._due[0][0])
+        return min(times, default=None)

@@ -1,0 +1,46 @@
+"""The reference page, generated: `python -m exporter.reference > exporter/METRICS.md`; a test compares."""
+
+from __future__ import annotations
+
+import sys
+
+from exporter.metrics import METRICS, Definition
+
+_HEAD = """\
+# Metrics
+
+Generated from `metrics.py` by `python -m exporter.reference`; do not edit.
+
+Values are polled in the background and rendered when they change: a scrape costs no look at a node. Every
+`…_timestamp_seconds` is Unix time; subtract `time()`. Label values are cut at 256 characters. `topic` is the
+whole UID (`com.apple.mgmt.External.…`). The usual `process_…` metrics are served too.
+"""
+
+
+def page() -> str:
+    """The page in Markdown."""
+    return "\n".join([_HEAD, *map(_section, METRICS)])
+
+
+def _section(metric: Definition) -> str:
+    labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
+    further = ", `label_<name>` for each label in the inventory" if metric.open_labels else ""
+    expression, answers = metric.example
+    return f"""\
+## {metric.name}
+
+{metric.help}
+
+- Type: {metric.kind}{" (a gauge in the text format 0.0.4)" if metric.kind == "info" else ""}
+- Labels: {labels}{further}
+- Absent: {metric.absent}
+- Example: {answers}
+
+```promql
+{expression}
+```
+"""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

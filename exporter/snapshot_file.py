@@ -1,0 +1,164 @@
+"""The last snapshot on disk: JSON, written beside and renamed, readable by owner and group, no secrets.
+
+Read at start, so that a restart forgets no date. A file that cannot be used is no reason not to start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
+from renewctl.observation import DeviceCounts, ServedCertificate, Source
+from renewctl.reasons import Reason
+
+VERSION = 1
+"""Of the file's format; another one is not read."""
+
+
+class UnusableSnapshot(Exception):
+    """The file is there and cannot be used; the text says why, without its content."""
+
+
+def load(path: Path) -> Snapshot | None:
+    """The snapshot kept in a file; None where there is no file.
+
+    Raises:
+        UnusableSnapshot: unreadable, not ours, or damaged.
+    """
+    try:
+        stored = json.loads(path.read_bytes())
+        if stored["version"] != VERSION:
+            raise UnusableSnapshot(f"version {stored['version']!r}, expected {VERSION}")
+        return Snapshot(
+            nodes={name: _node_in(facts) for name, facts in stored["nodes"].items()},
+            renewals=tuple(_renewal_in(facts) for facts in stored["renewals"]),
+        )
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UnusableSnapshot(error.strerror or "cannot be read") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UnusableSnapshot(f"damaged ({type(error).__name__})") from None
+
+
+def save(path: Path, snapshot: Snapshot) -> None:
+    """Replace the file, whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written, the disk is full.
+    """
+    stored = {
+        "version": VERSION,
+        "nodes": {name: _node_out(facts) for name, facts in snapshot.nodes.items()},
+        "renewals": [_renewal_out(facts) for facts in snapshot.renewals],
+    }
+    beside = path.with_name(f"{path.name}.new")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(stored, file, separators=(",", ":"))
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _node_out(facts: NodeFacts) -> dict[str, Any]:
+    return {
+        "looked_at": _at_out(facts.looked_at),
+        "up": facts.up,
+        "failures": list(facts.failures),
+        "last_success": _at_out(facts.last_success),
+        "certificates": [_known_out(known) for known in facts.certificates],
+        "devices": None if facts.devices is None else [_devices_out(counts) for counts in facts.devices],
+    }
+
+
+def _node_in(stored: dict[str, Any]) -> NodeFacts:
+    devices = stored["devices"]
+    return NodeFacts(
+        looked_at=_at_in(stored["looked_at"]),
+        up=None if stored["up"] is None else bool(stored["up"]),
+        failures=tuple(Reason(reason) for reason in stored["failures"]),
+        last_success=_at_in(stored["last_success"]),
+        certificates=tuple(_known_in(known) for known in stored["certificates"]),
+        devices=None if devices is None else tuple(_devices_in(counts) for counts in devices),
+    )
+
+
+def _renewal_out(facts: RenewalFacts) -> dict[str, Any]:
+    return {
+        "topic_id": facts.topic_id,
+        "renewal": facts.renewal,
+        "phase": facts.phase,
+        "accepted_at": _at_out(facts.accepted_at),
+        "owed": list(facts.owed),
+        "recorded": {node: _known_out(known) for node, known in facts.recorded.items()},
+    }
+
+
+def _renewal_in(stored: dict[str, Any]) -> RenewalFacts:
+    return RenewalFacts(
+        topic_id=str(stored["topic_id"]),
+        renewal=str(stored["renewal"]),
+        phase=str(stored["phase"]),
+        accepted_at=_at_in(stored["accepted_at"]),
+        owed=tuple(map(str, stored["owed"])),
+        recorded={node: _known_in(known) for node, known in stored["recorded"].items()},
+    )
+
+
+def _known_out(known: Known) -> dict[str, str | None]:
+    served = known.served
+    return {
+        "at": known.at.isoformat(),
+        "topic": served.topic,
+        "not_after": served.not_after.isoformat(),
+        "source": served.source,
+        "serial": served.serial,
+        "fingerprint": served.fingerprint,
+        "key_fingerprint": served.key_fingerprint,
+        "issuer": served.issuer,
+    }
+
+
+def _known_in(stored: dict[str, Any]) -> Known:
+    served = ServedCertificate(
+        topic=str(stored["topic"]),
+        not_after=datetime.fromisoformat(stored["not_after"]),
+        source=Source(stored["source"]),
+        serial=_text_in(stored["serial"]),
+        fingerprint=_text_in(stored["fingerprint"]),
+        key_fingerprint=_text_in(stored["key_fingerprint"]),
+        issuer=_text_in(stored["issuer"]),
+    )
+    return Known(served, datetime.fromisoformat(stored["at"]))
+
+
+def _devices_out(counts: DeviceCounts) -> dict[str, Any]:
+    seen = {str(window): count for window, count in counts.seen_within.items()}
+    return {"topic": counts.topic, "enabled": counts.enabled, "seen_within": seen}
+
+
+def _devices_in(stored: dict[str, Any]) -> DeviceCounts:
+    seen = {int(window): int(count) for window, count in stored["seen_within"].items()}
+    return DeviceCounts(str(stored["topic"]), int(stored["enabled"]), seen)
+
+
+def _text_in(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _at_out(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+def _at_in(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,29 @@
+"""What is known before the first look: the snapshot of the last run, as far as the inventory still asks."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from exporter import snapshot_file
+from exporter.snapshot import Snapshot
+from renewctl.inventory import Inventory
+
+log = logging.getLogger("exporter")
+
+
+def starting_snapshot(path: Path | None, inventory: Inventory) -> Snapshot:
+    """The kept snapshot, or an empty one; a file that cannot be used is told of in the log, once."""
+    kept = None
+    if path is not None:
+        try:
+            kept = snapshot_file.load(path)
+        except snapshot_file.UnusableSnapshot as error:
+            log.warning("snapshot file %s is not used: %s", path, error)
+    kept = kept or Snapshot()
+    expected = {node.name for node in inventory.nodes}
+    return Snapshot(
+        nodes={name: facts for name, facts in kept.nodes.items() if name in expected},
+        renewals=kept.renewals if inventory.store else (),
+        store_up=False if inventory.store else None,
+    )

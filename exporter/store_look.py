@@ -1,0 +1,119 @@
+"""One look at the store: every renewal, folded. Failure is data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+
+from exporter.node_look import by_command
+from exporter.poller import Change
+from exporter.snapshot import Known, RenewalFacts, Snapshot
+from renewctl import secrets
+from renewctl.errors import RenewctlError
+from renewctl.events import PairRef
+from renewctl.inventory import Inventory
+from renewctl.observation import ServedCertificate, Source
+from renewctl.reasons import Reason
+from renewctl.renewal import Direction, Outcome, Renewal, fold, owed, owed_previous
+from renewctl.secrets import SecretRef
+
+log = logging.getLogger("exporter")
+
+
+class StoreLook:
+    """Reads every renewal of the store and folds them."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._said = ""
+
+    def look(self) -> Change:
+        """Read; while that fails the last values stay."""
+        try:
+            renewals = self._read()
+        except RenewctlError as error:
+            return self._down(str(error.reason))
+        except Exception as error:
+            log.debug("store", exc_info=error)
+            return self._down(type(error).__name__)
+        facts = tuple(renewal_facts(self._inventory, renewals))
+        return lambda snapshot: self._publish(replace(snapshot, renewals=facts, store_up=True), "read")
+
+    def overdue(self) -> Change:
+        """The store does not answer."""
+        return self._down("overdue")
+
+    def silent(self, snapshot: Snapshot) -> bool:
+        """The store could not be read."""
+        return not snapshot.store_up
+
+    def _read(self) -> list[Renewal]:
+        from renewctl.sql import resolve  # noqa: PLC0415 - SQL only where used
+        from renewctl.store_read import StoreReader  # noqa: PLC0415
+
+        store = self._inventory.store
+        if by_command(store):
+            raise RenewctlError(Reason.SECRET_COMMAND_NOT_ALLOWED)
+        url = secrets.read(store) if isinstance(store, SecretRef) else store
+        with StoreReader(resolve(url, self._inventory.path)) as reader:
+            histories = reader.renewals().values()
+        return [renewal for renewal in map(fold, histories) if renewal is not None]
+
+    def _down(self, why: str) -> Change:
+        return lambda snapshot: self._publish(replace(snapshot, store_up=False), why)
+
+    def _publish(self, snapshot: Snapshot, words: str) -> Snapshot:
+        if words != self._said:
+            log.log(logging.INFO if snapshot.store_up else logging.WARNING, "store: %s", words)
+            self._said = words
+        return snapshot
+
+
+def renewal_facts(inventory: Inventory, renewals: Iterable[Renewal]) -> Iterable[RenewalFacts]:
+    """What there is to publish of each topic's renewals."""
+    oldest_first = sorted(renewals, key=_number)
+    for topic in inventory.topics:
+        own = [renewal for renewal in oldest_first if renewal.topic_id == topic.id]
+        if not own:
+            continue
+        nodes = [node.name for node in inventory.nodes_of(topic.id)]
+        # A renewal just opened owes nothing yet; what the year before left undone is still owed.
+        accepted = next((renewal for renewal in reversed(own) if renewal.accepted is not None), None)
+        left = () if accepted is None else (*owed(accepted, nodes), *owed_previous(accepted))
+        yield RenewalFacts(
+            topic_id=topic.id,
+            renewal=own[-1].name,
+            phase=own[-1].phase,
+            accepted_at=None if accepted is None else accepted.accepted_at,
+            owed=tuple(node for node in nodes if node in left),
+            recorded=_recorded(own),
+        )
+
+
+def _recorded(oldest_first: list[Renewal]) -> dict[str, Known]:
+    """Node -> what was last installed there by us and read back."""
+    found: dict[str, Known] = {}
+    for renewal in oldest_first:
+        pairs = {Direction.NEW: renewal.accepted, Direction.PREVIOUS: renewal.previous}
+        for node, state in renewal.nodes.items():
+            pair = pairs[state.direction]
+            if pair is not None and state.outcome in {Outcome.INSTALLED, Outcome.PROVEN}:
+                found[node] = Known(_served(renewal.topic, pair), state.at)
+    return found
+
+
+def _served(topic: str, pair: PairRef) -> ServedCertificate:
+    return ServedCertificate(
+        topic=topic,
+        not_after=pair.not_after,
+        source=Source.RECORDED,
+        serial=pair.serial,
+        fingerprint=pair.fingerprint,
+        key_fingerprint=pair.key_fingerprint,
+    )
+
+
+def _number(renewal: Renewal) -> int:
+    """Renewals are counted up: `<topic id>-<n>`."""
+    return int(renewal.name.rpartition("-")[2])
