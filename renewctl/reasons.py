@@ -238,6 +238,10 @@ class Reason(StrEnum):
     PRIVATE_KEY_NOT_RSA = "private_key_not_rsa"
     PRIVATE_KEY_UNREADABLE = "private_key_unreadable"
 
+    # Exporter
+    LISTEN_ADDRESS_INVALID = "listen_address_invalid"
+    LISTEN_FAILED = "listen_failed"
+
     # Command line
     OPTION_MISSING = "option_missing"
     OPTION_INVALID = "option_invalid"
