@@ -50,8 +50,8 @@ __all__ = [
 ]
 
 VERSION = 1
-STORE_SCHEMES = ("sqlite", "postgresql")
-DATABASE_SCHEMES = ("sqlite", "postgresql", "mysql")
+STORE_SCHEMES = ("sqlite", "postgresql", "postgres")
+DATABASE_SCHEMES = ("sqlite", "postgresql", "postgres", "mysql")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # also an Ansible host name and a label value
 _TOPIC = re.compile(r"com\.apple\.mgmt\.[!-~]{1,200}")  # as pushcert.TOPIC_PREFIX; no spaces
@@ -181,6 +181,8 @@ def _inventory(path: Path, digest: str, documents: list[Fields]) -> Inventory:
     for document in documents:
         document.done()
     _check_topics(inventory, topic_entries)
+    topics = tuple(replace(topic, vendor=topic.vendor or inventory.vendor) for topic in inventory.topics)
+    inventory = replace(inventory, topics=topics)
     return _check_nodes(inventory, node_entries)
 
 

@@ -62,7 +62,16 @@ class Vendor:
 
 @dataclass(frozen=True)
 class Topic:
-    """One push certificate's topic, and everything a person must know of it."""
+    """One push certificate's topic, and everything a person must know of it.
+
+    Attributes:
+        id: short, ours; names renewals (`<id>-<n>`) and files.
+        topic: the UID the portal shows.
+        window: how long before its end the push certificate is due.
+        zone: IANA name; instants of this topic are shown in it.
+        labels: routing labels of metrics.
+        vendor: its own, else the inventory's (`load` fills it in); None: neither.
+    """
 
     id: str
     topic: str
@@ -179,6 +188,11 @@ class Inventory:
     apns: Apns = Apns()
     vendor: Vendor | None = None
     trust: tuple[Path, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The folder relative paths of the inventory are meant from."""
+        return (self.path if self.path.is_dir() else self.path.parent).absolute()
 
     def nodes_of(self, topic_id: str) -> tuple[Node, ...]:
         """The nodes that serve a topic, in the inventory's order."""

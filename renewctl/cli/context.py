@@ -95,6 +95,19 @@ class Session:
             return ()
         return ("--inventory", str(self.inventory_option))
 
+    @property
+    def store_url(self) -> str:
+        """The store's URL, absolute; read from its reference where the inventory gives one.
+
+        Raises:
+            Unusable: the reference cannot be read, the URL cannot be used.
+        """
+        from renewctl import secrets, sql  # noqa: PLC0415 - SQL
+
+        store = self.inventory.store
+        text = store if isinstance(store, str) else secrets.read(store)
+        return sql.resolve(text, self.inventory.folder)
+
     def topics(self, topic_id: str | None) -> tuple[Topic, ...]:
         """The topic named (by id or UID), or all.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import unicodedata
@@ -51,6 +52,13 @@ class Output:
         """A line of data for people; nothing where JSON was asked for."""
         if not self.as_json:
             _write(sys.stdout, self.text(key, **values))
+
+    def show_red(self, key: str, /, **values: object) -> None:
+        """A line of data that must not be overlooked: red on a terminal (unless `NO_COLOR` is set)."""
+        if not self.as_json:
+            line = self.text(key, **values)
+            coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+            _write(sys.stdout, f"\x1b[1;31m{line}\x1b[0m" if coloured else line)
 
     def raw(self, text: str) -> None:
         """A line of data that is in no language: a path, a name."""

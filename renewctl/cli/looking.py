@@ -1,0 +1,33 @@
+"""Looks at many nodes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from renewctl.errors import RenewctlError
+from renewctl.inventory import Inventory, Node
+from renewctl.observation import Failure, Observation
+
+_AT_ONCE = 16
+
+
+def look(inventory: Inventory, nodes: Sequence[Node], now: datetime) -> dict[str, Observation]:
+    """Node name -> what one look gave; a node's fault is in its observation."""
+    uids = {topic.id: topic.topic for topic in inventory.topics}
+    if not nodes:
+        return {}
+    with ThreadPoolExecutor(min(_AT_ONCE, len(nodes))) as pool:
+        seen = pool.map(lambda node: _one(node, [uids[name] for name in node.topics], now), nodes)
+        return dict(zip([node.name for node in nodes], seen, strict=True))
+
+
+def _one(node: Node, topics: Sequence[str], now: datetime) -> Observation:
+    from renewctl.servers.registry import connect  # noqa: PLC0415 - HTTP and SQL
+
+    try:
+        return connect(node, topics).observe(now)
+    except RenewctlError as error:  # a password that cannot be read, say
+        values = {name: str(value) for name, value in error.values.items()}
+        return Observation(node.name, now, failures=(Failure(error.reason, values),))

@@ -1,0 +1,260 @@
+"""What `status` has to tell of one topic, computed from inventory, events and observations. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from renewctl.events import PairRef
+from renewctl.guidance import Situation, Step, next_steps
+from renewctl.history import TopicHistory
+from renewctl.inventory import Inventory, Node, Topic
+from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
+from renewctl.pushcert import days_left
+from renewctl.renewal import Outcome, Phase, Renewal, owed, owed_previous
+
+REQUEST_WARNING = timedelta(days=14)
+"""How long before its last day a request is warned of."""
+
+
+class State(StrEnum):
+    """What is to be said of one node."""
+
+    SAME = "same"
+    OWED = "owed"
+    INSTALLED = "installed"
+    PROVEN = "proven"
+    UNKNOWN = "unknown"
+    WRONG = "wrong"
+    FAILED = "failed"
+    DISAGREES = "disagrees"
+
+
+class Turn(StrEnum):
+    """Whose turn it is."""
+
+    OPERATOR = "operator"
+    PERSON = "person"
+    VENDOR = "vendor"
+    NOBODY = "nobody"
+
+
+@dataclass(frozen=True)
+class Warn:
+    """Something a person should know.
+
+    Attributes:
+        key: of the sentence (`warning.…`).
+        attention: it makes `status` end with exit code 4.
+    """
+
+    key: str
+    values: Mapping[str, object] = field(default_factory=dict)
+    attention: bool = True
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """One node of one topic.
+
+    Attributes:
+        serving: what it was seen serving, else what was recorded; None: unknown.
+        at: when that was seen or recorded.
+    """
+
+    node: Node
+    serving: ServedCertificate | None
+    at: datetime | None
+    state: State
+    up: bool | None = None
+    devices: DeviceCounts | None = None
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True)
+class TopicView:
+    """One topic.
+
+    Attributes:
+        not_after: the earliest end of what its nodes serve; what was adopted where no node tells.
+    """
+
+    topic: Topic
+    not_after: datetime | None
+    left: int | None
+    nodes: tuple[NodeView, ...]
+    renewal: Renewal | None
+    turn: Turn
+    owed: tuple[str, ...]
+    warnings: tuple[Warn, ...]
+    steps: tuple[Step, ...]
+
+    @property
+    def urgent(self) -> bool:
+        """The date is within the topic's window, past, or unknown."""
+        return any(
+            warn.key in {"warning.due", "warning.expired", "warning.date_unknown"} for warn in self.warnings
+        )
+
+
+def view(
+    inventory: Inventory,
+    topic: Topic,
+    history: TopicHistory,
+    seen: Mapping[str, Observation],
+    now: datetime,
+    options: Sequence[str] = (),
+) -> TopicView:
+    """Everything there is to say of one topic.
+
+    `seen` is node name -> the look just taken (nodes not asked are absent); `options` is what every
+    further command line needs again.
+    """
+    configured = inventory.nodes_of(topic.id)
+    left_owed = _owed(history, [node.name for node in configured])
+    nodes = tuple(_node(node, topic, history, seen.get(node.name), left_owed) for node in configured)
+    not_after = _end(nodes, history)
+    warnings = [
+        *_date_warnings(topic, not_after, now),
+        *_node_warnings(topic, nodes, left_owed),
+        *_request_warnings(topic, history.open, now),
+    ]
+    situation = Situation(topic, history, now, owed=left_owed, not_after=not_after, options=options)
+    return TopicView(
+        topic=topic,
+        not_after=not_after,
+        left=None if not_after is None else days_left(not_after, now),
+        nodes=nodes,
+        renewal=history.latest,
+        turn=_turn(topic, history.open, urgent=bool(warnings)),
+        owed=left_owed,
+        warnings=tuple(warnings),
+        steps=next_steps(situation),
+    )
+
+
+def _owed(history: TopicHistory, nodes: list[str]) -> tuple[str, ...]:
+    """A renewal just opened owes nothing yet; what the one before left undone is still owed."""
+    accepted = [renewal for renewal in history.renewals if renewal.accepted is not None]
+    if not accepted:
+        return ()
+    left = {*owed(accepted[-1], nodes), *owed_previous(accepted[-1])}
+    return tuple(node for node in nodes if node in left)
+
+
+def _node(
+    node: Node,
+    topic: Topic,
+    history: TopicHistory,
+    seen: Observation | None,
+    left_owed: Sequence[str],
+) -> NodeView:
+    recorded = history.recorded(node.name)
+    observed = None if seen is None else seen.serving(topic.topic)
+    serving, at = observed, None if seen is None or observed is None else seen.at
+    if serving is None and recorded is not None:
+        serving, at = _as_served(topic, recorded.pair), recorded.at
+    counts = [] if seen is None else [count for count in seen.devices or () if count.topic == topic.topic]
+    return NodeView(
+        node=node,
+        serving=serving,
+        at=at,
+        state=_state(node, history, observed, serving, left_owed),
+        up=None if seen is None else seen.up,
+        devices=counts[0] if counts else None,
+        failures=() if seen is None else seen.failures,
+    )
+
+
+def _state(
+    node: Node,
+    history: TopicHistory,
+    observed: ServedCertificate | None,
+    serving: ServedCertificate | None,
+    left_owed: Sequence[str],
+) -> State:
+    renewal = history.latest
+    told = None if renewal is None else renewal.nodes.get(node.name)
+    if told is not None and told.outcome in {Outcome.UNKNOWN, Outcome.WRONG, Outcome.FAILED}:
+        return State(told.outcome.value)
+    if serving is None:
+        return State.UNKNOWN
+    recorded = history.recorded(node.name)
+    if observed is not None and recorded is not None and not same(observed, _as_served(None, recorded.pair)):
+        return State.DISAGREES
+    if node.name in left_owed:
+        return State.OWED
+    return State.SAME if told is None else State(told.outcome.value)
+
+
+def same(one: ServedCertificate, other: ServedCertificate) -> bool:
+    """Whether two facts are of one certificate, as far as both tell: serial, else the date."""
+    if one.serial is not None and other.serial is not None:
+        return one.serial == other.serial
+    return abs(one.not_after - other.not_after) < timedelta(seconds=1)
+
+
+def _as_served(topic: Topic | None, pair: PairRef) -> ServedCertificate:
+    return ServedCertificate(
+        topic="" if topic is None else topic.topic,
+        not_after=pair.not_after,
+        source=Source.RECORDED,
+        serial=pair.serial,
+        fingerprint=pair.fingerprint,
+        key_fingerprint=pair.key_fingerprint,
+    )
+
+
+def _end(nodes: Sequence[NodeView], history: TopicHistory) -> datetime | None:
+    ends = [view.serving.not_after for view in nodes if view.serving is not None]
+    if ends:
+        return min(ends)
+    return None if history.current is None else history.current.not_after
+
+
+def _date_warnings(topic: Topic, not_after: datetime | None, now: datetime) -> list[Warn]:
+    if not_after is None:
+        return [Warn("warning.date_unknown", {"name": topic.name})]
+    values = {"name": topic.name, "left": days_left(not_after, now), "not_after": not_after}
+    if not_after <= now:
+        return [Warn("warning.expired", values)]
+    return [Warn("warning.due", values)] if not_after - now <= topic.window else []
+
+
+def _node_warnings(topic: Topic, nodes: Sequence[NodeView], left_owed: Sequence[str]) -> list[Warn]:
+    warnings: list[Warn] = []
+    if left_owed:
+        warnings.append(Warn("warning.owed", {"name": topic.name, "nodes": ", ".join(left_owed)}))
+    unknown = [view.node.name for view in nodes if view.state is State.UNKNOWN]
+    if unknown:
+        warnings.append(Warn("warning.node_unknown", {"name": topic.name, "nodes": ", ".join(unknown)}))
+    settled = [view.serving for view in nodes if view.serving is not None and view.node.name not in left_owed]
+    differing = any(not same(settled[0], other) for other in settled[1:])
+    if differing or any(view.state is State.DISAGREES for view in nodes):
+        warnings.append(Warn("warning.disagree", {"name": topic.name}))
+    bad = [view.node.name for view in nodes if view.state in {State.WRONG, State.FAILED}]
+    if bad:
+        warnings.append(Warn("warning.node_failed", {"name": topic.name, "nodes": ", ".join(bad)}))
+    return warnings
+
+
+def _request_warnings(topic: Topic, renewal: Renewal | None, now: datetime) -> list[Warn]:
+    if renewal is None or renewal.phase is not Phase.REQUESTED or renewal.request is None:
+        return []
+    last_day = renewal.request.last_day
+    if last_day - now > REQUEST_WARNING:
+        return []
+    key = "warning.request_ended" if last_day <= now else "warning.request_ends"
+    return [Warn(key, {"name": topic.name, "last_day": last_day})]
+
+
+def _turn(topic: Topic, renewal: Renewal | None, *, urgent: bool) -> Turn:
+    if renewal is None:
+        return Turn.OPERATOR if urgent else Turn.NOBODY
+    if renewal.phase is Phase.REQUESTED:
+        return Turn.PERSON
+    if renewal.phase is Phase.CSR_MADE and (topic.vendor is None or topic.vendor.key is None):
+        return Turn.VENDOR
+    return Turn.OPERATOR

@@ -1,0 +1,246 @@
+"""`status`: every topic, its date, its nodes, its renewal, whose turn it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import click
+
+from renewctl import messages, secrets
+from renewctl.cli.context import Session
+from renewctl.cli.options import Command, Option, common_options, json_option, pass_session, topic_option
+from renewctl.cli.output import Output, steps_json
+from renewctl.cli.overview import NodeView, TopicView, Warn, view
+from renewctl.errors import ExitCode, Unusable
+from renewctl.history import TopicHistory, histories
+from renewctl.inventory import Inventory, Topic
+from renewctl.observation import Observation
+from renewctl.reasons import Reason
+from renewctl.secrets import SecretRef
+
+
+@dataclass(frozen=True)
+class Report:
+    """All there is to tell.
+
+    Attributes:
+        warnings: about no topic in particular.
+        seen: the looks just taken; empty when nobody was asked.
+    """
+
+    topics: tuple[TopicView, ...]
+    warnings: tuple[Warn, ...]
+    seen: Mapping[str, Observation]
+
+    @property
+    def attention(self) -> bool:
+        """Somebody must look."""
+        every = [*self.warnings, *(warn for topic in self.topics for warn in topic.warnings)]
+        return any(warn.attention for warn in every)
+
+
+@click.command(cls=Command, help="help.status")
+@topic_option
+@click.option("--offline", cls=Option, is_flag=True, help="help.option.offline")
+@json_option
+@common_options
+@pass_session
+def status(session: Session, topic_id: str | None, *, offline: bool) -> ExitCode:
+    """Show the state of things; exit 4 where somebody must look."""
+    topics = session.topics(topic_id)
+    report = _report(session, topics, offline=offline)
+    output = session.output()
+    output.json(_as_json(session, report))
+    for topic in report.topics:
+        _show_topic(session.output(topic.topic), topic, session)
+    for warn in report.warnings:
+        output.show("warning", text=output.text(warn.key, **warn.values))
+    for topic in report.topics:
+        session.output(topic.topic).next_steps(topic.steps)
+    return ExitCode.ATTENTION if report.attention else ExitCode.DONE
+
+
+def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Report:
+    from renewctl.cli.looking import look  # noqa: PLC0415 - HTTP and SQL
+
+    inventory, now = session.inventory, session.now()
+    ids = {topic.id for topic in topics}
+    nodes = [node for node in inventory.nodes if ids & set(node.topics)]
+    past, found = _histories(session)
+    seen: dict[str, Observation] = {}
+    if not offline:
+        with session.output().working("node.asking", count=len(nodes)):
+            seen = look(inventory, nodes, now)
+    views = [
+        view(inventory, topic, past.get(topic.id, TopicHistory(topic.id)), seen, now, session.options)
+        for topic in topics
+    ]
+    return Report(tuple(views), (*found, *_house(inventory), *_faults(session, seen)), seen)
+
+
+def _histories(session: Session) -> tuple[dict[str, TopicHistory], list[Warn]]:
+    """What the store tells; a store that was never made is no fault, only nothing recorded."""
+    from renewctl.store_read import StoreReader  # noqa: PLC0415 - SQL
+
+    try:
+        with StoreReader(session.store_url) as store:
+            return histories(store.renewals()), []
+    except Unusable as error:
+        if error.reason is not Reason.STORE_MISSING:
+            raise
+        return {}, [Warn("warning.store_absent", attention=False)]
+
+
+def _house(inventory: Inventory) -> list[Warn]:
+    """What is lax in the inventory itself."""
+    warnings = [
+        Warn("warning.insecure_http", {"node": node.name, "url": node.url}, attention=False)
+        for node in inventory.nodes
+        if node.insecure_http
+    ]
+    references = [
+        inventory.store,
+        inventory.keys.identity,
+        *(topic.vendor.key for topic in inventory.topics if topic.vendor is not None),
+        *(node.password for node in inventory.nodes),
+        *(node.devices.sql for node in inventory.nodes if node.devices is not None),
+    ]
+    lax = {ref.where[0] for ref in references if isinstance(ref, SecretRef) and secrets.lax(ref)}
+    return warnings + [Warn("warning.lax_file", {"path": path}, attention=False) for path in sorted(lax)]
+
+
+def _faults(session: Session, seen: Mapping[str, Observation]) -> list[Warn]:
+    """What could not be learned from nodes: what they serve is not certain, so somebody must look."""
+    language = session.language()
+    return [
+        Warn(
+            "warning.node_fault",
+            {"node": name, "happened": messages.sentence(failure.reason, language, failure.values)[0]},
+        )
+        for name, observation in seen.items()
+        for failure in observation.failures
+    ]
+
+
+def _show_topic(output: Output, shown: TopicView, session: Session) -> None:
+    topic = shown.topic
+    output.show("status.topic", name=topic.name, id=topic.id)
+    output.show("status.uid", topic=topic.topic)
+    if shown.not_after is None:
+        output.show_red("status.expiry_unknown")
+    else:
+        show = output.show_red if shown.urgent else output.show
+        left = messages.days(shown.left or 0, output.language)
+        show("status.expiry", not_after=shown.not_after, left=left)
+    output.show("status.account", account=topic.account.address or topic.account.alias)
+    output.show("status.owner", owner=topic.owner, deputy=topic.deputy)
+    _show_renewal(output, shown)
+    output.table(
+        (
+            "column.node",
+            "column.not_after",
+            "column.serial",
+            "column.source",
+            "column.age",
+            "column.devices",
+            "column.state",
+        ),
+        [_row(output, node, topic, session) for node in shown.nodes],
+    )
+    for warn in shown.warnings:
+        output.show_red("warning", text=_sentence(output, warn))
+    output.raw("")
+
+
+def _show_renewal(output: Output, shown: TopicView) -> None:
+    renewal = shown.renewal
+    if renewal is None or renewal.ended:
+        output.show("status.no_renewal")
+        return
+    phase, turn = output.text(f"phase.{renewal.phase}"), output.text(f"turn.{shown.turn}")
+    output.show("status.renewal", renewal=renewal.name, phase=phase, turn=turn)
+    if renewal.request is not None:
+        output.show("status.request_lasts", last_day=renewal.request.last_day)
+
+
+def _row(output: Output, node: NodeView, topic: Topic, session: Session) -> list[object]:
+    serving = node.serving
+    seconds = 0.0 if node.at is None else (session.now() - node.at).total_seconds()
+    return [
+        node.node.name,
+        None if serving is None else messages.day(serving.not_after, topic.zone, output.language),
+        None if serving is None else serving.serial,
+        None if serving is None else output.text(f"source.{serving.source}"),
+        None if node.at is None else messages.age(seconds, output.language),
+        None if node.devices is None else node.devices.enabled,
+        output.text(f"state.{node.state}"),
+    ]
+
+
+def _sentence(output: Output, warn: Warn) -> str:
+    values = dict(warn.values)
+    if isinstance(values.get("left"), int):
+        values["left"] = messages.days(int(str(values["left"])), output.language)
+    return output.text(warn.key, **values)
+
+
+def _as_json(session: Session, report: Report) -> dict[str, object]:
+    output = session.output()
+    return {
+        "at": session.now(),
+        "inventory": session.inventory.path,
+        "attention": report.attention,
+        "topics": [_topic_json(session, topic) for topic in report.topics],
+        "warnings": [_warn_json(output, warn) for warn in report.warnings],
+    }
+
+
+def _topic_json(session: Session, shown: TopicView) -> dict[str, object]:
+    topic, renewal, output = shown.topic, shown.renewal, session.output(shown.topic)
+    return {
+        "id": topic.id,
+        "topic": topic.topic,
+        "name": topic.name,
+        "account": topic.account.alias,
+        "not_after": shown.not_after,
+        "days_left": shown.left,
+        "owed": shown.owed,
+        "turn": shown.turn,
+        "renewal": None
+        if renewal is None
+        else {
+            "name": renewal.name,
+            "phase": renewal.phase,
+            "ended": renewal.ended,
+            "request_last_day": None if renewal.request is None else renewal.request.last_day,
+        },
+        "nodes": [node_json(node) for node in shown.nodes],
+        "warnings": [_warn_json(output, warn) for warn in shown.warnings],
+        "next_steps": steps_json(shown.steps, output, topic.zone),
+    }
+
+
+def node_json(node: NodeView) -> dict[str, object]:
+    """One node of one topic."""
+    return {
+        "name": node.node.name,
+        "product": node.node.product,
+        "storage": node.node.storage,
+        "insecure_http": node.node.insecure_http,
+        "state": node.state,
+        "up": node.up,
+        "certificate": node.serving,
+        "seen_at": node.at,
+        "devices": None if node.devices is None else node.devices.enabled,
+        "failures": node.failures,
+    }
+
+
+def _warn_json(output: Output, warn: Warn) -> dict[str, object]:
+    return {
+        "key": warn.key,
+        "text": _sentence(output, warn),
+        "attention": warn.attention,
+        "values": warn.values,
+    }
