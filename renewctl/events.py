@@ -63,6 +63,8 @@ class Event:
         id: the writer's own name for this event (uuid4 hex): after a lost answer the writer looks for it.
         at: aware UTC, the writer's clock; decides nothing.
         actor: as claimed (`user@host`).
+        authenticated: who the store itself says wrote it: the operating system's account (SQLite), the
+            database's role (PostgreSQL).
         reason, ticket: what the operator gave on the command line.
         previous: hash of the event before it in this renewal, "" for the first.
         hash: SHA-256 over the canonical JSON of all other fields.
@@ -82,6 +84,7 @@ class Event:
     ticket: str | None
     previous: str
     hash: str
+    authenticated: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,26 @@ References: `{file: PATH}`, `{env: NAME}`, `{command: [PROGRAM, ARG, …]}`, `{c
 
 from __future__ import annotations
 
+import functools
+import os
+import stat
+import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+
+from renewctl.errors import Unusable
+from renewctl.reasons import Reason
+
+LONGEST = 1024 * 1024
+"""Bytes of the largest secret taken: an identity file is small, and a wrong path may be a disk image."""
+
+COMMAND_SECONDS = 10.0
+"""How long a `{command:}` may take."""
+
+ALLOWED_COMMANDS_VARIABLE = "RENEWCTL_ALLOWED_COMMANDS"
+"""Names another list of allowed programs than `~/.config/renewctl/allowed-commands`."""
 
 
 class Kind(StrEnum):
@@ -30,3 +48,116 @@ class SecretRef:
 
     kind: Kind
     where: tuple[str, ...]
+
+
+def shown(ref: SecretRef) -> str:
+    """How a reference is named to people: `file:/etc/x`; of a command, the program alone."""
+    return f"{ref.kind.value}:{ref.where[0]}"
+
+
+@functools.cache
+def read(ref: SecretRef) -> str:
+    """The secret itself, without one trailing line end; read once a process.
+
+    Raises:
+        Unusable: `secret_unreadable` (`where`, `detail`), `secret_empty`, `secret_not_text`,
+            `secret_command_not_allowed` (`program`, `path` of the list), `secret_command_failed`.
+    """
+    content = _READERS[ref.kind](ref)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        raise Unusable(Reason.SECRET_NOT_TEXT, where=shown(ref)) from None
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text.strip():
+        raise Unusable(Reason.SECRET_EMPTY, where=shown(ref))
+    return text
+
+
+def lax(ref: SecretRef) -> bool:
+    """Whether a secret's file may be read by its group or by everybody; `status` tells, nothing refuses.
+
+    Refusing would break mounts that cannot carry modes (Kubernetes secrets, SMB). False for what is no file.
+    """
+    if ref.kind is not Kind.FILE:
+        return False
+    try:
+        mode = Path(ref.where[0]).stat().st_mode
+    except OSError:
+        return False
+    return bool(mode & (stat.S_IRGRP | stat.S_IROTH))
+
+
+def allowed_commands() -> Path:
+    """The list of programs a `{command:}` may start: one absolute path a line, outside any inventory."""
+    named = os.environ.get(ALLOWED_COMMANDS_VARIABLE)
+    return Path(named) if named else Path.home() / ".config" / "renewctl" / "allowed-commands"
+
+
+def _from_file(ref: SecretRef) -> bytes:
+    return _content(Path(ref.where[0]), ref)
+
+
+def _from_env(ref: SecretRef) -> bytes:
+    value = os.environb.get(os.fsencode(ref.where[0]))
+    if value is None:
+        raise Unusable(Reason.SECRET_UNREADABLE, where=shown(ref), detail="not set")
+    return value
+
+
+def _from_credential(ref: SecretRef) -> bytes:
+    folder, name = os.environ.get("CREDENTIALS_DIRECTORY"), ref.where[0]
+    if not folder:
+        raise Unusable(Reason.SECRET_UNREADABLE, where=shown(ref), detail="$CREDENTIALS_DIRECTORY not set")
+    if name != Path(name).name:
+        raise Unusable(Reason.SECRET_UNREADABLE, where=shown(ref), detail="not a name")
+    return _content(Path(folder) / name, ref)
+
+
+def _from_command(ref: SecretRef) -> bytes:
+    """Standard output of a program; its standard error may hold anything, so it is never shown."""
+    _require_allowed(ref.where[0])
+    try:
+        done = subprocess.run(
+            ref.where, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        detail = f"no answer in {COMMAND_SECONDS:.0f} s"
+        raise Unusable(Reason.SECRET_COMMAND_FAILED, program=ref.where[0], detail=detail) from None
+    except OSError as error:
+        detail = error.strerror or type(error).__name__
+        raise Unusable(Reason.SECRET_COMMAND_FAILED, program=ref.where[0], detail=detail) from None
+    if done.returncode != 0:
+        detail = f"exit {done.returncode}"
+        raise Unusable(Reason.SECRET_COMMAND_FAILED, program=ref.where[0], detail=detail)
+    return done.stdout[: LONGEST + 1]
+
+
+def _require_allowed(program: str) -> None:
+    path = allowed_commands()
+    try:
+        allowed: Sequence[str] = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        allowed = ()
+    if not program.startswith("/") or program not in (line.strip() for line in allowed):
+        raise Unusable(Reason.SECRET_COMMAND_NOT_ALLOWED, program=program, path=str(path))
+
+
+def _content(path: Path, ref: SecretRef) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LONGEST + 1)
+    except OSError as error:
+        detail = error.strerror or type(error).__name__
+        raise Unusable(Reason.SECRET_UNREADABLE, where=shown(ref), detail=detail) from None
+    if len(content) > LONGEST:
+        raise Unusable(Reason.SECRET_UNREADABLE, where=shown(ref), detail=f"larger than {LONGEST} bytes")
+    return content
+
+
+_READERS = {
+    Kind.FILE: _from_file,
+    Kind.ENV: _from_env,
+    Kind.COMMAND: _from_command,
+    Kind.CREDENTIAL: _from_credential,
+}

@@ -1,0 +1,180 @@
+"""The store, opened so that nothing can be changed: what the exporter may have.
+
+Each question is one statement on a connection of its own: a reader that stayed would block a writer, and
+two statements could tell of two states. The version of the schema comes with every answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from renewctl import sql
+from renewctl.errors import NodeFault
+from renewctl.events import Event, Kind
+from renewctl.reasons import Reason
+
+_EVENTS = """
+SELECT meta.value AS schema_version, events.* FROM meta LEFT JOIN events ON 1 = 1
+WHERE meta.name = 'schema' ORDER BY events.renewal, events.seq"""
+
+_DOCUMENT = """
+SELECT meta.value AS schema_version, documents.body
+FROM meta LEFT JOIN documents ON documents.sha256 = :sha256 WHERE meta.name = 'schema'"""
+
+_NEWEST_RUN = """
+SELECT meta.value AS schema_version, runs.* FROM meta LEFT JOIN runs
+ON runs.number = (SELECT max(number) FROM runs) WHERE meta.name = 'schema'"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: the right to change nodes, lent to one holder at a time.
+
+    Attributes:
+        number: higher than every run before it, in the whole store; nodes refuse lower ones.
+        token: random hex, so that two runs of one number (a restored store) differ.
+        holder: who began it, as claimed.
+        since: when, by the holder's clock; decides nothing.
+        beat: raised by the holder every few seconds.
+    """
+
+    number: int
+    token: str
+    renewal: str
+    holder: str
+    host: str
+    since: datetime
+    beat: int
+    ended: datetime | None = None
+
+
+class StoreReader:
+    """A store that is read and never changed.
+
+    Args:
+        url: absolute (`sql.resolve`).
+
+    Every method raises:
+        Unusable: `store_missing`, `store_not_a_store`, `store_on_network`, `store_url_invalid`.
+        Refused: `store_newer`.
+        NodeFault: `store_unreachable`, `store_denied`, `store_needs_recovery`, `store_damaged`, ….
+    """
+
+    _read_only = True
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._database = sql.Database(url, read_only=self._read_only)
+        self.shown = self._database.shown
+
+    def renewals(self) -> dict[str, list[Event]]:
+        """Every renewal's events in order, by renewal, in one statement."""
+        rows = self._database.rows(_EVENTS)
+        sql.known(rows, self.shown)
+        found: dict[str, list[Event]] = {}
+        for row in rows:
+            if row["renewal"] is not None:
+                found.setdefault(row["renewal"], []).append(self._event(row))
+        return found
+
+    def document(self, sha256: str) -> bytes:
+        """A public artefact by its SHA-256 (hex), checked against it.
+
+        Raises:
+            NodeFault: `document_missing`, `store_damaged`.
+        """
+        rows = self._database.rows(_DOCUMENT, sha256=sha256)
+        sql.known(rows, self.shown)
+        if rows[0]["body"] is None:
+            raise NodeFault(Reason.DOCUMENT_MISSING, store=self.shown, got=sha256)
+        body = bytes(rows[0]["body"])
+        if hashlib.sha256(body).hexdigest() != sha256:
+            raise NodeFault(Reason.STORE_DAMAGED, store=self.shown, detail=f"document {sha256}")
+        return body
+
+    def open_run(self) -> Run | None:
+        """The newest run if it has not ended: whoever holds the lease, or held it when they died."""
+        run = self.newest_run()
+        return run if run is not None and run.ended is None else None
+
+    def newest_run(self) -> Run | None:
+        """The newest run, ended or not."""
+        rows = self._database.rows(_NEWEST_RUN)
+        sql.known(rows, self.shown)
+        return None if rows[0]["number"] is None else run_from(rows[0])
+
+    def close(self) -> None:
+        """Let go of everything held."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _event(self, row: Mapping[str, Any]) -> Event:
+        try:
+            return event_from(row)
+        except (ValueError, TypeError):
+            detail = f"event {row['renewal']} {row['seq']}"
+            raise NodeFault(Reason.STORE_DAMAGED, store=self.shown, detail=detail) from None
+
+
+def instant_text(at: datetime) -> str:
+    """An instant as the store keeps it: ISO 8601, UTC, microseconds."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and no spaces: the same value is the same text everywhere.
+
+    Raises:
+        ValueError, TypeError: not a JSON value (NaN among them).
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def event_hash(fields: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over the canonical JSON of an event's fields, `hash` left out.
+
+    Args:
+        fields: as the store keeps them, `at` a text, `body` a mapping.
+    """
+    chained = {name: value for name, value in fields.items() if name != "hash"}
+    return hashlib.sha256(canonical(chained).encode()).hexdigest()
+
+
+def fields_of(event: Event) -> dict[str, Any]:
+    """An event as JSON: what `event_hash` takes, `hash` with it."""
+    return {**vars(event), "at": instant_text(event.at), "kind": event.kind.value, "body": dict(event.body)}
+
+
+def event_from(row: Mapping[str, Any]) -> Event:
+    """An event out of a row of `events`.
+
+    Raises:
+        ValueError, TypeError: the row is not as we write them.
+    """
+    values = {name: row[name] for name in Event.__dataclass_fields__}
+    body = json.loads(row["body"])
+    if not isinstance(body, dict):
+        raise TypeError(type(body).__name__)
+    return Event(
+        **{**values, "at": datetime.fromisoformat(row["at"]), "kind": Kind(row["kind"]), "body": body}
+    )
+
+
+def run_from(row: Mapping[str, Any]) -> Run:
+    """A run out of a row of `runs`."""
+    values = {name: row[name] for name in Run.__dataclass_fields__}
+    ended = None if row["ended"] is None else datetime.fromisoformat(row["ended"])
+    return Run(**{**values, "since": datetime.fromisoformat(row["since"]), "ended": ended})

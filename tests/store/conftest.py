@@ -1,0 +1,36 @@
+"""Both homes of a store, for one suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.postgres import Database, cluster, database
+
+from renewctl.store import Stamp, Store
+
+__all__ = ["cluster", "database"]
+
+STAMP = Stamp("tanaka@ops1", "ops1", "0.1.0", "d" * 64, "yearly renewal", "CHG-7")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a store is to be: an absolute path, or an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store/renewctl.db"
+    made: Database = request.getfixturevalue("database")
+    return made.url
+
+
+@pytest.fixture
+def store_url(url: str) -> str:
+    """A store that is there, and empty."""
+    Store.create(url)
+    return url
+
+
+@pytest.fixture
+def stamp() -> Stamp:
+    """Who writes in these tests."""
+    return STAMP
