@@ -8,7 +8,15 @@ from datetime import datetime
 from typing import NewType
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 Topic = NewType("Topic", str)
@@ -72,7 +80,19 @@ class PushCertificate:
 
     @classmethod
     def from_x509(cls, certificate: x509.Certificate) -> PushCertificate:
-        """Take over the library's certificate."""
+        """Take over the library's certificate.
+
+        Raises:
+            ValueError: a part of it (a name that is not UTF-8, a key of an unknown kind, an extension
+                given twice) cannot be read; the library reads parts only when asked for them.
+        """
+        try:
+            return cls._from_x509(certificate)
+        except (UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+            raise ValueError("a part of the certificate cannot be read") from error
+
+    @classmethod
+    def _from_x509(cls, certificate: x509.Certificate) -> PushCertificate:
         der = certificate.public_bytes(Encoding.DER)
         topic = _first(certificate.subject, NameOID.USER_ID)
         return cls(
@@ -119,9 +139,40 @@ def spki_fingerprint(spki_der: bytes) -> str:
     return hashlib.sha256(spki_der).hexdigest()
 
 
+def pkcs1(key_pem: bytes) -> bytes:
+    """An unencrypted RSA key in the one form every server takes (PKCS#1, `RSA PRIVATE KEY`).
+
+    MicroMDM reads nothing else (facts/mdm.md §0); others read this too.
+
+    Raises:
+        ValueError: not a private key, encrypted, damaged, or not RSA.
+    """
+    return _rsa_key(key_pem).private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+
+
+def key_fingerprint(key_pem: bytes) -> str:
+    """The name of a key pair, from its private half: SHA-256 of the SubjectPublicKeyInfo, lower-case hex.
+
+    Raises:
+        ValueError: as `pkcs1`.
+    """
+    public = _rsa_key(key_pem).public_key()
+    return spki_fingerprint(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
 def days_left(not_after: datetime, now: datetime) -> int:
     """Whole days until `not_after`, rounded down; negative once it has passed."""
     return int((not_after - now).total_seconds() // _SECONDS_A_DAY)
+
+
+def _rsa_key(key_pem: bytes) -> rsa.RSAPrivateKey:
+    try:
+        key = load_pem_private_key(key_pem, password=None)
+    except (TypeError, UnsupportedAlgorithm) as error:  # TypeError: it wants a passphrase
+        raise ValueError("not an unencrypted private key") from error
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise ValueError("not an RSA key")  # noqa: TRY004 - the bytes are wrong, not the caller's type
+    return key
 
 
 def _first(name: x509.Name, oid: x509.ObjectIdentifier) -> str | None:
