@@ -88,6 +88,9 @@ class Look:
             if self.anything:
                 return
         text, notes = wrappings.text_of(data)
+        if "<plist" in text and "PushCertRequestCSR" in text:  # before PEM: it holds a chain
+            self.request = text[text.index("<") :].encode()
+            return
         blocks, around = wrappings.pem_blocks(text)
         for block in blocks:
             self._block(block)
@@ -103,9 +106,6 @@ class Look:
             if self.anything:
                 self._note(Note.MAIL)
         if self.anything:
-            return
-        if "<plist" in text and "PushCertRequestCSR" in text:
-            self.request = text[text.index("<") :].encode()
             return
         self.title = wrappings.page_title(text)
         for content in wrappings.bare_encodings(text):
