@@ -315,7 +315,7 @@ def _parsed(url_text: str, products: frozenset[str]) -> URL:
 def _engine(url: URL, *, read_only: bool, timeout_seconds: float) -> Engine:
     driver, package, extra = _DRIVERS[url.drivername]
     if importlib.util.find_spec(package) is None:
-        raise Unusable(Reason.EXTRA_MISSING, extra=extra, got=package)
+        raise Unusable(Reason.EXTRA_MISSING, got=package, expected=extra)
     options: dict[str, Any] = {"poolclass": NullPool, "hide_parameters": True}
     if url.drivername != "sqlite":
         make = sql_arguments.postgresql if driver.startswith("postgresql") else sql_arguments.mysql

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.postgres import Database, cluster, database
 
 from renewctl.store import Stamp, Store
+from tests.support.postgres import Database, cluster, database
 
 __all__ = ["cluster", "database"]
 

@@ -1,0 +1,243 @@
+"""Seal: a private key, encrypted to age recipients, written once under the name of its public half.
+
+Sealing needs no secret and opening is elsewhere (`unseal`): who can add a key cannot read one. Two homes, one
+protocol: a folder, or the table `keys` of a PostgreSQL store. `age -d -i IDENTITY` opens either without us.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyrage  # type: ignore[import-untyped]
+
+from renewctl import private_key, sql, sqlite_file
+from renewctl.errors import NodeFault, Refused, RenewctlError, Unusable
+from renewctl.inventory import Keys
+from renewctl.reasons import Reason
+from renewctl.store_read import instant_text
+
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
+
+_NAME = re.compile(r"([0-9a-f]{64})\.age")
+_PAUSES = (0.0, 0.2, 1.0)
+_HEAD = 12  # enough of a recipient to find it in the inventory
+
+
+class KeyHome(Protocol):
+    """Where sealed keys are kept; a key's name is the SHA-256 (hex) of its SubjectPublicKeyInfo."""
+
+    def seal(self, key_pem: bytes) -> str:
+        """Encrypt a key to every recipient and keep it; a name that is there already stays as it is.
+
+        Returns:
+            The name. The key is on disk when this returns.
+        """
+
+    def has(self, fingerprint: str) -> bool:
+        """Whether a key of this name is kept."""
+
+    def names(self) -> list[str]:
+        """The names of all keys, sorted."""
+
+    def sealed(self, fingerprint: str) -> bytes:
+        """The sealed key; `sealed_key_missing` where there is none."""
+
+
+class KeyFolder:
+    """Sealed keys as files `<name>.age`, 0600 in a folder of 0700.
+
+    Args:
+        path: the folder; made at the first key.
+        recipients: age (`age1…`) or SSH (`ssh-ed25519 …`, `ssh-rsa …`) public keys.
+        shared: several accounts use the folder through its group.
+
+    Raises:
+        Unusable: `recipient_invalid`, `recipient_is_identity`.
+    """
+
+    def __init__(self, path: Path, recipients: Sequence[str], *, shared: bool = False) -> None:
+        self.path, self._recipients, self._shared = path, _parsed(recipients), shared
+
+    def seal(self, key_pem: bytes) -> str:
+        """See `KeyHome.seal`.
+
+        Raises:
+            Unusable: `recipients_none`; `private_key_…`: not an RSA key we can take.
+            Refused: `keys_folder_open`: others may read the folder.
+            NodeFault: `disk_full`, `keys_denied`.
+        """
+        name, content = _sealed(key_pem, self._recipients)
+        with self._faults():
+            sqlite_file.make_folder(self.path, FOLDER_MODE)
+            self._require_closed()
+            if not self._file(name).is_file():
+                self._write(self._file(name), content)
+            sqlite_file.sync_folder(self.path)
+        return name
+
+    def has(self, fingerprint: str) -> bool:
+        """See `KeyHome.has`."""
+        with self._faults():
+            return self._file(fingerprint).is_file()
+
+    def names(self) -> list[str]:
+        """See `KeyHome.names`."""
+        with self._faults(), contextlib.suppress(FileNotFoundError):
+            return sorted(m[1] for entry in self.path.iterdir() if (m := _NAME.fullmatch(entry.name)))
+        return []
+
+    def sealed(self, fingerprint: str) -> bytes:
+        """See `KeyHome.sealed`."""
+        with self._faults():
+            try:
+                return self._file(fingerprint).read_bytes()
+            except FileNotFoundError:
+                raise _missing(fingerprint, str(self.path)) from None
+
+    def _file(self, fingerprint: str) -> Path:
+        return self.path / f"{fingerprint}.age"
+
+    def _require_closed(self) -> None:
+        mode = self.path.stat().st_mode & 0o777
+        if mode & (0o007 if self._shared else 0o077):
+            raise Refused(Reason.KEYS_FOLDER_OPEN, path=str(self.path), got=f"{mode:04o}", expected="0700")
+
+    @staticmethod
+    def _write(final: Path, content: bytes) -> None:
+        """Beside, synced, then linked: the name appears whole, and never over another file."""
+        beside = final.with_name(f".{final.name}.{secrets.token_hex(4)}.new")
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            with os.fdopen(os.open(beside, flags, FILE_MODE), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(beside, final)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise NodeFault(Reason.DISK_FULL, path=str(self.path)) from None
+            detail = error.strerror or type(error).__name__
+            raise NodeFault(Reason.KEYS_DENIED, path=str(self.path), detail=detail) from None
+
+
+class KeyTable:
+    """Sealed keys in the table `keys` of a PostgreSQL store.
+
+    A role that may only INSERT can seal; the exporter's role has no grant on the table at all.
+
+    Args:
+        store_url: of the store.
+        recipients: as for `KeyFolder`; none are needed to read.
+    """
+
+    def __init__(self, store_url: str, recipients: Sequence[str]) -> None:
+        self._recipients = _parsed(recipients)
+        self._database = sql.Database(store_url, read_only=False)
+
+    def seal(self, key_pem: bytes) -> str:
+        """See `KeyHome.seal`.
+
+        Raises:
+            Unusable: `recipients_none`; `private_key_…`: not an RSA key we can take.
+            NodeFault: as the store.
+        """
+        name, content = _sealed(key_pem, self._recipients)
+        at = instant_text(datetime.now(UTC))
+        fault: RenewctlError | None = None
+        for pause in _PAUSES:
+            time.sleep(pause)
+            try:
+                with self._database.transaction() as transaction:
+                    statement = "INSERT INTO keys (fingerprint, sealed, at) VALUES (:name, :sealed, :at)"
+                    transaction.change(statement, name=name, sealed=content, at=at)
+            except sql.Collision:
+                return name  # kept before, or by ourselves with the answer lost
+            except NodeFault as error:
+                if error.reason is not Reason.STORE_UNREACHABLE:
+                    raise
+                fault = error
+            else:
+                return name
+        raise fault or NodeFault(Reason.STORE_BUSY, store=self._database.shown)
+
+    def has(self, fingerprint: str) -> bool:
+        """See `KeyHome.has`."""
+        statement = "SELECT fingerprint FROM keys WHERE fingerprint = :name"
+        return bool(self._database.rows(statement, name=fingerprint))
+
+    def names(self) -> list[str]:
+        """See `KeyHome.names`."""
+        rows = self._database.rows("SELECT fingerprint FROM keys")
+        return sorted(str(row["fingerprint"]) for row in rows)
+
+    def sealed(self, fingerprint: str) -> bytes:
+        """See `KeyHome.sealed`."""
+        rows = self._database.rows("SELECT sealed FROM keys WHERE fingerprint = :name", name=fingerprint)
+        if not rows:
+            raise _missing(fingerprint, self._database.shown)
+        return bytes(rows[0]["sealed"])
+
+
+def home(keys: Keys, store_url: str) -> KeyHome:
+    """The key store an inventory describes.
+
+    Raises:
+        Unusable: `keys_no_home` (neither a folder nor a PostgreSQL store), `keys_not_shared` (a folder of
+            this host alone, beside a store that several hosts use), `recipient_…`.
+    """
+    shared_store = sql.is_postgresql(store_url)
+    if keys.folder is None:
+        if not shared_store:
+            raise Unusable(Reason.KEYS_NO_HOME, store=sql.shown(store_url))
+        return KeyTable(store_url, keys.recipients)
+    if shared_store and not keys.shared:
+        raise Unusable(Reason.KEYS_NOT_SHARED, path=str(keys.folder), store=sql.shown(store_url))
+    return KeyFolder(keys.folder, keys.recipients, shared=keys.shared)
+
+
+_Recipient = Any  # pyrage is untyped: x25519.Recipient | ssh.Recipient
+
+
+def _parsed(recipients: Sequence[str]) -> list[_Recipient]:
+    """All recipients; what is not one is told by its place and its first letters."""
+    parsed = []
+    for position, recipient in enumerate(recipients, start=1):
+        text = recipient.strip()
+        if "PRIVATE KEY" in text or text.upper().startswith("AGE-SECRET-KEY-"):
+            raise Unusable(Reason.RECIPIENT_IS_IDENTITY, position=position)
+        kind = pyrage.ssh.Recipient if text.startswith("ssh-") else pyrage.x25519.Recipient
+        try:
+            parsed.append(kind.from_str(text))
+        except pyrage.RecipientError:
+            got = f"{text[:_HEAD]}…" if text.startswith(("age1", "ssh-")) else "…"
+            expected = "age1…, ssh-ed25519 …, ssh-rsa …"
+            raise Unusable(Reason.RECIPIENT_INVALID, position=position, got=got, expected=expected) from None
+    return parsed
+
+
+def _sealed(key_pem: bytes, recipients: list[_Recipient]) -> tuple[str, bytes]:
+    if not recipients:
+        raise Unusable(Reason.RECIPIENTS_NONE)
+    pem = private_key.pkcs1(key_pem, "key")
+    return private_key.fingerprint(pem, "key"), bytes(pyrage.encrypt(pem, recipients))
+
+
+def _missing(fingerprint: str, where: str) -> Refused:
+    return Refused(Reason.SEALED_KEY_MISSING, fingerprint=fingerprint, where=where)
