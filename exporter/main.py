@@ -50,7 +50,10 @@ def _run(inventory: Inventory, flags: argparse.Namespace) -> None:
     from renewctl.web.serving import listen, serve  # noqa: PLC0415
 
     listener = listen(flags.listen_address)
-    looks: dict[str, Look] = {node.name: NodeLook(node) for node in inventory.nodes}
+    uids = {topic.id: topic.topic for topic in inventory.topics}
+    looks: dict[str, Look] = {
+        node.name: NodeLook(node, [uids[id_] for id_ in node.topics]) for node in inventory.nodes
+    }
     if inventory.store:
         looks[_STORE] = StoreLook(inventory)
     snapshot = starting_snapshot(flags.snapshot_file, inventory)

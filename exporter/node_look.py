@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -18,10 +19,16 @@ log = logging.getLogger("exporter")
 
 
 class NodeLook:
-    """Asks one node through whatever its product offers, with no more rights than an exporter may have."""
+    """Asks one node through whatever its product offers, with no more rights than an exporter may have.
 
-    def __init__(self, node: Node) -> None:
+    Args:
+        node: as in the inventory.
+        topics: UIDs it should serve.
+    """
+
+    def __init__(self, node: Node, topics: Sequence[str]) -> None:
         self._name = node.name
+        self._topics = topics
         self._node, self._withheld = permitted(node)
 
     def look(self) -> Change:
@@ -30,7 +37,7 @@ class NodeLook:
         try:
             from renewctl.servers.registry import connect  # noqa: PLC0415 - HTTP and SQL only where used
 
-            seen = connect(self._node).observe(now)
+            seen = connect(self._node, self._topics).observe(now)
         except RenewctlError as error:
             log.debug("node %s: %s", self._name, error)
             seen = Observation(self._name, now, up=False, failures=(Failure(error.reason),))

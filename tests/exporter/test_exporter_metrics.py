@@ -1,0 +1,81 @@
+"""The list of metrics is the public contract: complete, told once, documented."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import promql_parser
+
+from exporter import reference
+from exporter.collectors import collect
+from exporter.metrics import METRICS, POLLED
+from exporter.snapshot import Snapshot
+from tests.support.exporter_values import inventory
+
+ROOT = Path(__file__).parents[2]
+
+PROMISED = """
+mdm_push_certificate_expiry_timestamp_seconds{topic,node,source}
+mdm_push_certificate_info{topic,node,source,serial,issuer}
+mdm_node_up{node,product}
+mdm_node_failures{node,reason}
+mdm_node_last_success_timestamp_seconds{node}
+mdm_node_snapshot_timestamp_seconds{node}
+mdm_devices_enrolled{node,storage,topic}
+mdm_devices_seen{node,storage,topic,within}
+mdm_topic_renewal_window_seconds{topic}
+mdm_topic_info{topic,id,name,owner,account}
+mdm_topic_node{topic,node}
+mdm_topic_expiry_known{topic}
+mdm_renewal_phase{topic,renewal,phase}
+mdm_renewal_accepted_timestamp_seconds{topic}
+mdm_renewal_nodes_owed{topic}
+mdm_renewal_node_owed{topic,node}
+mdm_store_up{}
+mdm_exporter_build_info{version}
+mdm_exporter_last_round_timestamp_seconds{}
+mdm_exporter_config_last_reload_successful{}
+"""
+
+
+def test_the_promised_metrics_are_defined_with_the_promised_labels() -> None:
+    """Alerts and dashboards build on exactly these names and labels."""
+    assert [f"{m.name}{{{','.join(m.labels)}}}" for m in METRICS] == PROMISED.split()
+
+
+def test_collectors_publish_each_defined_metric_and_nothing_else() -> None:
+    """Every family that is defined has a collector, once."""
+    families = [metric.name for metric in collect(inventory(), Snapshot(store_up=True))]
+    assert sorted(families) == sorted(metric.family for metric in METRICS)
+
+
+def test_without_a_store_renewals_are_not_spoken_of() -> None:
+    """No store configured: absent, not zero."""
+    families = {metric.name for metric in collect(inventory(store=""), Snapshot())}
+    assert not {name for name in families if name.startswith(("mdm_renewal", "mdm_store"))}
+
+
+def test_help_says_that_values_are_polled() -> None:
+    """Prometheus's writing guide asks caches to be told of in HELP."""
+    of_the_inventory = re.compile("mdm_topic_(renewal_window|info|node$)|mdm_exporter_(build|config)")
+    assert all(m.help.endswith(POLLED) for m in METRICS if not of_the_inventory.match(m.name))
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    """`python -m exporter.reference > exporter/METRICS.md` was run after the last change."""
+    done = subprocess.run(
+        [sys.executable, "-m", "exporter.reference"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert (ROOT / "exporter/METRICS.md").read_text(encoding="utf-8") == done.stdout == reference.page()
+
+
+def test_worked_examples_are_promql_over_our_metrics() -> None:
+    """Each example parses and asks for the metric it explains."""
+    for metric in METRICS:
+        expression, answers = metric.example
+        promql_parser.parse(expression)
+        assert metric.name in expression
+        assert answers

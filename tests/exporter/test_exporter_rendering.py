@@ -1,0 +1,146 @@
+"""Bytes for scrapers: the right format, readable by the usual readers, no series twice."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from exporter.families import LABEL_LIMIT, Family, bounded, seconds
+from exporter.metrics import CERTIFICATE_INFO, NODE_UP, TOPIC_INFO
+from exporter.rendering import Format, Page, accepts_gzip, choose_format
+from tests.support.exporter_values import NOW
+
+PROMETHEUS_2 = (
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.7,"
+    "application/openmetrics-text;version=0.0.1;q=0.6,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.3"
+)
+PROTOBUF_FIRST = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,"
+    + PROMETHEUS_3.replace("0.7", "0.65")
+)
+
+PARSERS = {Format.TEXT: parse_text, Format.OPENMETRICS: parse_openmetrics}
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        (PROMETHEUS_2, Format.OPENMETRICS),
+        (PROMETHEUS_3, Format.OPENMETRICS),
+        ("application/openmetrics-text", Format.OPENMETRICS),
+        ("application/openmetrics-text;version=2.0.0,application/openmetrics-text;version=1.0.0;q=0.9,*/*;q=0.1", Format.OPENMETRICS),
+        (PROTOBUF_FIRST, Format.TEXT),
+        ("application/openmetrics-text;version=0.0.1", Format.TEXT),
+        ("text/plain, application/openmetrics-text;q=0.9", Format.TEXT),
+        ("application/openmetrics-text;q=0", Format.TEXT),
+        ("application/openmetrics-text;q=high", Format.TEXT),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", Format.TEXT),
+        ("", Format.TEXT),
+        (";;,=,", Format.TEXT),
+    ],
+)  # fmt: skip
+def test_openmetrics_is_for_those_who_want_it_first(accept: str, chosen: Format) -> None:
+    """Everybody else, protobuf lovers and browsers among them, is given text."""
+    assert choose_format(accept) is chosen
+
+
+@pytest.mark.parametrize(
+    ("header", "yes"),
+    [
+        ("gzip", True),
+        ("br, GZIP;q=0.5", True),
+        ("*", True),
+        ("gzip;q=0", False),
+        ("", False),
+        ("*;q=1, gzip;q=0", False),
+    ],
+)
+def test_gzip_only_where_it_is_accepted(header: str, yes: bool) -> None:
+    """Quality 0 is a no."""
+    assert accepts_gzip(header) is yes
+
+
+@given(st.text())
+def test_any_accept_header_is_answered(header: str) -> None:
+    """Unknown, broken and hostile headers choose a format, they never fail."""
+    assert choose_format(header) in Format
+    assert accepts_gzip(header) in {True, False}
+
+
+label_values = st.text(st.characters(blacklist_categories=())).map(lambda text: text.replace("\x00", ""))
+
+
+@pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize("compressed", [False, True])
+@given(rows=st.lists(st.tuples(*[label_values] * 5), max_size=5))
+def test_any_label_value_is_read_back_as_it_was(
+    format_: Format, compressed: bool, rows: list[tuple[str, ...]]
+) -> None:
+    """Quotes, backslashes, line ends, half characters: prometheus_client's own reader sees the bounded value, once."""
+    family = Family(CERTIFICATE_INFO)
+    for row in rows:
+        family.add(row, 1)
+    body = Page([family.metric()]).answer(format_, compressed=compressed)
+    text = (gzip.decompress(body) if compressed else body).decode("utf-8")
+    read = [
+        tuple(sample.labels[name] for name in CERTIFICATE_INFO.labels)
+        for metric in PARSERS[format_](text)
+        for sample in metric.samples
+        if sample.name == "mdm_push_certificate_info"
+    ]
+    assert sorted(read) == sorted({tuple(map(bounded, row)) for row in rows})
+
+
+@pytest.mark.parametrize("format_", Format)
+def test_the_processes_own_metrics_come_with_each_answer(format_: Format) -> None:
+    """They are as of now, not as of the snapshot, and OpenMetrics ends once."""
+    text = Page([]).answer(format_, compressed=False).decode()
+    assert "process_resident_memory_bytes" in text
+    assert text.count("# EOF\n") == (format_ is Format.OPENMETRICS)
+    assert text.endswith("# EOF\n" if format_ is Format.OPENMETRICS else "\n")
+
+
+def test_a_label_set_given_twice_is_one_series() -> None:
+    """The first stays: a duplicate would cost the whole scrape on Prometheus 3."""
+    family = Family(NODE_UP)
+    family.add(("a", "nanomdm"), 1)
+    family.add(("a", "nanomdm"), 0)
+    assert [sample.value for sample in family.metric().samples] == [1]
+
+
+def test_values_that_become_one_by_their_bound_are_one_series() -> None:
+    """Cutting must not make duplicates."""
+    family = Family(NODE_UP)
+    family.add(("x" * LABEL_LIMIT + "1", "nanomdm"), 1)
+    family.add(("x" * LABEL_LIMIT + "2", "nanomdm"), 0)
+    assert len(family.metric().samples) == 1
+
+
+def test_labels_are_the_defined_ones() -> None:
+    """A collector cannot publish other labels than the reference page tells."""
+    with pytest.raises(ValueError, match="mdm_node_up"):
+        Family(NODE_UP).add(("a",), 1)
+    with pytest.raises(ValueError, match="mdm_node_up"):
+        Family(NODE_UP, ("more",))
+    labels: Mapping[str, str] = {}
+    family = Family(TOPIC_INFO, ("label_team",))
+    family.add(("t", "i", "n", "o", "a", "it"), 1)
+    labels = family.metric().samples[0].labels
+    assert labels["label_team"] == "it"
+
+
+def test_times_are_unix_time_and_never_is_zero() -> None:
+    """A time without a zone, from wherever, is taken as UTC."""
+    assert seconds(None) == 0
+    assert seconds(NOW) == seconds(NOW.replace(tzinfo=None)) == 1795435200

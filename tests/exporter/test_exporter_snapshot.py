@@ -1,0 +1,208 @@
+"""What is known: a failed look takes nothing away, and a restart neither."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter import snapshot_file
+from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
+from exporter.start import starting_snapshot
+from renewctl.observation import DeviceCounts, Failure, Source
+from renewctl.reasons import Reason
+from tests.support.exporter_values import NOW, inventory, node, seen, served
+
+SILENT = (Failure(Reason.NODE_TIMEOUT),)
+COUNTS = (DeviceCounts("t", 3, {86400: 2}),)
+
+
+def test_a_silent_node_keeps_what_it_said_and_when() -> None:
+    """Its certificate and counts stay with their own time; it counts as not up, its last success is old."""
+    facts = NodeFacts().after(seen(served(), devices=COUNTS))
+    later = facts.after(seen(up=False, failures=SILENT, minutes=5))
+    assert later.certificates == (Known(served(), NOW),)
+    assert (later.devices, later.last_success) == (COUNTS, NOW)
+    assert (later.up, later.failures, later.looked_at) == (
+        False,
+        (Reason.NODE_TIMEOUT,),
+        NOW + timedelta(minutes=5),
+    )
+
+
+def test_a_look_without_failures_replaces_everything() -> None:
+    """A certificate that is gone from the server is gone from the snapshot."""
+    facts = NodeFacts().after(seen(served(), devices=COUNTS)).after(seen(minutes=1))
+    assert (facts.certificates, facts.devices, facts.failures) == ((), None, ())
+
+
+def test_what_one_source_cannot_say_now_is_kept_beside_what_another_says() -> None:
+    """The database fails, the API answers: both dates stay, each with its time."""
+    facts = NodeFacts().after(seen(served(), served(Source.DATABASE)))
+    facts = facts.after(seen(served(days=200), failures=SILENT, minutes=1))
+    times = {known.served.source: known.at for known in facts.certificates}
+    assert times == {Source.API: NOW + timedelta(minutes=1), Source.DATABASE: NOW}
+    assert facts.up is True
+
+
+def test_of_two_answers_of_a_lying_node_the_worse_is_shown() -> None:
+    """At most one certificate a topic and source is promised; nobody has to keep a promise."""
+    facts = NodeFacts().after(seen(served(days=300), served(days=2), served(days=90)))
+    assert [known.served for known in facts.certificates] == [served(days=2)]
+
+
+def test_a_node_of_files_is_up_if_they_could_be_read() -> None:
+    """Where no process was asked, its files speak; files on another host say nothing about it."""
+    assert NodeFacts().after(seen(served(), up=None)).up is True
+    assert NodeFacts().after(seen(up=None)).up is True
+    unreadable = (Failure(Reason.NODE_CERTIFICATE_UNREADABLE),)
+    assert NodeFacts().after(seen(up=None, failures=unreadable)).up is False
+    elsewhere = (Failure(Reason.NODE_CERTIFICATE_ELSEWHERE),)
+    assert NodeFacts().after(seen(up=None, failures=elsewhere)).up is None
+
+
+def test_an_overdue_look_is_a_failure_and_takes_nothing_away() -> None:
+    """Nothing heard: the facts stay."""
+    facts = NodeFacts().after(seen(served(), devices=COUNTS)).failing(NOW, Reason.NODE_TIMEOUT)
+    assert (facts.up, facts.failures) == (False, (Reason.NODE_TIMEOUT,))
+    assert (facts.certificates, facts.devices) == ((Known(served(), NOW),), COUNTS)
+
+
+texts = st.text(st.characters(blacklist_categories=("Cs",)), max_size=20)
+instants = st.integers(0, 4_000_000_000).map(lambda n: NOW + timedelta(seconds=n - 1_795_435_200))
+known = st.builds(
+    Known,
+    st.builds(
+        served,
+        st.sampled_from(Source),
+        st.integers(-400, 400),
+        texts,
+        serial=st.none() | texts,
+        issuer=st.none() | texts,
+        fingerprint=st.none() | texts,
+        key_fingerprint=st.none() | texts,
+    ),
+    instants,
+)
+counts = st.builds(
+    DeviceCounts, texts, st.integers(0), st.dictionaries(st.integers(1), st.integers(0), max_size=3)
+)
+facts = st.builds(
+    NodeFacts,
+    looked_at=st.none() | instants,
+    up=st.sampled_from([True, False, None]),
+    failures=st.lists(st.sampled_from(Reason), max_size=3).map(tuple),
+    last_success=st.none() | instants,
+    certificates=st.lists(known, max_size=3).map(tuple),
+    devices=st.none() | st.lists(counts, max_size=2).map(tuple),
+)
+renewals = st.builds(
+    RenewalFacts,
+    topic_id=texts,
+    renewal=texts,
+    phase=texts,
+    accepted_at=st.none() | instants,
+    owed=st.lists(texts, max_size=2).map(tuple),
+    recorded=st.dictionaries(texts, known, max_size=2),
+)
+snapshots = st.builds(
+    Snapshot,
+    nodes=st.dictionaries(texts, facts, max_size=3),
+    renewals=st.lists(renewals, max_size=2).map(tuple),
+)
+
+
+@given(snapshot=snapshots)
+def test_a_kept_snapshot_is_read_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, snapshot: Snapshot
+) -> None:
+    """Everything but whether the store answers, which is a fact of this run."""
+    path = tmp_path_factory.mktemp("kept") / "snapshot.json"
+    snapshot_file.save(path, snapshot)
+    assert snapshot_file.load(path) == snapshot
+
+
+def test_the_file_is_for_owner_and_group_and_replaced_whole(tmp_path: Path) -> None:
+    """Mode 0640, nothing left beside it."""
+    path = tmp_path / "snapshot.json"
+    previous = os.umask(0o022)
+    try:
+        snapshot_file.save(path, Snapshot())
+        snapshot_file.save(path, Snapshot(nodes={"a": NodeFacts()}))
+    finally:
+        os.umask(previous)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert [found.name for found in tmp_path.iterdir()] == ["snapshot.json"]
+
+
+def test_a_failed_write_leaves_the_file_before(tmp_path: Path) -> None:
+    """Nothing half-written under the file's name."""
+    path = tmp_path / "snapshot.json"
+    snapshot_file.save(path, Snapshot(nodes={"a": NodeFacts()}))
+    (tmp_path / "snapshot.json.new").mkdir()
+    with pytest.raises(OSError, match=r"snapshot\.json\.new"):
+        snapshot_file.save(path, Snapshot())
+    assert snapshot_file.load(path) == Snapshot(nodes={"a": NodeFacts()})
+
+
+GOOD = {"version": 1, "nodes": {}, "renewals": []}
+DAMAGED = [
+    b"",
+    b"{",
+    b"[]",
+    b"\xff\xfe\x00",
+    b"[" * 100_000,
+    *(
+        json.dumps(value).encode()
+        for value in (
+            None,
+            {},
+            {**GOOD, "version": 2},
+            {**GOOD, "nodes": []},
+            {**GOOD, "nodes": {"a": 1}},
+            {**GOOD, "nodes": {"a": {"looked_at": "yesterday", "up": 1}}},
+            {**GOOD, "renewals": [{}]},
+            {**GOOD, "renewals": 1},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=lambda content: content[:24].decode("latin-1"))
+def test_a_damaged_file_is_no_reason_not_to_start(
+    content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not used, and one line in the log says so, without its content."""
+    path = tmp_path / "snapshot.json"
+    path.write_bytes(content)
+    assert starting_snapshot(path, inventory()) == Snapshot(store_up=False)
+    [record] = caplog.records
+    assert str(path) in record.message
+    assert record.exc_info is None
+
+
+def test_an_unreadable_file_is_no_reason_not_to_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder of that name, as one that stands for every error of reading."""
+    assert starting_snapshot(tmp_path, inventory()) == Snapshot(store_up=False)
+    assert "directory" in caplog.text
+
+
+def test_nodes_that_left_the_inventory_are_forgotten(tmp_path: Path) -> None:
+    """Only what is asked for now is published."""
+    path = tmp_path / "snapshot.json"
+    snapshot_file.save(path, Snapshot(nodes={"a": NodeFacts(), "gone": NodeFacts()}))
+    assert set(starting_snapshot(path, inventory(node("a"))).nodes) == {"a"}
+
+
+def test_without_a_file_or_a_store_the_start_is_empty(tmp_path: Path) -> None:
+    """No store configured is not a store that is down."""
+    assert starting_snapshot(None, inventory(store="")) == Snapshot()
+    assert starting_snapshot(tmp_path / "none.json", inventory()) == Snapshot(store_up=False)
