@@ -70,6 +70,7 @@ class Observation:
         devices: None where the node cannot tell; an empty tuple means none enrolled.
         version: as the server tells it; never used to decide anything.
         failures: what could not be learned.
+        answered: sources of certificates that answered: what they do not name, the node does not have.
     """
 
     node: str
@@ -79,6 +80,7 @@ class Observation:
     devices: tuple[DeviceCounts, ...] | None = None
     version: str | None = None
     failures: tuple[Failure, ...] = ()
+    answered: tuple[Source, ...] = ()
 
     def serving(self, topic: str) -> ServedCertificate | None:
         """The best-sourced certificate of a topic, or None."""

@@ -7,14 +7,19 @@ from datetime import datetime
 from typing import Protocol
 
 from renewctl.inventory import Node
-from renewctl.observation import Observation
+from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
 from renewctl.pushcert import Pair
 from renewctl.reasons import Reason
+
+#: After these a change may or may not have happened: unknown until read back, neither done nor failed.
+OUTCOME_UNKNOWN: frozenset[Reason] = frozenset(
+    {Reason.NODE_TIMEOUT, Reason.NODE_NO_ANSWER, Reason.NODE_ANSWER_UNREADABLE}
+)
 
 
 @dataclass(frozen=True)
 class PushTarget:
-    """What the push service needs to wake one device. Secret: never shown."""
+    """What the push service needs to wake one device (token: lower-case hex). Secret: never shown."""
 
     token: str = field(repr=False)
     magic: str = field(repr=False)
@@ -38,7 +43,11 @@ class PushAnswer:
 
 
 class Server(Protocol):
-    """One node, asked through whatever its product offers."""
+    """One node, asked through whatever its product offers.
+
+    A node without `url` cannot be asked to push. What "cannot tell" means below is that the product, as
+    configured, has no such knowledge; a source that has it but does not answer now raises NodeFault.
+    """
 
     node: Node
 
@@ -49,20 +58,74 @@ class Server(Protocol):
         """Store the pair.
 
         Raises:
-            NodeFault: refused (reason says why) or no answer (`node_timeout`: unknown).
+            NodeFault: refused (reason says why), or no usable answer (`OUTCOME_UNKNOWN`).
+            Refused: `node_takes_no_pair`: this node is installed in another way.
         """
 
     def push(self, enrollment: str) -> PushAnswer:
         """Ask the node to wake one device. Never raises for a node's fault."""
 
     def canaries(self, topic: str, limit: int) -> tuple[str, ...]:
-        """Enabled enrollments of a topic, most recently seen first; empty where it cannot tell."""
+        """Enabled enrollments of a topic, those a person named first, then most recently seen.
+
+        Empty where it cannot tell.
+
+        Raises:
+            NodeFault: the source did not answer.
+        """
 
     def check_in(self, enrollment: str) -> str | None:
-        """An opaque value that changes whenever this device checks in; None where it cannot tell."""
+        """An opaque value that changes whenever this device checks in; None where it cannot tell.
+
+        Raises:
+            NodeFault: the source did not answer.
+        """
 
     def push_target(self, enrollment: str) -> PushTarget | None:
-        """What a push to this device takes; None where it cannot tell."""
+        """What a push to this device takes; None where it cannot tell.
+
+        Raises:
+            NodeFault: the source did not answer, or does not let us read it (`database_denied`).
+        """
 
     def enrolled_topics(self) -> dict[str, int] | None:
-        """Topic -> enabled devices, None where it cannot tell."""
+        """Topic -> enabled devices, None where it cannot tell.
+
+        Raises:
+            NodeFault: the source did not answer.
+        """
+
+
+class Records(Protocol):
+    """A server's own store of certificates and devices, read behind its back.
+
+    Every method may raise NodeFault.
+    """
+
+    source: Source
+
+    #: A check-in shows only where the device had a command to answer (NanoMDM's deprecated `file` store).
+    needs_command: bool
+
+    def certificates(self) -> tuple[list[ServedCertificate], list[Failure]]:
+        """What is stored, and what of it could not be read."""
+
+    def devices(self, now: datetime) -> tuple[tuple[DeviceCounts, ...], list[Failure]]:
+        """Enabled devices by topic, and why their ages are unknown where they are."""
+
+    def canaries(self, topic: str, limit: int) -> tuple[str, ...]:
+        """Enabled enrollments of a topic, most recently seen first."""
+
+    def enrolled(self, enrollment: str, topic: str) -> bool:
+        """Whether this enrollment is enabled, for this topic."""
+
+    def check_in(self, enrollment: str) -> str | None:
+        """A value that changes with each check-in; None for an enrollment it does not know."""
+
+    def push_target(self, enrollment: str) -> PushTarget | None:
+        """Token and push magic; None for an enrollment it does not know."""
+
+
+def failure_of(reason: Reason, values: dict[str, object]) -> Failure:
+    """An error as part of an observation."""
+    return Failure(reason, {name: str(value) for name, value in values.items()})

@@ -1,0 +1,121 @@
+"""A push certificate as a file: read where it lies on this machine, and nothing else.
+
+Files on other hosts are installed and read by the playbooks, over SSH.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+from renewctl.errors import NodeFault, Refused
+from renewctl.fields import is_loopback
+from renewctl.inventory import Node
+from renewctl.observation import Observation, ServedCertificate, Source
+from renewctl.pushcert import Pair, PushCertificate
+from renewctl.reasons import Reason
+from renewctl.servers import localfile
+from renewctl.servers.protocol import PushAnswer, PushTarget, failure_of
+
+
+class Files:
+    """A node of product `files`: no API, so no push, no devices."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def observe(self, now: datetime) -> Observation:
+        """The certificate in the file."""
+        try:
+            certificate = placed_certificate(self.node)
+        except NodeFault as fault:
+            return Observation(self.node.name, now, failures=(failure_of(fault.reason, fault.values),))
+        return Observation(self.node.name, now, certificates=(certificate,), answered=(Source.FILE,))
+
+    def install(self, pair: Pair) -> None:
+        """Not this way: files are installed by the playbooks.
+
+        Raises:
+            Refused: `node_takes_no_pair`, always.
+        """
+        raise Refused(Reason.NODE_TAKES_NO_PAIR, node=self.node.name, topic=pair.certificate.topic)
+
+    def push(self, enrollment: str) -> PushAnswer:
+        """Files cannot push."""
+        return PushAnswer(accepted=None, reason=Reason.PUSH_NOT_POSSIBLE, detail=enrollment)
+
+    def canaries(self, topic: str, limit: int) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's signature
+        """Files know no devices."""
+        return ()
+
+    def check_in(self, enrollment: str) -> str | None:  # noqa: ARG002 - the protocol's signature
+        """Files know no devices."""
+        return None
+
+    def push_target(self, enrollment: str) -> PushTarget | None:  # noqa: ARG002 - the protocol's signature
+        """Files know no devices."""
+        return None
+
+    def enrolled_topics(self) -> dict[str, int] | None:
+        """Files know no devices."""
+        return None
+
+
+def placed_certificate(node: Node) -> ServedCertificate:
+    """What the certificate file of a node installed by files holds.
+
+    Raises:
+        NodeFault: `node_certificate_elsewhere`: the file is another host's, and a file of that name here
+            would be somebody else's; `node_certificate_unreadable`.
+    """
+    if node.install is None or not _is_here(node):
+        raise NodeFault(Reason.NODE_CERTIFICATE_ELSEWHERE, node=node.name, got=_address(node))
+    return read_certificate(Path(node.install.certificate), node.name)
+
+
+def read_certificate(path: Path, node: str) -> ServedCertificate:
+    """The certificate in a PEM or DER file.
+
+    Raises:
+        NodeFault: `node_certificate_unreadable`.
+    """
+    try:
+        content = localfile.read(path)
+        certificate = (
+            PushCertificate.from_pem(content)
+            if b"-----BEGIN" in content
+            else PushCertificate.from_der(content)
+        )
+    except (OSError, ValueError) as error:
+        got = error.strerror if isinstance(error, OSError) else "no certificate in it"
+        raise NodeFault(Reason.NODE_CERTIFICATE_UNREADABLE, node=node, path=str(path), got=got) from None
+    return served(certificate, Source.FILE)
+
+
+def served(certificate: PushCertificate, source: Source) -> ServedCertificate:
+    """A whole certificate as what a node serves."""
+    return ServedCertificate(
+        topic=certificate.topic or "",
+        not_after=certificate.not_after,
+        source=source,
+        serial=certificate.serial,
+        fingerprint=certificate.fingerprint,
+        key_fingerprint=certificate.key_fingerprint,
+        issuer=certificate.issuer,
+    )
+
+
+def _address(node: Node) -> str:
+    install = node.install
+    if install is None:
+        return "-"
+    return str(install.variables.get("ansible_host", install.host or node.name))
+
+
+def _is_here(node: Node) -> bool:
+    if node.install is not None and node.install.variables.get("ansible_connection") == "local":
+        return True
+    address = _address(node)
+    own = os.uname().nodename
+    return is_loopback(address) or address in {own, own.partition(".")[0]}

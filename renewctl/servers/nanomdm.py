@@ -1,0 +1,282 @@
+"""NanoMDM: its HTTP API for installing and pushing, its own store for what the API does not tell.
+
+Up to v0.9.0 the API tells nothing of the stored certificate; the main branch tells topic and date
+(facts/lab.md §3). Serial, devices and check-ins come from `devices: {sql: …}` or `{folder: …}`.
+"""
+
+from __future__ import annotations
+
+import plistlib
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
+from urllib.parse import quote
+
+from renewctl import pushanswer, secrets
+from renewctl.errors import NodeFault, Refused, RenewctlError
+from renewctl.inventory import Node
+from renewctl.observation import Failure, Observation, ServedCertificate, Source
+from renewctl.pushcert import Pair
+from renewctl.reasons import Reason
+from renewctl.servers.files import placed_certificate
+from renewctl.servers.nanomdm_database import Database
+from renewctl.servers.nanomdm_folder import CHECK_IN_COMMAND, open_folder
+from renewctl.servers.protocol import PushAnswer, PushTarget, Records, failure_of
+from renewctl.servers.transport import Answer, Credential, Transport
+
+DEFAULT_USER = "nanomdm"
+"""The one user name NanoMDM takes (cmd/nanomdm/main.go); NanoHUB's is `nanohub`."""
+
+_OK, _BAD_REQUEST, _ERROR = 200, 400, 500
+_TELLS = "missing required query parameter: topic"  # GET without topic, where GET is understood at all
+_ABSENT = ("key not found", "no rows in result set")  # 500 for a topic it has no certificate of
+_PUSH_STATUS = re.compile(r"push HTTP status: (\d+)")
+_PUSH_WORD = re.compile(r"APNs push error: (\w+)")
+_NO_PUSH_DATA = "push data missing for id"
+_PUSH_STATUSES = (200, 207, 500)
+
+
+T = TypeVar("T")
+
+
+class NanoMDM:
+    """One NanoMDM process.
+
+    Args:
+        node: as in the inventory.
+        topics: UIDs to ask the API for; it cannot list them itself.
+        credential: whether the node's API credential may be used. An exporter leaves it alone unless told.
+    """
+
+    def __init__(self, node: Node, topics: Sequence[str] = (), *, credential: bool = True) -> None:
+        self.node = node
+        self._topics = tuple(topics)
+        self._may_use_credential = credential
+        self._tells: bool | None = None
+        self._records = _records(node)
+
+    def observe(self, now: datetime) -> Observation:
+        """Version, certificates by every source there is, device counts."""
+        failures: list[Failure] = []
+        up, version = self._version(failures)
+        told: dict[Source, list[ServedCertificate] | None] = {}
+        devices = None
+        if up:
+            told[Source.API] = self._api_certificates(failures)
+        if (records := self._records) is not None:
+            found = _collect(failures, records.certificates)
+            counted = _collect(failures, lambda: records.devices(now))
+            told[records.source] = found and found[0]
+            devices = counted and counted[0]
+            failures += [*(found[1] if found else []), *(counted[1] if counted else [])]
+        elif self.node.install is not None:
+            placed = _collect(failures, lambda: placed_certificate(self.node))
+            told[Source.FILE] = None if placed is None else [placed]
+        return Observation(
+            node=self.node.name,
+            at=now,
+            up=up,
+            certificates=tuple(certificate for named in told.values() for certificate in named or []),
+            devices=devices,
+            version=version,
+            failures=tuple(failures),
+            answered=tuple(source for source, named in told.items() if named is not None),
+        )
+
+    def install(self, pair: Pair) -> None:
+        """PUT the pair, the leaf alone, and compare what the server says it stored.
+
+        Raises:
+            NodeFault: `node_refused_pair`, `node_stored_other`, or whatever kept the answer away.
+            Refused: `node_takes_no_pair`: installed by files, or without a url.
+        """
+        expected = pair.certificate
+        if self.node.url is None or self.node.install is not None:
+            raise Refused(Reason.NODE_TAKES_NO_PAIR, node=self.node.name, topic=expected.topic)
+        body = expected.pem.rstrip() + b"\n" + pair.key
+        answer = self._ask("PUT", "/v1/pushcert", body=body)
+        if answer.status == _BAD_REQUEST:
+            raise NodeFault(Reason.NODE_REFUSED_PAIR, node=self.node.name, got=_error_text(answer))
+        if answer.status != _OK:
+            raise answer.fault()
+        topic, not_after = _stored(answer)
+        if (topic, not_after) != (expected.topic, expected.not_after):
+            raise NodeFault(
+                Reason.NODE_STORED_OTHER,
+                node=self.node.name,
+                got=f"{topic} {not_after.isoformat()}",
+                expected=f"{expected.topic} {expected.not_after.isoformat()}",
+            )
+
+    def push(self, enrollment: str) -> PushAnswer:
+        """Push to one enrollment alone: a push to several can end the whole process (facts/lab.md §0, 6).
+
+        On a store where an idle check-in leaves no trace, the push carries a harmless command for the device
+        to answer (`DeviceInformation`, the device's name alone).
+        """
+        if self.node.url is None or not enrollment or "," in enrollment:
+            return PushAnswer(accepted=None, reason=Reason.PUSH_NOT_POSSIBLE, detail=enrollment)
+        name = quote(enrollment, safe="")
+        try:
+            if self._records is not None and self._records.needs_command:
+                answer = self._ask("PUT", f"/v1/enqueue/{name}", body=_check_in_command())
+            else:
+                answer = self._ask("GET", f"/v1/push/{name}")
+            if answer.status not in _PUSH_STATUSES:
+                raise answer.fault()
+            return judge_push(enrollment, answer)
+        except RenewctlError as error:
+            # A node that answers without pushing has said no; anything else leaves it open.
+            accepted = False if error.reason in {Reason.NODE_DENIED, Reason.NODE_ERROR} else None
+            return PushAnswer(accepted, error.reason, detail=str(error.values.get("got", "")))
+
+    def canaries(self, topic: str, limit: int) -> tuple[str, ...]:
+        """Enrollments a person named (as far as they are enabled), then the most recently seen."""
+        named = self.node.canary_enrollments
+        records = self._records
+        if records is None:
+            return named[:limit]
+        named = tuple(name for name in named if records.enrolled(name, topic))
+        return tuple(dict.fromkeys((*named, *records.canaries(topic, limit))))[:limit]
+
+    def check_in(self, enrollment: str) -> str | None:
+        """From the store; None where there is no access to it."""
+        return None if self._records is None else self._records.check_in(enrollment)
+
+    def push_target(self, enrollment: str) -> PushTarget | None:
+        """From the store; None where there is no access to it."""
+        return None if self._records is None else self._records.push_target(enrollment)
+
+    def enrolled_topics(self) -> dict[str, int] | None:
+        """From the store; None where there is no access to it."""
+        if self._records is None:
+            return None
+        counts, _ = self._records.devices(datetime.now(UTC))
+        return {count.topic: count.enabled for count in counts}
+
+    def _ask(self, method: str, path: str, *, body: bytes | None = None) -> Answer:
+        return Transport(self.node).ask(method, path, body=body, credential=self._credential())
+
+    def _credential(self) -> Credential | None:
+        if self.node.password is None or not self._may_use_credential:
+            return None
+        return Credential(self.node.user or DEFAULT_USER, secrets.read(self.node.password))
+
+    def _version(self, failures: list[Failure]) -> tuple[bool | None, str | None]:
+        """Whether the process answers, and its version text, which decides nothing. Sends no credential."""
+        if self.node.url is None:
+            return None, None
+        answer = _collect(failures, lambda: Transport(self.node).ask("GET", "/version"))
+        if answer is None:
+            return False, None
+        if answer.status >= _ERROR:
+            fault = answer.fault()
+            failures.append(failure_of(fault.reason, fault.values))
+            return False, None
+        try:
+            return True, str(answer.json().get("version", "")) or None
+        except NodeFault:
+            return True, None  # a proxy that lets only some paths through
+
+    def _api_certificates(self, failures: list[Failure]) -> list[ServedCertificate] | None:
+        """What GET tells, where the server has it; never with a body, which v0.9.0 would store."""
+        if not self._topics or not _collect(failures, self._api_tells):
+            return None
+        asked = [_collect(failures, partial(self._api_certificate, topic)) for topic in self._topics]
+        return None if None in asked else [certificate for found in asked for certificate in found or []]
+
+    def _api_tells(self) -> bool:
+        if self._tells is None:
+            answer = self._ask("GET", "/v1/pushcert")
+            if answer.status != _BAD_REQUEST and self._credential() is not None:
+                raise answer.fault()
+            self._tells = answer.status == _BAD_REQUEST and _error_text(answer) == _TELLS
+        return self._tells
+
+    def _api_certificate(self, topic: str) -> list[ServedCertificate]:
+        answer = self._ask("GET", f"/v1/pushcert?topic={quote(topic, safe='')}")
+        if answer.status == _ERROR and any(word in _error_text(answer) for word in _ABSENT):
+            return []
+        if answer.status != _OK:
+            raise answer.fault()
+        told, not_after = _stored(answer)
+        return [ServedCertificate(told, not_after, Source.API)]
+
+
+def judge_push(enrollment: str, answer: Answer) -> PushAnswer:
+    """What NanoMDM's answer to a push of one enrollment says.
+
+    `push_result` stands beside `push_error` too, so only the absence of an error is success; an id that is
+    missing is unknown (facts/lab.md §0, 4 and 5).
+
+    Raises:
+        NodeFault: `node_answer_unreadable`, or `node_error` where the node could not even begin.
+    """
+    content = answer.json()
+    states = content.get("status")
+    state = states.get(enrollment) if isinstance(states, dict) else None
+    error = state.get("push_error") if isinstance(state, dict) else None
+    if error:
+        return _refused(str(error))
+    overall = content.get("push_error")
+    if overall:
+        raise NodeFault(Reason.NODE_ERROR, node=answer.node, got=pushanswer.shown(str(overall)))
+    if answer.status == _OK and isinstance(state, dict) and state.get("push_result"):
+        return PushAnswer(accepted=True)
+    return PushAnswer(accepted=None, reason=Reason.PUSH_ANSWER_UNKNOWN, detail=answer.brief())
+
+
+def _refused(text: str) -> PushAnswer:
+    status, word = _PUSH_STATUS.search(text), _PUSH_WORD.search(text)
+    if _NO_PUSH_DATA in text:
+        reason = Reason.PUSH_ENROLLMENT_UNKNOWN
+    elif status:
+        reason = pushanswer.reason_of(int(status[1]), word and word[1]) or Reason.PUSH_ANSWER_UNKNOWN
+    else:
+        reason = pushanswer.reason_of_failure(text)
+    return PushAnswer(
+        accepted=False,
+        reason=reason,
+        says_wrong_pair=reason in pushanswer.WRONG_PAIR,
+        detail=pushanswer.shown(text),
+    )
+
+
+def _collect(failures: list[Failure], look: Callable[[], T]) -> T | None:
+    """What a look gives, or None and a failure noted."""
+    try:
+        return look()
+    except RenewctlError as error:
+        failures.append(failure_of(error.reason, error.values))
+        return None
+
+
+def _records(node: Node) -> Records | None:
+    if node.devices is None:
+        return None
+    if node.devices.sql is not None:
+        return Database(node.name, node.devices.sql)
+    return None if node.devices.folder is None else open_folder(node.name, node.devices.folder)
+
+
+def _stored(answer: Answer) -> tuple[str, datetime]:
+    """Topic and end of validity from `{"topic", "not_after"}`."""
+    content = answer.json()
+    try:
+        return str(content["topic"]), datetime.fromisoformat(content["not_after"]).astimezone(UTC)
+    except (KeyError, TypeError, ValueError):
+        raise NodeFault(Reason.NODE_ANSWER_UNREADABLE, node=answer.node, got=answer.brief()) from None
+
+
+def _error_text(answer: Answer) -> str:
+    try:
+        return pushanswer.shown(str(answer.json().get("error", "")))
+    except NodeFault:
+        return answer.brief()
+
+
+def _check_in_command() -> bytes:
+    command = {"RequestType": "DeviceInformation", "Queries": ["DeviceName"]}
+    return plistlib.dumps({"Command": command, "CommandUUID": CHECK_IN_COMMAND})

@@ -1,0 +1,145 @@
+"""NanoMDM's SQL store (schema: its storage/{pgsql,mysql}/schema.sql), read with a SELECT-only role.
+
+Needs SELECT on `push_certs(topic, cert_pem)` and on `enrollments(id, user_id, topic, enabled, last_seen_at)`;
+`token_hex, push_magic` for a device canary alone. Never reads `key_pem`: the grant leaves it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from renewctl import secrets
+from renewctl.errors import NodeFault
+from renewctl.observation import WINDOWS, DeviceCounts, Failure, ServedCertificate, Source
+from renewctl.pushcert import PushCertificate
+from renewctl.reasons import Reason
+from renewctl.secrets import SecretRef
+from renewctl.servers.files import served
+from renewctl.servers.protocol import PushTarget
+
+TIMEOUT_SECONDS = 10.0
+
+# `last_seen_at` has no zone and is written in the server's session zone: only the database can subtract it
+# from its own "now" in that zone (facts/lab.md §0, 11). SQLite text is UTC, as its 'now' is.
+_AGE = {
+    "postgresql": "EXTRACT(EPOCH FROM localtimestamp - last_seen_at)",
+    "mysql": "TIMESTAMPDIFF(SECOND, last_seen_at, CURRENT_TIMESTAMP)",
+    "sqlite": "(julianday('now') - julianday(last_seen_at)) * 86400.0",
+}
+_SCHEMES = {"postgres": "postgresql", "mariadb": "mysql"}
+
+# A row written after our statement's "now" was taken is a moment younger than zero; a wrong zone is hours.
+_ZONE_FAULT_SECONDS = -60.0
+
+_DEVICE = "enabled AND user_id IS NULL"  # the device channel; users of a Mac have rows of their own
+
+
+class Database:
+    """One NanoMDM database.
+
+    Args:
+        node: the node's name, for errors.
+        url: the database's URL, or where to read it.
+    """
+
+    source = Source.DATABASE
+    needs_command = False
+
+    def __init__(self, node: str, url: SecretRef | str) -> None:
+        self._node = node
+        self._url = url
+
+    def certificates(self) -> tuple[list[ServedCertificate], list[Failure]]:
+        """Every stored certificate, whole: serial and issuer too, which no API of NanoMDM tells."""
+        found: list[ServedCertificate] = []
+        failures: list[Failure] = []
+        for row in self._select("SELECT topic, cert_pem FROM push_certs ORDER BY topic"):
+            try:
+                certificate = PushCertificate.from_pem(str(row["cert_pem"]).encode())
+            except ValueError:
+                values = {
+                    "node": self._node,
+                    "path": f"push_certs {row['topic']}",
+                    "got": "no certificate in it",
+                }
+                failures.append(Failure(Reason.NODE_CERTIFICATE_UNREADABLE, values))
+            else:
+                found.append(served(certificate, self.source))
+        return found, failures
+
+    def devices(self, now: datetime) -> tuple[tuple[DeviceCounts, ...], list[Failure]]:  # noqa: ARG002
+        """Enabled devices, cumulative windows of last check-in: one statement, the database's own clock."""
+        windows = ", ".join(
+            f"SUM(CASE WHEN age <= {window} THEN 1 ELSE 0 END) AS within_{window}" for window in WINDOWS
+        )
+        rows = self._select(
+            f"SELECT topic, COUNT(*) AS enabled_devices, MIN(age) AS youngest, {windows} FROM"  # noqa: S608 - constants
+            f" (SELECT topic, {_AGE[self._dialect()]} AS age FROM enrollments WHERE {_DEVICE}) AS ages"
+            " GROUP BY topic ORDER BY topic"
+        )
+        youngest = min((_number(row["youngest"]) for row in rows), default=0.0)
+        if youngest >= _ZONE_FAULT_SECONDS:
+            return tuple(_counts(row, with_windows=True) for row in rows), []
+        values = {"node": self._node, "got": f"{youngest:.0f}"}
+        return tuple(_counts(row, with_windows=False) for row in rows), [
+            Failure(Reason.DATABASE_ZONE, values)
+        ]
+
+    def canaries(self, topic: str, limit: int) -> tuple[str, ...]:
+        """Enabled devices of a topic, most recently seen first."""
+        rows = self._select(
+            f"SELECT id FROM enrollments WHERE {_DEVICE} AND topic = :topic"  # noqa: S608 - constants
+            " ORDER BY last_seen_at DESC, id LIMIT :most",
+            {"topic": topic, "most": limit},
+        )
+        return tuple(str(row["id"]) for row in rows)
+
+    def enrolled(self, enrollment: str, topic: str) -> bool:
+        """Whether this enrollment is enabled, for this topic."""
+        rows = self._select(
+            "SELECT id FROM enrollments WHERE id = :id AND topic = :topic AND enabled",
+            {"id": enrollment, "topic": topic},
+        )
+        return bool(rows)
+
+    def check_in(self, enrollment: str) -> str | None:
+        """`last_seen_at` as text: it moves with every check-in."""
+        row = self._one("SELECT last_seen_at FROM enrollments WHERE id = :id", enrollment)
+        return None if row is None else str(row["last_seen_at"])
+
+    def push_target(self, enrollment: str) -> PushTarget | None:
+        """Token and push magic of one device."""
+        row = self._one("SELECT token_hex, push_magic FROM enrollments WHERE id = :id", enrollment)
+        return None if row is None else PushTarget(str(row["token_hex"]).lower(), str(row["push_magic"]))
+
+    def _one(self, statement: str, enrollment: str) -> Mapping[str, object] | None:
+        rows = self._select(statement, {"id": enrollment})
+        return rows[0] if rows else None
+
+    def _dialect(self) -> str:
+        scheme = self._address().partition(":")[0].partition("+")[0]
+        return _SCHEMES.get(scheme, scheme)
+
+    def _address(self) -> str:
+        return secrets.read(self._url) if isinstance(self._url, SecretRef) else self._url
+
+    def _select(
+        self, statement: str, parameters: Mapping[str, object] | None = None
+    ) -> list[dict[str, object]]:
+        from renewctl import sql  # noqa: PLC0415 - SQLAlchemy takes a third of a second to load
+
+        try:
+            return sql.select(self._address(), statement, parameters or {}, TIMEOUT_SECONDS)
+        except NodeFault as error:
+            raise NodeFault(error.reason, **{**error.values, "node": self._node}) from None
+
+
+def _counts(row: Mapping[str, object], *, with_windows: bool) -> DeviceCounts:
+    windows = {window: int(_number(row[f"within_{window}"])) for window in WINDOWS} if with_windows else {}
+    return DeviceCounts(str(row["topic"]), int(_number(row["enabled_devices"])), windows)
+
+
+def _number(value: object) -> float:
+    """Databases answer numbers as int, float or Decimal; a NULL age cannot be (the column is NOT NULL)."""
+    return float(str(value))

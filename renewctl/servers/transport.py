@@ -1,0 +1,290 @@
+"""One HTTP request to a node: verified TLS, no proxies, no redirects, a deadline that holds.
+
+Sole owner of requests. Whatever goes wrong comes out as NodeFault with a reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from renewctl.errors import NodeFault
+from renewctl.fields import is_loopback
+from renewctl.inventory import Node
+from renewctl.pushanswer import shown
+from renewctl.reasons import Reason
+
+DEADLINE_SECONDS = 10.0
+"""How long one request may take, all in all. NanoMDM itself has no limit on a push (facts/lab.md §0, 7)."""
+
+MAX_ANSWER_BYTES = 1 << 20
+"""Real answers have some hundred bytes."""
+
+_DENIED = (401, 403)
+_SERVER_ERROR = 500
+_HEADERS = {"User-Agent": "renewctl", "Accept-Encoding": "identity", "Connection": "close"}
+
+
+@dataclass(frozen=True)
+class Credential:
+    """User and password of HTTP Basic; neither is ever shown."""
+
+    user: str = field(repr=False)
+    password: str = field(repr=False)
+
+    def basic(self) -> HTTPBasicAuth:
+        """UTF-8 bytes, since requests would write text as Latin-1."""
+        return HTTPBasicAuth(self.user.encode(), self.password.encode())
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a node answered.
+
+    Attributes:
+        node: the node's name.
+        status: HTTP status.
+        body: at most `MAX_ANSWER_BYTES`.
+    """
+
+    node: str
+    status: int
+    body: bytes = field(repr=False)
+
+    def json(self) -> dict[str, Any]:
+        """The body as a JSON object.
+
+        Raises:
+            NodeFault: `node_answer_unreadable`.
+        """
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise NodeFault(Reason.NODE_ANSWER_UNREADABLE, node=self.node, got=self.brief())
+        return value
+
+    def brief(self) -> str:
+        """Status and the body's first words, fit to be shown."""
+        return f"{self.status} {shown(self.body[:2000].decode(errors='replace'))}".rstrip()
+
+    def fault(self) -> NodeFault:
+        """The error this status stands for, where another was expected."""
+        if self.status in _DENIED:
+            reason = Reason.NODE_DENIED
+        elif self.status >= _SERVER_ERROR:
+            reason = Reason.NODE_ERROR
+        else:
+            reason = Reason.NODE_ANSWER_UNREADABLE
+        return NodeFault(reason, node=self.node, got=self.brief())
+
+
+class Transport:
+    """Requests to one node's base URL; a new connection each, closed with the answer."""
+
+    def __init__(self, node: Node, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+        if node.url is None:
+            raise ValueError("a node without url has no transport")
+        self._node = node
+        self._base = node.url.rstrip("/")
+        self._deadline = deadline_seconds
+
+    def ask(
+        self, method: str, path: str, *, body: bytes | None = None, credential: Credential | None = None
+    ) -> Answer:
+        """Send one request; any status is an answer.
+
+        Args:
+            method: HTTP method.
+            path: begins with a slash; already quoted.
+            body: None sends no body at all (NanoMDM v0.9.0 stores whatever body comes, facts/lab.md §0, 13).
+            credential: sent as HTTP Basic; None sends none.
+
+        Raises:
+            NodeFault: `node_insecure_http`, `node_unreachable` (nothing was sent), `node_tls_failed`,
+                `node_timeout` and `node_no_answer` (it may have been done), `node_answer_unreadable`.
+        """
+        self._refuse_insecure()
+        with _Deadline(self._deadline) as deadline, requests.Session() as session:
+            session.trust_env = False
+            for scheme, adapter in (("http://", _Adapter(deadline)), ("https://", _Adapter(deadline))):
+                session.mount(scheme, adapter)
+            try:
+                status, content = self._exchange(session, method, path, body, credential)
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                # `from None`: the library's words may hold the URL's user and password.
+                raise self._fault(error, expired=deadline.expired) from None
+            if deadline.expired:  # a body without a length just ends there
+                raise self._timeout()
+        if len(content) > MAX_ANSWER_BYTES:
+            raise NodeFault(
+                Reason.NODE_ANSWER_UNREADABLE, node=self._node.name, got=f"{status}, > {MAX_ANSWER_BYTES} B"
+            )
+        return Answer(self._node.name, status, content)
+
+    def _exchange(
+        self,
+        session: requests.Session,
+        method: str,
+        path: str,
+        body: bytes | None,
+        credential: Credential | None,
+    ) -> tuple[int, bytes]:
+        with session.request(
+            method,
+            self._base + path,
+            data=body,
+            headers=_HEADERS,
+            auth=None if credential is None else credential.basic(),
+            verify=True if self._node.ca_file is None else str(self._node.ca_file),
+            allow_redirects=False,
+            stream=True,
+            timeout=self._deadline,
+        ) as response:
+            return response.status_code, response.raw.read(MAX_ANSWER_BYTES + 1, decode_content=False)
+
+    def _refuse_insecure(self) -> None:
+        parts = urlsplit(self._base)
+        if parts.scheme == "https" or self._node.insecure_http or is_loopback(parts.hostname or ""):
+            return
+        raise NodeFault(Reason.NODE_INSECURE_HTTP, node=self._node.name, got=self.address)
+
+    @property
+    def address(self) -> str:
+        """Scheme, host and port, without user information."""
+        parts = urlsplit(self._base)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    def _timeout(self) -> NodeFault:
+        return NodeFault(
+            Reason.NODE_TIMEOUT, node=self._node.name, address=self.address, seconds=f"{self._deadline:g}"
+        )
+
+    def _fault(self, error: Exception, *, expired: bool) -> NodeFault:
+        if expired or isinstance(error, requests.ReadTimeout):
+            return self._timeout()
+        values = {"node": self._node.name, "address": self.address, "got": _cause(error)}
+        return NodeFault(_reason(error), **values)
+
+
+def _reason(error: Exception) -> Reason:
+    if isinstance(error, requests.exceptions.SSLError):
+        return Reason.NODE_TLS_FAILED
+    if isinstance(error, requests.ConnectionError):
+        # requests wraps: ConnectionError(MaxRetryError(reason=NewConnectionError)), nothing was sent then.
+        inner = getattr(error.args[0], "reason", None) if error.args else None
+        never_sent = isinstance(error, requests.ConnectTimeout) or isinstance(
+            inner, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
+        )
+        return Reason.NODE_UNREACHABLE if never_sent else Reason.NODE_NO_ANSWER
+    if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+        return Reason.NODE_TLS_FAILED  # requests looks for the CA file before it connects
+    return Reason.NODE_ANSWER_UNREADABLE
+
+
+def _cause(error: BaseException) -> str:
+    """The operating system's or TLS's own words at the bottom of a chain of wrappers."""
+    seen: list[BaseException] = []
+    step: BaseException | None = error
+    while step is not None and step not in seen:
+        seen.append(step)
+        inner = getattr(step, "reason", None) or (step.args[0] if step.args else None)
+        step = inner if isinstance(inner, BaseException) else (step.__cause__ or step.__context__)
+    for found in reversed(seen):
+        verify = getattr(found, "verify_message", None)
+        if verify:
+            return str(verify)
+        if isinstance(found, OSError) and found.errno and found.errno > 0 and not hasattr(found, "reason"):
+            return os.strerror(found.errno)
+    return type(seen[-1]).__name__
+
+
+class _Deadline:
+    """Ends whatever its connections are doing once the time is up.
+
+    A timeout of requests is one for each read: a server that drips a byte now and then never meets it.
+    Shutting the socket down from a timer ends connect, handshake, headers and body alike. (Only a slow
+    resolver is outside: then the connection is closed before anything is sent.)
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.expired = False
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._timer = threading.Timer(seconds, self._expire)
+        self._timer.daemon = True
+
+    def watch(self, connection: socket.socket) -> socket.socket:
+        """Take a new connection under watch."""
+        with self._lock:
+            # A duplicate: TLS takes the descriptor out of the object it wraps.
+            self._sockets.append(connection.dup())
+            if self.expired:
+                _shut_down(connection)
+        return connection
+
+    def _expire(self) -> None:
+        with self._lock:
+            self.expired = True
+            for connection in self._sockets:
+                _shut_down(connection)
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        with self._lock:
+            for connection in self._sockets:
+                connection.close()
+
+
+def _shut_down(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # already closed by the other side
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Adapter(HTTPAdapter):
+    """An adapter whose connections stand under a deadline; never retries."""
+
+    def __init__(self, deadline: _Deadline) -> None:
+        self._deadline = deadline
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
+        super().init_poolmanager(*args, **kwargs)
+        deadline = self._deadline
+
+        class Plain(HTTPConnection):
+            def _new_conn(self) -> socket.socket:
+                return deadline.watch(super()._new_conn())
+
+        class Tls(HTTPSConnection):
+            def _new_conn(self) -> socket.socket:
+                return deadline.watch(super()._new_conn())
+
+        class PlainPool(HTTPConnectionPool):
+            ConnectionCls = Plain
+
+        class TlsPool(HTTPSConnectionPool):
+            ConnectionCls = Tls
+
+        self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
