@@ -16,7 +16,7 @@ from typing import Protocol, Self
 
 from renewctl.errors import Attention, RenewctlError
 from renewctl.reasons import Reason
-from renewctl.store_read import Run, instant_text
+from renewctl.store_read import Run
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def held(run: Run) -> Attention:
         Reason.RUN_HELD,
         holder=run.holder,
         host=run.host,
-        since=instant_text(run.since),
+        since=run.since,
         run=run.number,
         renewal=run.renewal,
     )
