@@ -55,6 +55,7 @@ class Reason(StrEnum):
     PREVIOUS_PAIR_REFUSED = "previous_pair_refused"
     NEW_PAIR_REFUSED = "new_pair_refused"
     PUSH_SERVICE_UNKNOWN = "push_service_unknown"
+    KEY_DIFFERS = "key_differs"
     KEY_NOT_IN_STORE = "key_not_in_store"
     VENDOR_NOT_CONFIGURED = "vendor_not_configured"
     VENDOR_KEY_MISSING = "vendor_key_missing"
@@ -109,7 +110,6 @@ class Reason(StrEnum):
     SERVED_TOPIC_MISSING = "served_topic_missing"
 
     # Request: the MDM vendor certificate, and the file for the portal
-    VENDOR_UNREADABLE = "vendor_unreadable"
     VENDOR_MARK_MISSING = "vendor_mark_missing"
     VENDOR_EXPIRED = "vendor_expired"
     VENDOR_NOT_YET_VALID = "vendor_not_yet_valid"
@@ -243,6 +243,9 @@ class Reason(StrEnum):
     LISTEN_FAILED = "listen_failed"
 
     # Command line
+    INVENTORY_EXISTS = "inventory_exists"
+    INIT_NO_TOPICS = "init_no_topics"
+    IDENTITY_WITHOUT_RECIPIENT = "identity_without_recipient"
     OPTION_MISSING = "option_missing"
     OPTION_INVALID = "option_invalid"
     TOPIC_UNKNOWN = "topic_unknown"

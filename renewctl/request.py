@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import plistlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from xml.parsers.expat import ExpatError
 
@@ -79,7 +79,7 @@ class SignedRequest:
         findings: warnings; refusals were raised.
     """
 
-    content: bytes
+    content: bytes = field(repr=False)
     last_day: datetime
     vendor_serial: str
     findings: tuple[Finding, ...] = ()
