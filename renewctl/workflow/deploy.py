@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from renewctl import intake, keystore, unseal
+from renewctl import intake
 from renewctl.errors import Attention, Refused
 from renewctl.events import Kind, PairRef
 from renewctl.inventory import Topic
-from renewctl.pushcert import PushCertificate
+from renewctl.pushcert import PushCertificate, key_fingerprint
 from renewctl.reasons import Reason
 from renewctl.renewal import Outcome, Phase, Renewal, owed, require
 from renewctl.workflow.workplace import Workplace
@@ -24,11 +25,12 @@ class Adopted:
     """
 
     pair: PairRef
-    certificate: PushCertificate
     changed: bool
 
 
-def adopt(work: Workplace, topic: Topic, certificate: Path, key: Path | None) -> Adopted:
+def adopt(
+    work: Workplace, topic: Topic, certificate: Path, key: Path | None, *, dry_run: bool = False
+) -> Adopted:
     """Take over the pair in use: the way back of the next renewal.
 
     Args:
@@ -42,30 +44,33 @@ def adopt(work: Workplace, topic: Topic, certificate: Path, key: Path | None) ->
     history = work.history(topic)
     if history.open is not None:
         raise Refused(Reason.RENEWAL_OPEN_ALREADY, renewal=history.open.name, got=history.open.phase.value)
-    found = intake.only_certificate(intake.read(certificate))
+    found = intake.read(certificate).leaf()
     if found.topic != topic.topic:
         raise Refused(Reason.TOPIC_DIFFERS, got=found.topic, expected=topic.topic)
-    pem = None if key is None else unseal.load_plain_key(key)
-    fingerprint = None if pem is None else _seal(work, found, pem)
+    pem = None if key is None else _key_of(found, key)
     pair = PairRef(
-        document=work.store.put_document(found.pem),
+        document=hashlib.sha256(found.pem).hexdigest(),
         fingerprint=found.fingerprint,
         serial=found.serial,
         not_after=found.not_after,
-        key_fingerprint=fingerprint,
+        key_fingerprint=None if pem is None else found.key_fingerprint,
     )
-    if history.adopted == pair:
-        return Adopted(pair, found, changed=False)
+    if dry_run or history.adopted == pair:
+        return Adopted(pair, changed=history.adopted != pair)
+    if pem is not None:
+        work.keys.seal(pem)  # before the event that names it
+    work.store.put_document(found.pem)
     body = {"pair": pair.as_body(), "topic_id": topic.id, "topic": topic.topic}
     work.write(history.adopted_name, Kind.ADOPTED, body, history.adopted_seq + 1)
-    return Adopted(pair, found, changed=True)
+    return Adopted(pair, changed=True)
 
 
-def _seal(work: Workplace, certificate: PushCertificate, pem: bytes) -> str:
-    got = keystore.key_fingerprint(pem)
+def _key_of(certificate: PushCertificate, file: Path) -> bytes:
+    pem = intake.read(file).private_key()
+    got = key_fingerprint(pem)
     if got != certificate.key_fingerprint:
         raise Refused(Reason.KEY_DIFFERS, got=got, expected=certificate.key_fingerprint)
-    return work.keys.seal(pem)
+    return pem
 
 
 def close(work: Workplace, topic: Topic, *, leave_owed: bool, without_proof: bool) -> Renewal:

@@ -34,6 +34,19 @@ def open_pair(work: Workplace, ref: PairRef) -> Pair:
     return Pair(certificate, key)
 
 
+def prove_key_opens(work: Workplace, renewal: Renewal) -> None:
+    """Open this renewal's key and forget it: before anybody is sent to the portal.
+
+    Raises:
+        Refused: `key_not_in_store`, `identity_cannot_open`.
+        Unusable: no identity is configured.
+    """
+    fingerprint = renewal.key_fingerprint
+    if fingerprint is None or not work.keys.has(fingerprint):
+        raise Refused(Reason.KEY_NOT_IN_STORE, got="-", key=fingerprint or "-")
+    unseal.open_key(work.keys.sealed(fingerprint), identity(work.inventory.keys))
+
+
 def identity(keys: Keys) -> SecretRef:
     """The reference to the identity that opens keys.
 

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from renewctl import findings, intake, request, secrets
+from renewctl import findings, intake, request, secrets, vendor
 from renewctl.errors import Refused, Unusable
 from renewctl.events import Kind, PairRef
 from renewctl.findings import Finding, Level
-from renewctl.inventory import Topic, Vendor
+from renewctl.inventory import Inventory, Topic
 from renewctl.pushcert import PushCertificate
 from renewctl.reasons import Reason
+from renewctl.recognise import Passphrase
 from renewctl.renewal import Renewal, require
 from renewctl.workflow.workplace import Workplace
 
@@ -43,9 +45,7 @@ def open_renewal(work: Workplace, topic: Topic) -> Renewal:
     """
     history = work.history(topic)
     if history.open is not None:
-        raise Refused(
-            Reason.RENEWAL_OPEN_ALREADY, renewal=history.open.name, got=history.open.phase.value
-        )
+        raise Refused(Reason.RENEWAL_OPEN_ALREADY, renewal=history.open.name, got=history.open.phase.value)
     previous = history.current
     body = {
         "topic_id": topic.id,
@@ -90,38 +90,58 @@ def take_signed(work: Workplace, topic: Topic, file: Path) -> RequestMade:
     return _made(work, _requested(work, renewal, signed, "external"))
 
 
-def accept(
-    work: Workplace,
-    topic: Topic,
-    file: Path,
-    *,
-    enrolled: Mapping[str, int] | None,
-    issuers: Sequence[bytes],
-    passphrase: intake.AskPassphrase | None = None,
-) -> tuple[Renewal, tuple[Finding, ...]]:
-    """Check what came back from the portal, before anything is touched.
+@dataclass(frozen=True)
+class Downloaded:
+    """What came back from the portal, and what is known about the devices it is for.
 
-    Args:
+    Attributes:
+        passphrase: asked where the file is a locked `.p12`.
         enrolled: topics enrolled devices use (`workflow.enrolled`), None where no node can tell.
-        issuers: PEM of the authorities push certificates are expected from.
+    """
+
+    file: Path
+    passphrase: Passphrase | None
+    enrolled: Mapping[str, int] | None
+
+
+def judge(work: Workplace, topic: Topic, downloaded: Downloaded) -> tuple[Finding, ...]:
+    """Every finding on a downloaded certificate; writes nothing.
 
     Raises:
-        Refused: with the first finding's reason; every finding is in the event and in `.others`.
+        Unusable: a file no certificate can be read from.
+    """
+    leaf = intake.read(downloaded.file, downloaded.passphrase).leaf()
+    return _judge(work, topic, work.open_renewal(topic), leaf, downloaded.enrolled)
+
+
+def accept(work: Workplace, topic: Topic, downloaded: Downloaded) -> tuple[Renewal, tuple[Finding, ...]]:
+    """Check what came back from the portal, before anything is touched.
+
+    Raises:
+        Refused: with the first finding's reason; every refusal is in the event and in `.others`.
         Unusable: a file no certificate can be read from.
     """
     renewal = work.open_renewal(topic)
-    found = intake.read(file, passphrase)
-    if renewal.accepted is not None and _is(found, renewal.accepted):
+    leaf = intake.read(downloaded.file, downloaded.passphrase).leaf()
+    if renewal.accepted is not None and renewal.accepted.fingerprint == leaf.fingerprint:
         return renewal, ()
     require(renewal, Kind.ACCEPTED)
-    judged = _judge(work, topic, renewal, found, enrolled, issuers)
-    refused = [finding for finding in judged if finding.level is Level.REFUSE]
+    findings = _judge(work, topic, renewal, leaf, downloaded.enrolled)
+    refused = [finding for finding in findings if finding.level is Level.REFUSE]
+    body: dict[str, Any] = {"findings": [_told(finding) for finding in findings]}
     if refused:
-        _write_refusal(work, renewal, found, judged)
+        told_of = {"reason": refused[0].reason.value, "fingerprint": leaf.fingerprint, **body}
+        work.append(renewal, Kind.CERTIFICATE_REFUSED, told_of)
         raise _as_error(refused)
-    pair = _keep(work, intake.only_certificate(found))
-    body = {"pair": pair.as_body(), "topic": topic.topic, "findings": [f.as_json() for f in judged]}
-    return work.append(renewal, Kind.ACCEPTED, body), judged
+    pair = PairRef(
+        document=work.store.put_document(leaf.pem),
+        fingerprint=leaf.fingerprint,
+        serial=leaf.serial,
+        not_after=leaf.not_after,
+        key_fingerprint=leaf.key_fingerprint,
+    )
+    body |= {"pair": pair.as_body(), "topic": topic.topic}
+    return work.append(renewal, Kind.ACCEPTED, body), findings
 
 
 def abort(work: Workplace, topic: Topic) -> Renewal:
@@ -138,41 +158,30 @@ def _make_csr(work: Workplace, topic: Topic, renewal: Renewal) -> Renewal:
     pem = request.make_key()
     fingerprint = work.keys.seal(pem)  # before the event that names it
     renewal = work.append(renewal, Kind.KEY_MADE, {"key_fingerprint": fingerprint})
-    document = work.store.put_document(request.make_csr(pem, topic))
+    document = work.store.put_document(
+        request.make_csr(pem, common_name=topic.id, email=topic.account.address)
+    )
     return work.append(renewal, Kind.CSR_MADE, {"key_fingerprint": fingerprint, "document": document})
 
 
 def _sign(work: Workplace, topic: Topic, renewal: Renewal, csr: bytes) -> Renewal:
-    vendor = topic.vendor or work.inventory.vendor
-    if vendor is None:
+    owner = topic.vendor or work.inventory.vendor
+    if owner is None:
         raise Unusable(Reason.VENDOR_NOT_CONFIGURED, topic=topic.id, option="--csr-only")
-    if vendor.key is None:
+    if owner.key is None:
         raise Unusable(Reason.VENDOR_KEY_MISSING, topic=topic.id, option="--csr-only")
-    certificate, chain = vendor_files(vendor)
-    key = secrets.read(vendor.key).encode()
-    refused = [
-        f for f in request.check_vendor(certificate, chain, key, work.now()) if f.level is Level.REFUSE
-    ]
-    if refused:
-        raise _as_error(refused)
-    signed = request.check_signed(request.sign(csr, certificate, chain, key), csr, work.now())
-    return _requested(work, renewal, signed, "vendor")
+    certificate = intake.read_bytes(owner.certificate)
+    above = [intake.read_bytes(path) for path in owner.chain]
+    key = secrets.read(owner.key).encode()
+    checked = vendor.check_vendor(certificate, above, key, work.now(), path=str(owner.certificate))
+    findings.insist(checked.findings)
+    file = request.sign(csr, certificate, above, key)
+    return _requested(work, renewal, request.check_signed(file, csr, work.now()), "vendor")
 
 
-def vendor_files(vendor: Vendor) -> tuple[bytes, list[bytes]]:
-    """The vendor certificate and the chain above it, PEM.
-
-    Raises:
-        Unusable: a file that cannot be read.
-    """
-    return intake.read_bytes(vendor.certificate), [intake.read_bytes(path) for path in vendor.chain]
-
-
-def _requested(
-    work: Workplace, renewal: Renewal, signed: request.SignedRequest, signer: str
-) -> Renewal:
+def _requested(work: Workplace, renewal: Renewal, signed: request.SignedRequest, signer: str) -> Renewal:
     body = {
-        "document": work.store.put_document(signed.portal_file),
+        "document": work.store.put_document(signed.content),
         "last_day": signed.last_day.isoformat(),
         "signer": signer,
         "serial": signed.vendor_serial,
@@ -184,45 +193,44 @@ def _made(work: Workplace, renewal: Renewal) -> RequestMade:
     csr = work.store.document(renewal.csr or "")
     if renewal.request is None:
         return RequestMade(renewal, csr, None, None)
-    return RequestMade(
-        renewal, csr, work.store.document(renewal.request.document), renewal.request.last_day
-    )
+    return RequestMade(renewal, csr, work.store.document(renewal.request.document), renewal.request.last_day)
 
 
 def _judge(
     work: Workplace,
     topic: Topic,
     renewal: Renewal,
-    found: intake.Intake,
+    leaf: PushCertificate,
     enrolled: Mapping[str, int] | None,
-    issuers: Sequence[bytes],
 ) -> tuple[Finding, ...]:
     previous = renewal.previous
     current = None
     if previous is not None:
         current = PushCertificate.from_pem(work.store.document(previous.document))
     return findings.judge(
-        found,
+        leaf,
         expected_key_fingerprint=renewal.key_fingerprint or "",
-        pinned_topic=topic.topic,
+        topic=topic.topic,
         current=current,
         enrolled=enrolled,
-        issuers=issuers,
+        issuers=trusted(work.inventory),
         now=work.now(),
         account=topic.account.address or topic.account.alias,
+        known_topics=[other.topic for other in work.inventory.topics],
     )
 
 
-def _write_refusal(
-    work: Workplace, renewal: Renewal, found: intake.Intake, judged: Sequence[Finding]
-) -> None:
-    first = next(f for f in judged if f.level is Level.REFUSE)
-    body = {
-        "reason": first.reason.value,
-        "sha256": found.sha256,
-        "findings": [f.as_json() for f in judged],
-    }
-    work.append(renewal, Kind.CERTIFICATE_REFUSED, body)
+def trusted(inventory: Inventory) -> list[bytes]:
+    """DER of the authorities the inventory expects push certificates from.
+
+    Raises:
+        Unusable: a file no certificate can be read from.
+    """
+    return [one.der for path in inventory.trust for one in intake.read(path).certificates]
+
+
+def _told(finding: Finding) -> dict[str, Any]:
+    return {"reason": finding.reason.value, "level": finding.level.value, "values": dict(finding.values)}
 
 
 def _as_error(refused: Sequence[Finding]) -> Refused:
@@ -230,19 +238,3 @@ def _as_error(refused: Sequence[Finding]) -> Refused:
     error = Refused(first.reason, **first.values)
     error.others = tuple(Refused(finding.reason, **finding.values) for finding in others)
     return error
-
-
-def _keep(work: Workplace, certificate: PushCertificate) -> PairRef:
-    return PairRef(
-        document=work.store.put_document(certificate.pem),
-        fingerprint=certificate.fingerprint,
-        serial=certificate.serial,
-        not_after=certificate.not_after,
-        key_fingerprint=certificate.key_fingerprint,
-    )
-
-
-def _is(found: intake.Intake, pair: PairRef) -> bool:
-    return [c.fingerprint for c in found.certificates] == [pair.fingerprint]
-
-

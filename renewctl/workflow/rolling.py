@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +10,13 @@ from renewctl import playbook_run
 from renewctl.errors import Attention, Refused, RenewctlError, Unusable
 from renewctl.events import Kind
 from renewctl.inventory import Node, Topic
-from renewctl.playbook_run import Ended, NodeResult, PlaybookEvent
+from renewctl.lease import Lease
+from renewctl.playbook_run import Ended, PlaybookEvent
 from renewctl.reasons import Reason
 from renewctl.renewal import Direction, Outcome, Renewal, require
 from renewctl.rollout import DEFAULT_WAVES, Decision, decide, plan
-from renewctl.store import Lease
+from renewctl.store_read import Run
+from renewctl.verification import Verdict
 from renewctl.workflow.hosts import host_variables
 from renewctl.workflow.pairs import open_pair, previous_pair, told
 from renewctl.workflow.workplace import Workplace
@@ -59,16 +61,15 @@ class NodeAnswer:
         return Outcome.WRONG if self.direction is Direction.PREVIOUS else self.outcome
 
 
-_OUTCOMES: Mapping[str, tuple[Direction, Outcome]] = {
-    "unchanged": (Direction.NEW, Outcome.PROVEN),
-    "proven": (Direction.NEW, Outcome.PROVEN),
-    "installed": (Direction.NEW, Outcome.INSTALLED),
-    "not_proven": (Direction.NEW, Outcome.INSTALLED),
-    "put_back": (Direction.PREVIOUS, Outcome.PROVEN),
-    "failed": (Direction.NEW, Outcome.FAILED),
-    "wrong": (Direction.NEW, Outcome.WRONG),
-    "unknown": (Direction.NEW, Outcome.UNKNOWN),
+_OUTCOMES: Mapping[str, Outcome] = {
+    "unchanged": Outcome.PROVEN,
+    "proven": Outcome.PROVEN,
+    "not_proven": Outcome.INSTALLED,
+    "put_back": Outcome.PROVEN,
+    "failed": Outcome.FAILED,
+    "wrong": Outcome.WRONG,
 }
+"""The collection's words for what became of a node; any other says that it is not known."""
 
 
 def roll_out(work: Workplace, topic: Topic, options: Options) -> Renewal:
@@ -89,7 +90,7 @@ def roll_out(work: Workplace, topic: Topic, options: Options) -> Renewal:
     if previous is not None:
         open_pair(work, previous)
     waves = plan(nodes, options.waves)
-    with work.store.lease(renewal.name, work.stamp) as lease, told(work, new, previous) as pairs:
+    with _lease(work, renewal) as lease, told(work, new, previous) as pairs:
         body = {
             "run": lease.run.number,
             "waves": [list(wave) for wave in waves],
@@ -114,11 +115,11 @@ def dry_run(work: Workplace, topic: Topic, options: Options) -> tuple[list[list[
     previous = previous_pair(renewal, forward_only=options.forward_only)
     waves = plan(nodes, options.waves)
     with told(work, new, previous) as pairs:
-        variables = {**_fixed(work, topic), **pairs, **_proof_variables(options), "renewctl_run": 0}
+        variables = {**_fixed(work, topic), **pairs, **_proof_variables(options)}
         ended = playbook_run.run(
             "rollout", host_variables(nodes), variables, check=True, on_event=_teller(work)
         )
-    return [list(wave) for wave in waves], [_answer(node.name, ended) for node in nodes]
+    return [list(wave) for wave in waves], [_answer(node.name, ended, Direction.NEW) for node in nodes]
 
 
 def roll_back(work: Workplace, topic: Topic, options: Options) -> Renewal:
@@ -137,14 +138,13 @@ def roll_back(work: Workplace, topic: Topic, options: Options) -> Renewal:
         raise Refused(Reason.PREVIOUS_PAIR_MISSING, renewal=renewal.name, got="-", option="-")
     open_pair(work, previous)
     by_name = {node.name: node for node in work.nodes(topic)}
-    nodes = [by_name[name] for name in reversed(list(renewal.nodes)) if name in by_name]
-    with (
-        work.store.lease(renewal.name, work.stamp) as lease,
-        told(work, renewal.accepted, previous) as pairs,
-    ):
+    nodes = [by_name[name] for name in renewal.nodes if name in by_name]
+    with _lease(work, renewal) as lease, told(work, renewal.accepted, previous) as pairs:
         body = {"run": lease.run.number, "nodes": [n.name for n in nodes], "pair": previous.as_body()}
         renewal = work.append(renewal, Kind.ROLL_BACK_STARTED, body)
-        engine = _Engine(work, topic, lease, nodes, {**pairs, **_proof_variables(options)}, forward_only=False)
+        engine = _Engine(
+            work, topic, lease, nodes, {**pairs, **_proof_variables(options)}, forward_only=False
+        )
         return _backward(engine, renewal)
 
 
@@ -160,10 +160,11 @@ def verify(work: Workplace, topic: Topic, options: Options) -> Renewal:
     nodes = [node for node in work.nodes(topic) if node.name in renewal.nodes]
     if renewal.accepted is None:
         raise Refused(Reason.OUT_OF_ORDER, renewal=renewal.name, got=renewal.phase.value, step="verify")
+    work.tell("roll.verify", {"count": len(nodes)})
     with told(work, renewal.accepted, None) as pairs:
         variables = {**_fixed(work, topic), **pairs, **_proof_variables(options)}
         ended = playbook_run.run("verify", host_variables(nodes), variables, on_event=_teller(work))
-    answers = [_answer(node.name, ended) for node in nodes]
+    answers = [_answer(node.name, ended, Direction.NEW) for node in nodes]
     for answer in answers:
         renewal = work.append(renewal, Kind.NODE_VERIFIED, _told_of(answer))
     _judge_end(renewal, answers, decide(_for_rule(answers), unproven_ok=options.unproven_ok))
@@ -201,7 +202,7 @@ class _Engine:
         begun = {"run": run, "direction": direction.value, "nodes": list(names)}
         renewal = self.work.append(renewal, Kind.WAVE_STARTED, begun)
         ended = self.play(playbook, limit=names)
-        answers = [_answer(name, ended) for name in names]
+        answers = [_answer(name, ended, direction) for name in names]
         for answer in answers:
             told_of = {**_told_of(answer), "run": run, "changed": answer.changed}
             renewal = self.work.append(renewal, Kind.NODE_FINISHED, told_of)
@@ -209,9 +210,7 @@ class _Engine:
         return renewal, answers
 
 
-def _forward(
-    engine: _Engine, renewal: Renewal, waves: Sequence[Sequence[str]], options: Options
-) -> Renewal:
+def _forward(engine: _Engine, renewal: Renewal, waves: Sequence[Sequence[str]], options: Options) -> Renewal:
     refused = _fence(engine)
     if refused is not None:
         _finish(engine, renewal, "stopped", refused.reason)
@@ -233,13 +232,10 @@ def _forward(
 
 
 def _backward(engine: _Engine, renewal: Renewal) -> Renewal:
-    refused = _fence(engine)
-    if refused is not None:
-        engine.work.tell("roll.fence_incomplete", {"reason": refused.reason, "values": refused.values})
-    answers: list[NodeAnswer] = []
-    for node in engine.nodes:
-        renewal, told_of = engine.wave(renewal, "rollback", Direction.PREVIOUS, [node.name])
-        answers += told_of
+    """One playbook run: it takes the newest node first, one at a time, and stops at nobody."""
+    names = [node.name for node in engine.nodes]
+    engine.work.tell("roll.back", {"nodes": ", ".join(reversed(names))})
+    renewal, answers = engine.wave(renewal, "rollback", Direction.PREVIOUS, names)
     left = [a.node for a in answers if a.outcome not in {Outcome.PROVEN, Outcome.INSTALLED}]
     body = {"run": engine.lease.run.number, "outcome": "owed" if left else "done", "reason": None}
     renewal = engine.work.append(renewal, Kind.ROLL_BACK_FINISHED, body)
@@ -252,9 +248,12 @@ def _fence(engine: _Engine) -> RenewctlError | None:
     """Show the pairs to the push service, take the run on every node; what went wrong, if anything."""
     engine.work.tell("roll.fence", {"count": len(engine.nodes)})
     ended = engine.play("fence")
+    checked = ended.push_service
+    if checked is not None and not checked.accepted:
+        return Refused(checked.reason or Reason.PUSH_SERVICE_UNKNOWN, **checked.values)
     for result in ended.results.values():
         if result.reason is not None:
-            return Refused(result.reason, **{**result.values, "node": result.node})
+            return Attention(result.reason, **{**result.values, "node": result.node})
     if ended.exit_code != 0:
         return Attention(Reason.FENCE_FAILED, got=ended.tail, exit_code=ended.exit_code)
     return None
@@ -303,12 +302,16 @@ def _for_rule(answers: Iterable[NodeAnswer]) -> dict[str, Outcome]:
     return {answer.node: answer.for_stop_rule for answer in answers}
 
 
-def _answer(node: str, ended: Ended) -> NodeAnswer:
+def _answer(node: str, ended: Ended, direction: Direction) -> NodeAnswer:
     """A node Ansible told nothing of, or could not reach, is unknown: neither done nor failed."""
-    result: NodeResult | None = ended.results.get(node)
+    result = ended.results.get(node)
     if result is None:
-        return NodeAnswer(node, Direction.NEW, Outcome.UNKNOWN, False, None, None, {})
-    direction, outcome = _OUTCOMES.get(result.outcome, (Direction.NEW, Outcome.UNKNOWN))
+        return NodeAnswer(node, direction, Outcome.UNKNOWN, False, None, None, {})
+    outcome = _OUTCOMES.get(result.outcome, Outcome.UNKNOWN)
+    if result.outcome == "put_back":
+        direction = Direction.PREVIOUS
+        if result.proof is not None and result.proof["verdict"] != Verdict.PROVEN:
+            outcome = Outcome.INSTALLED
     reason = None if result.reason is None else result.reason.value
     return NodeAnswer(node, direction, outcome, result.changed, result.proof, reason, result.values)
 
@@ -324,7 +327,7 @@ def _told_of(answer: NodeAnswer) -> dict[str, Any]:
     }
 
 
-def _teller(work: Workplace) -> Any:
+def _teller(work: Workplace) -> Callable[[PlaybookEvent], None]:
     def on_event(event: PlaybookEvent) -> None:
         work.tell("roll.event", {"event": event})
 

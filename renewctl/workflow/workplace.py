@@ -11,6 +11,7 @@ from renewctl.errors import Refused, Unusable
 from renewctl.events import Event, Kind
 from renewctl.history import TopicHistory, histories
 from renewctl.inventory import Inventory, Node, Topic
+from renewctl.keystore import KeyHome
 from renewctl.reasons import Reason
 from renewctl.renewal import Renewal, apply, require
 from renewctl.store import Stamp, Store
@@ -27,6 +28,7 @@ class Workplace:
 
     inventory: Inventory
     store: Store
+    keys: KeyHome
     stamp: Stamp
     now: Callable[[], datetime]
     tell: Callable[[str, Mapping[str, Any]], None]

@@ -1,0 +1,76 @@
+"""`renewctl adopt`: take over the pair in use, so that there is a way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from renewctl.cli.context import Session
+from renewctl.cli.options import (
+    Command,
+    Option,
+    common_options,
+    dry_run_option,
+    json_option,
+    pass_session,
+    topic_option,
+)
+from renewctl.cli.output import steps_json
+from renewctl.errors import ExitCode, Unusable
+from renewctl.reasons import Reason
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(cls=Command, help="help.adopt")
+@click.option("--certificate", cls=Option, metavar="FILE", type=_FILE, help="help.option.certificate")
+@click.option("--key", cls=Option, metavar="FILE", type=_FILE, help="help.option.key")
+@click.option("--certificate-only", cls=Option, is_flag=True, help="help.option.certificate_only")
+@topic_option
+@dry_run_option
+@common_options
+@json_option
+@pass_session
+def adopt(
+    session: Session,
+    *,
+    certificate: Path | None,
+    key: Path | None,
+    certificate_only: bool,
+    topic_id: str | None,
+    dry_run: bool,
+) -> int:
+    """Take over certificate and key, or the certificate alone."""
+    from renewctl.cli.workplace import steps_for, workplace  # noqa: PLC0415 - SQL; not for `--help`
+    from renewctl.workflow import deploy  # noqa: PLC0415
+
+    chosen = session.topics(topic_id)
+    if len(chosen) != 1:
+        expected = ", ".join(topic.id for topic in chosen)
+        raise Unusable(Reason.SEVERAL_TOPICS, expected=expected, option="--topic")
+    topic = chosen[0]
+    file = certificate or Path(session.ask("ask.certificate", "--certificate"))
+    if key is None and not certificate_only:
+        key = Path(session.ask("ask.key", "--key / --certificate-only"))
+    output = session.output(topic)
+    with workplace(session) as work:
+        adopted = deploy.adopt(work, topic, file, key, dry_run=dry_run)
+        steps = steps_for(session, topic, work.history(topic))
+    told = "adopt.would" if dry_run else ("adopt.done" if adopted.changed else "adopt.already")
+    output.show(told, topic=topic.id, serial=adopted.pair.serial, not_after=adopted.pair.not_after)
+    if adopted.pair.key_fingerprint is None:
+        output.say("adopt.without_key")
+    output.json(
+        {
+            "topic": topic.id,
+            "changed": adopted.changed,
+            "dry_run": dry_run,
+            "serial": adopted.pair.serial,
+            "not_after": adopted.pair.not_after,
+            "key_fingerprint": adopted.pair.key_fingerprint,
+            "next_steps": steps_json(steps, output, topic.zone),
+        }
+    )
+    output.next_steps(steps, topic.zone)
+    return ExitCode.DONE

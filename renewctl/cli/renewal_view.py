@@ -1,0 +1,260 @@
+"""How a renewal is told: to people line by line, to programs as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from renewctl.cli.output import Output, steps_json
+from renewctl.errors import ExitCode, Refused, RenewctlError
+from renewctl.inventory import Topic
+from renewctl.reasons import Reason
+from renewctl.renewal import Renewal, owed
+
+if TYPE_CHECKING:
+    from renewctl.cli.context import Session
+    from renewctl.events import Event
+    from renewctl.findings import Finding
+    from renewctl.workflow.rolling import NodeAnswer
+    from renewctl.workflow.workplace import Workplace
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One command about one topic, speaking its language in its zone."""
+
+    session: Session
+    topic: Topic
+
+    @cached_property
+    def output(self) -> Output:
+        """Where it speaks."""
+        return self.session.output(self.topic)
+
+    @contextmanager
+    def workplace(self, record: Mapping[str, str | None]) -> Iterator[Workplace]:
+        """The store and the key store, with progress told as talk."""
+        from renewctl.cli.workplace import workplace  # noqa: PLC0415 - SQL; not for `--help`
+
+        with workplace(
+            self.session, reason=record["reason"], ticket=record["ticket"], tell=self.progress
+        ) as work:
+            yield work
+
+    def progress(self, key: str, values: Mapping[str, Any]) -> None:
+        """One line of talk about what is happening."""
+        answer = values.get("answer")
+        if answer is None:
+            self.output.say(key, **values)
+            return
+        self.output.say(f"node.{answer.direction.value}.{answer.outcome.value}", node=answer.node)
+        for line in proof_lines(self.output, answer.proof):
+            self.output.say("label.indented", text=line)
+
+    def ask_passphrase(self) -> str:
+        """For a locked `.p12`; without a terminal it cannot be asked."""
+        return self.session.ask_secret("ask.passphrase")
+
+    def would(self, step: str, renewal: str) -> int:
+        """What a dry run says of a step that touches no node."""
+        self.output.json({"dry_run": True, "step": step, "renewal": renewal})
+        self.output.show(f"dry_run.{step}", renewal=renewal)
+        return ExitCode.DONE
+
+    def ending(self, work: Workplace, act: Callable[[], Renewal], key: str) -> int:
+        """Do something to nodes; whatever it comes to, end with the state and the next steps."""
+        try:
+            done = act()
+        except RenewctlError as error:
+            latest = work.history(self.topic).latest
+            if latest is None or self.session.as_json:
+                raise
+            self.output.error(error)
+            show_end(self, work, latest, None)
+            return error.exit_code
+        return show_end(self, work, done, key)
+
+
+def show_end(
+    voice: Voice, work: Workplace, renewal: Renewal, key: str | None, known: Mapping[str, Any] | None = None
+) -> int:
+    """What was done, the phase, the nodes, the next steps."""
+    from renewctl.cli.workplace import steps_for  # noqa: PLC0415
+
+    known = dict(known or {})
+    found: Sequence[Finding] = known.pop("findings", ())
+    steps = steps_for(voice.session, voice.topic, work.history(voice.topic), **known)
+    output = voice.output
+    if key is not None:
+        output.say(key, renewal=renewal.name, **_words(renewal), **known)
+    _show_state(voice, work, renewal)
+    output.json(
+        {
+            "renewal": renewal_json(renewal, [node.name for node in work.nodes(voice.topic)]),
+            "findings": [finding_json(one) for one in found],
+            "files": {name: path for name, path in known.items() if name.endswith("_file")},
+            "next_steps": steps_json(steps, output, voice.topic.zone),
+        }
+    )
+    output.next_steps(steps, voice.topic.zone)
+    return ExitCode.DONE
+
+
+def show_renewal(voice: Voice, name: str | None) -> int:
+    """Tell a renewal's story: `renewal show`."""
+    from renewctl.cli.workplace import steps_for, store_url  # noqa: PLC0415
+    from renewctl.history import histories  # noqa: PLC0415
+    from renewctl.store_read import StoreReader  # noqa: PLC0415
+
+    with StoreReader(store_url(voice.session.inventory)) as reader:
+        events = reader.renewals()
+    history = histories(events).get(voice.topic.id)
+    known = history.renewals if history is not None else ()
+    chosen = history.latest if name is None and history is not None else None
+    chosen = chosen or next((one for one in known if one.name == name), None)
+    if chosen is None or history is None:
+        names = ", ".join(one.name for one in known)
+        raise Refused(Reason.RENEWAL_UNKNOWN, got=name or "-", expected=names)
+    nodes = [node.name for node in voice.session.inventory.nodes_of(voice.topic.id)]
+    steps = steps_for(voice.session, voice.topic, history) if chosen == history.latest else ()
+    output = voice.output
+    output.show("renewal.is", renewal=chosen.name, **_words(chosen))
+    columns = ("column.when", "column.event", "column.who", "column.what")
+    output.table(columns, [_event_row(output, one) for one in events[chosen.name]])
+    _node_table(output, chosen, nodes)
+    output.json(
+        {
+            "renewal": renewal_json(chosen, nodes),
+            "events": [_event_json(one) for one in events[chosen.name]],
+            "next_steps": steps_json(steps, output, voice.topic.zone),
+        }
+    )
+    output.next_steps(steps, voice.topic.zone)
+    return ExitCode.DONE
+
+
+def show_findings(voice: Voice, found: Sequence[Finding]) -> None:
+    """Warnings of a certificate that was accepted, or everything of a dry run."""
+    for one in found:
+        voice.output.finding(one.reason, one.values)
+
+
+def show_dry_run(voice: Voice, waves: Sequence[Sequence[str]], answers: Sequence[NodeAnswer]) -> None:
+    """What a roll-out would change where."""
+    output = voice.output
+    by_name = {answer.node: answer for answer in answers}
+    rows = [
+        (number, node, output.text(f"dry_run.{'change' if by_name[node].changed else 'keep'}"))
+        for number, wave in enumerate(waves, start=1)
+        for node in wave
+    ]
+    output.table(("column.wave", "column.node", "column.would"), rows)
+    output.json(
+        {
+            "dry_run": True,
+            "waves": waves,
+            "nodes": [{"node": a.node, "would_change": a.changed, "reason": a.reason} for a in answers],
+        }
+    )
+
+
+def renewal_json(renewal: Renewal, nodes: Sequence[str]) -> dict[str, Any]:
+    """A renewal for programs."""
+    pair = renewal.accepted
+    return {
+        "name": renewal.name,
+        "topic": renewal.topic,
+        "phase": renewal.phase,
+        "opened_at": renewal.opened_at,
+        "opened_by": renewal.opened_by,
+        "previous_serial": None if renewal.previous is None else renewal.previous.serial,
+        "serial": None if pair is None else pair.serial,
+        "not_after": None if pair is None else pair.not_after,
+        "request_last_day": None if renewal.request is None else renewal.request.last_day,
+        "forward_only": renewal.forward_only,
+        "refusals": renewal.refusals,
+        "owed": owed(renewal, nodes),
+        "nodes": {
+            name: {
+                "direction": state.direction,
+                "outcome": state.outcome,
+                "at": state.at,
+                "run": state.run,
+                "proof": state.proof,
+                "reason": state.reason,
+            }
+            for name, state in renewal.nodes.items()
+        },
+    }
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """A finding for programs."""
+    return {"reason": finding.reason, "level": finding.level, "values": finding.values}
+
+
+def proof_lines(output: Output, proof: Mapping[str, Any] | None) -> list[str]:
+    """A proof in words, a line a rung."""
+    if not proof:
+        return []
+    values = {key: value for key, value in proof.items() if isinstance(value, str | int | float)}
+    extra = proof.get("values")
+    values |= extra if isinstance(extra, Mapping) else {}
+    rungs = proof.get("rungs", {})
+    return [output.text(f"proof.{rung}.{state}", **values) for rung, state in rungs.items()]
+
+
+def _show_state(voice: Voice, work: Workplace, renewal: Renewal) -> None:
+    voice.output.show("renewal.is", renewal=renewal.name, **_words(renewal))
+    _node_table(voice.output, renewal, [node.name for node in work.nodes(voice.topic)])
+
+
+def _words(renewal: Renewal) -> dict[str, Any]:
+    pair = renewal.accepted
+    return {
+        "phase": renewal.phase.value,
+        "topic": renewal.topic,
+        "serial": None if pair is None else pair.serial,
+        "not_after": None if pair is None else pair.not_after,
+        "last_day": None if renewal.request is None else renewal.request.last_day,
+    }
+
+
+def _node_table(output: Output, renewal: Renewal, nodes: Sequence[str]) -> None:
+    if renewal.accepted is None:
+        return
+    rows = []
+    for name in nodes:
+        state = renewal.nodes.get(name)
+        if state is None:
+            rows.append((name, output.text("node.untouched"), None))
+            continue
+        told = output.text(f"node.{state.direction.value}.{state.outcome.value}", node=name)
+        rows.append((name, told, output.instant(state.at)))
+    output.table(("column.node", "column.state", "column.since"), rows)
+
+
+def _event_row(output: Output, event: Event) -> tuple[str, ...]:
+    body = event.body
+    what = body.get("node") or body.get("reason") or ", ".join(body.get("nodes", ())) or ""
+    detail = body.get("outcome") or ""
+    told = " ".join(str(part) for part in (what, detail) if part)
+    return (output.instant(event.at), output.text(f"event.{event.kind.value}"), event.actor, told)
+
+
+def _event_json(event: Event) -> dict[str, Any]:
+    return {
+        "seq": event.seq,
+        "at": event.at,
+        "kind": event.kind,
+        "actor": event.actor,
+        "host": event.host,
+        "version": event.version,
+        "reason": event.reason,
+        "ticket": event.ticket,
+        "body": event.body,
+        "hash": event.hash,
+    }

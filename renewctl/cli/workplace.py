@@ -1,0 +1,73 @@
+"""Opens a workplace for the commands that write: store, key store, stamp, and a voice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import renewctl
+from renewctl import keystore, secrets, sql
+from renewctl.cli.context import Session
+from renewctl.guidance import Situation, Step, next_steps
+from renewctl.history import TopicHistory
+from renewctl.inventory import Inventory, Topic
+from renewctl.renewal import owed
+from renewctl.secrets import SecretRef
+from renewctl.store import Stamp, Store
+from renewctl.workflow.workplace import Workplace
+
+Tell = Callable[[str, Mapping[str, Any]], None]
+
+
+@contextmanager
+def workplace(
+    session: Session, *, reason: str | None = None, ticket: str | None = None, tell: Tell | None = None
+) -> Iterator[Workplace]:
+    """The inventory's store and key store, opened for writing.
+
+    Raises:
+        Unusable, NodeFault: as the inventory, the store and the key store raise.
+    """
+    inventory = session.inventory
+    url = store_url(inventory)
+    stamp = Stamp(
+        actor=session.actor,
+        host=session.actor.partition("@")[2],
+        version=renewctl.__version__,
+        inventory_digest=inventory.digest,
+        reason=reason,
+        ticket=ticket,
+    )
+    with Store(url) as store:
+        yield Workplace(
+            inventory=inventory,
+            store=store,
+            keys=keystore.home(inventory.keys, url),
+            stamp=stamp,
+            now=session.now,
+            tell=tell or (lambda _key, _values: None),
+        )
+
+
+def store_url(inventory: Inventory) -> str:
+    """The store's absolute URL, its reference read."""
+    store = inventory.store
+    text = secrets.read(store) if isinstance(store, SecretRef) else store
+    return sql.resolve(text, inventory.folder)
+
+
+def steps_for(session: Session, topic: Topic, history: TopicHistory, **known: Any) -> tuple[Step, ...]:
+    """NEXT STEPS of one topic; `known`: what a command just learned (`request_file`, …)."""
+    latest = history.latest
+    nodes = [node.name for node in session.inventory.nodes_of(topic.id)]
+    current = history.current
+    situation = Situation(
+        topic=topic,
+        history=history,
+        now=session.now(),
+        owed=() if latest is None else owed(latest, nodes),
+        options=session.options,
+        **{"not_after": None if current is None else current.not_after, **known},
+    )
+    return next_steps(situation)
