@@ -210,6 +210,13 @@ class _Engine:
         return renewal, answers
 
 
+def _lease(work: Workplace, renewal: Renewal) -> Lease:
+    def watching(run: Run, left: float) -> None:
+        work.tell("roll.waiting", {"holder": run.holder, "run": run.number, "seconds": round(left)})
+
+    return work.store.lease(renewal.name, work.stamp, watching=watching)
+
+
 def _forward(engine: _Engine, renewal: Renewal, waves: Sequence[Sequence[str]], options: Options) -> Renewal:
     refused = _fence(engine)
     if refused is not None:
