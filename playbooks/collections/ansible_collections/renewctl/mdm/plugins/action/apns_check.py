@@ -1,0 +1,53 @@
+# Copyright: renewctl contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Shows pairs to the push service before any node is touched; documented in modules/apns_check.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import pre_flight, worker
+
+from renewctl.errors import RenewctlError
+from renewctl.inventory import apns_from_mapping
+from renewctl.reasons import Reason
+
+SPEC: dict[str, dict[str, Any]] = {
+    "base": {"type": "path", "required": True},
+    "pair": {"type": "dict", "required": True},
+    "previous": {"type": "dict"},
+    "apns": {"type": "dict"},
+    "forward_only": {"type": "bool", "default": False},
+}
+
+
+class ActionModule(ActionBase):
+    """The action plugin."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
+        told: dict[str, Any] = super().run(tmp, task_vars)
+        worker.die_with_parent()
+        _, arguments = self.validate_argument_spec(argument_spec=SPEC)
+        base = Path(arguments["base"])
+        try:
+            apns = apns_from_mapping(arguments["apns"] or {}, base)
+            told.update(
+                pre_flight.check(
+                    apns,
+                    arguments["pair"],
+                    arguments["previous"],
+                    base,
+                    forward_only=arguments["forward_only"],
+                )
+            )
+        except RenewctlError as error:
+            told.update(pre_flight.refusal(error.reason, error.values))
+        except Exception as error:  # noqa: BLE001 - a foreign text may hold anything, a key even
+            told.update(pre_flight.refusal(Reason.INTERNAL, {"got": type(error).__name__}))
+        return told

@@ -1,0 +1,82 @@
+# Copyright: renewctl contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One step on one node, run by the controller. Its documentation is in modules/node.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible import constants
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps, worker
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import of_error, result
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget, FileTarget, Target
+
+from renewctl.errors import RenewctlError, Unusable
+from renewctl.reasons import Reason
+from renewctl.servers import registry
+
+STEPS = {
+    "observed": steps.observed,
+    "fenced": steps.fenced,
+    "present": steps.present,
+    "verified": steps.verified,
+    "put_back": steps.put_back,
+}
+
+
+class ActionModule(ActionBase):
+    """The action plugin."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
+        told: dict[str, Any] = super().run(tmp, task_vars)
+        worker.die_with_parent()
+        host = str((task_vars or {}).get("inventory_hostname", ""))
+        _, arguments = self.validate_argument_spec(argument_spec=SPEC)
+        try:
+            settings = Settings.from_arguments(arguments, host, check=self._task.check_mode)
+            told.update(STEPS[settings.state](self._target(settings, task_vars), settings))
+        except RenewctlError as error:
+            told.update(of_error(host, error))
+        except AnsibleError:
+            raise  # unreachable, mostly: Ansible's own to tell
+        except Exception as error:  # noqa: BLE001 - a foreign text may hold anything, a key even
+            told.update(result(host, "failed", reason=Reason.INTERNAL, values={"got": type(error).__name__}))
+        return told
+
+    def _target(self, settings: Settings, task_vars: Any) -> Target:
+        server = registry.connect(settings.node, [settings.topic] if settings.topic else [])
+        if settings.node.install is None:
+            return ApiTarget(server)
+        return FileTarget(server, settings.node.install, settings, _Connection(self, task_vars))
+
+
+class _Connection:
+    """The connection Ansible holds to the node, as `targets.Remote`."""
+
+    def __init__(self, action: ActionModule, task_vars: Any) -> None:
+        self._action = action
+        self._task_vars = task_vars
+
+    def module(self, **arguments: Any) -> dict[str, Any]:
+        told: dict[str, Any] = self._action._execute_module(  # noqa: SLF001 - what action plugins have; it has no public name
+            module_name="renewctl.mdm.node_files", module_args=arguments, task_vars=self._task_vars
+        )
+        return told
+
+    def send(self, command: str, data: bytes) -> int:
+        # Not a module argument: those show under ANSIBLE_DEBUG even in tasks with no_log (facts/stack.md §3).
+        told = self._action._low_level_execute_command(command, in_data=data)  # noqa: SLF001
+        return int(told["rc"])
+
+    def require_quiet(self) -> None:
+        if constants.DEFAULT_KEEP_REMOTE_FILES or constants.DEFAULT_DEBUG:
+            raise Unusable(Reason.ANSIBLE_KEEPS_FILES, got="ANSIBLE_KEEP_REMOTE_FILES, ANSIBLE_DEBUG")
+        if not self._action._is_pipelining_enabled("new"):  # noqa: SLF001
+            raise Unusable(Reason.PIPELINING_NEEDED, got="ansible_pipelining: false", expected="true")

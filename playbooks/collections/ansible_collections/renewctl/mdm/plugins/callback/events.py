@@ -1,0 +1,75 @@
+# Copyright: renewctl contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: events
+type: notification
+short_description: Tells renewctl what happens, one JSON object a line
+version_added: 0.1.0
+author:
+  - The renewctl maintainers (@renewctl)
+description:
+  - Writes to the file descriptor named in E(RENEWCTL_EVENTS_FD), and to nothing else.
+  - Only the keys of the result's C(renewctl) part are written; nothing else of a result leaves the task.
+requirements:
+  - enabled in the configuration, as renewctl does
+"""
+
+import json
+import os
+
+from ansible.plugins.callback import CallbackBase
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import worker
+
+#: Actions whose start is told.
+STEPS = ("renewctl.mdm.node",)
+
+#: All of a result that is told.
+KEYS = ("node", "outcome", "changed", "observation", "proof", "reason", "values")
+APNS_KEYS = ("outcome", "new", "previous", "forward_only", "reason", "values")
+
+
+class CallbackModule(CallbackBase):
+    """Events on an inherited pipe."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "renewctl.mdm.events"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self):
+        super().__init__()
+        self._descriptor = worker.events_fd()
+        if self._descriptor is None:
+            self.disabled = True
+
+    def v2_runner_on_start(self, host, task):
+        if task.action in STEPS and not task.loop:
+            self._tell("started", node=host.get_name(), state=str(task.args.get("state", "")))
+
+    def v2_runner_on_ok(self, result):
+        self._result(result)
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self._result(result, failed=not ignore_errors)
+
+    def v2_runner_on_unreachable(self, result):
+        self._tell("unreachable", node=result.host.get_name())
+
+    def _result(self, result, failed=False):
+        told = result.result
+        if isinstance(told.get("renewctl"), dict):
+            part = {key: told["renewctl"].get(key) for key in KEYS}
+            self._tell("node", state=str(result.task.args.get("state", "")), **part)
+        elif isinstance(told.get("renewctl_apns"), dict):
+            self._tell("apns", **{key: told["renewctl_apns"].get(key) for key in APNS_KEYS})
+        elif failed:
+            self._tell("stopped", node=result.host.get_name(), task=result.task.get_name())
+
+    def _tell(self, event, **values):
+        line = json.dumps({"event": event, **values}, default=str) + "\n"
+        try:
+            os.write(self._descriptor, line.encode())
+        except OSError:
+            self.disabled = True  # nobody reads any more; the action plugin stops by itself

@@ -1,0 +1,96 @@
+# Copyright: renewctl contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a step says. Built here alone, so that nothing but these keys can leave a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from renewctl.errors import RenewctlError
+from renewctl.observation import Observation
+from renewctl.reasons import Reason
+
+#: Outcomes that end a node's part with an error. `not_proven` is none: a task of its own holds there.
+FAILED = frozenset({"failed", "held", "unknown", "wrong"})
+
+
+def result(
+    node: str,
+    outcome: str,
+    *,
+    changed: bool = False,
+    observation: Observation | None = None,
+    proof: Any = None,
+    reason: Reason | None = None,
+    values: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
+    """A task's result."""
+    shown = {name: plain(value) for name, value in (values or {}).items()}
+    told = ", ".join(f"{name}={value}" for name, value in shown.items())
+    return {
+        "changed": changed,
+        "failed": outcome in FAILED,
+        "msg": f"{node}: {outcome}" + (f" ({reason.value}{': ' if told else ''}{told})" if reason else ""),
+        "renewctl": {
+            "node": node,
+            "outcome": outcome,
+            "changed": changed,
+            "observation": None if observation is None else observation_json(observation),
+            "proof": None if proof is None else proof.as_json(),
+            "reason": None if reason is None else reason.value,
+            "values": shown,
+        },
+    }
+
+
+def of_error(node: str, error: RenewctlError, outcome: str = "failed", **more: object) -> dict[str, Any]:
+    """The result of an error: its reason and values, nothing else."""
+    return result(node, outcome, reason=error.reason, values={**error.values, **more})
+
+
+def observation_json(observation: Observation) -> dict[str, Any]:
+    """An observation as plain values; instants in UTC."""
+    return {
+        "node": observation.node,
+        "at": instant(observation.at),
+        "up": observation.up,
+        "version": observation.version,
+        "certificates": [
+            {
+                "topic": found.topic,
+                "not_after": instant(found.not_after),
+                "source": found.source.value,
+                "serial": found.serial,
+                "fingerprint": found.fingerprint,
+                "key_fingerprint": found.key_fingerprint,
+                "issuer": found.issuer,
+            }
+            for found in observation.certificates
+        ],
+        "devices": None
+        if observation.devices is None
+        else [
+            {
+                "topic": count.topic,
+                "enabled": count.enabled,
+                "seen_within": {str(window): seen for window, seen in count.seen_within.items()},
+            }
+            for count in observation.devices
+        ],
+        "failures": [
+            {"reason": failure.reason.value, "values": dict(failure.values)}
+            for failure in observation.failures
+        ],
+    }
+
+
+def instant(at: datetime) -> str:
+    """An instant as JSON has it: UTC, ISO 8601."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def plain(value: object) -> object:
+    """A value as JSON has it; what JSON does not know becomes its text."""
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

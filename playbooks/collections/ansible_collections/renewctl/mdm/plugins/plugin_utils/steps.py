@@ -1,0 +1,174 @@
+# Copyright: renewctl contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The five states of a node, the same for every kind of target. Read back first, change, prove."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import worker
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import of_error, result
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import Target, now
+
+from renewctl import verification
+from renewctl.errors import NodeFault, Refused
+from renewctl.observation import Observation
+from renewctl.pushcert import PushCertificate
+from renewctl.reasons import Reason
+from renewctl.servers.protocol import OUTCOME_UNKNOWN
+from renewctl.verification import Proof, Verdict
+
+_OUTCOMES = {
+    Verdict.PROVEN: "proven",
+    Verdict.NOT_PROVEN: "not_proven",
+    Verdict.WRONG: "wrong",
+    Verdict.UNKNOWN: "unknown",
+}
+
+
+def observed(target: Target, settings: Settings) -> dict[str, Any]:
+    """What the node says now."""
+    seen = target.server.observe(now())
+    return result(settings.node.name, "observed", observation=seen, values={"run": target.run()})
+
+
+def fenced(target: Target, settings: Settings) -> dict[str, Any]:
+    """The node takes this run, or says why it must not."""
+    if not settings.check:
+        worker.require_watched()
+    changed, values = target.fence(check=settings.check)
+    return result(settings.node.name, "fenced", changed=changed, values=values)
+
+
+def present(target: Target, settings: Settings) -> dict[str, Any]:
+    """The new pair is the node's, and proven."""
+    name, reference = settings.node.name, settings.new()
+    before = target.server.observe(now())
+    if holds(before, reference.certificate):
+        if settings.check:
+            return result(name, "unchanged", observation=before)
+        return _judged(
+            settings, _prove(target, settings, reference.certificate), changed=False, done="unchanged"
+        )
+    if settings.check:
+        return result(name, "would_install", changed=True, observation=before)
+    pair = reference.open()
+    if settings.shared:
+        seen = verification.device_canary(
+            target.server,
+            pair,
+            _push_service(settings),
+            canaries=settings.canaries,
+            check_in_timeout=settings.check_in_timeout,
+        )
+        if seen.verdict is not Verdict.PROVEN and not _no_device(seen):
+            return _canary_failed(name, seen)
+    worker.require_watched()
+    try:
+        target.install(pair)
+    except NodeFault as fault:
+        told = _after_fault(target, settings, fault)
+        if told is not None:
+            return told
+    return _judged(settings, _prove(target, settings, reference.certificate), changed=True, done="proven")
+
+
+def verified(target: Target, settings: Settings) -> dict[str, Any]:
+    """The new pair is what the node really uses."""
+    if settings.check:
+        return observed(target, settings)
+    proof = _prove(target, settings, settings.new().certificate)
+    return _judged(settings, proof, changed=False, done="proven")
+
+
+def put_back(target: Target, settings: Settings) -> dict[str, Any]:
+    """The previous pair is the node's again, and proven."""
+    name, previous = settings.node.name, settings.previous
+    if previous is None:
+        raise Refused(Reason.NO_WAY_BACK, node=name)
+    before = target.server.observe(now())
+    there = holds(before, previous.certificate)
+    if settings.check:
+        outcome = "unchanged" if there else "would_put_back"
+        return result(name, outcome, changed=not there, observation=before)
+    if not there:
+        worker.require_watched()
+        try:
+            target.restore(previous)
+        except NodeFault as fault:
+            told = _after_fault(target, settings, fault, previous.certificate)
+            if told is not None:
+                return told
+    proof = _prove(target, settings, previous.certificate)
+    # A device that sleeps is no reason to call a node not put back; the proof says how well it is.
+    done = _judged(settings, proof, changed=not there, done="put_back")
+    if proof.verdict is Verdict.NOT_PROVEN:
+        done["renewctl"]["outcome"] = "put_back"
+    return done
+
+
+def holds(seen: Observation, certificate: PushCertificate) -> bool:
+    """The node was read back with exactly this certificate. A date alone is no proof of that."""
+    told = _named(seen, certificate)
+    return bool(told) and all(name in {certificate.fingerprint, certificate.serial} for name in told)
+
+
+def _named(seen: Observation, certificate: PushCertificate) -> list[str]:
+    """Fingerprint, or else serial, of what each source says the node serves for this topic."""
+    found = [served for served in seen.certificates if served.topic == certificate.topic]
+    return [name for served in found if (name := served.fingerprint or served.serial) is not None]
+
+
+def _prove(target: Target, settings: Settings, certificate: PushCertificate) -> Proof:
+    return verification.verify(
+        target.server,
+        certificate,
+        canaries=settings.canaries,
+        check_in_timeout=settings.check_in_timeout,
+    )
+
+
+def _judged(settings: Settings, proof: Proof, *, changed: bool, done: str) -> dict[str, Any]:
+    outcome = done if proof.verdict is Verdict.PROVEN else _OUTCOMES[proof.verdict]
+    return result(
+        settings.node.name, outcome, changed=changed, proof=proof, reason=proof.reason, values=proof.values
+    )
+
+
+def _after_fault(
+    target: Target, settings: Settings, fault: NodeFault, certificate: PushCertificate | None = None
+) -> dict[str, Any] | None:
+    """What a refused or unanswered installation left: None where it arrived all the same."""
+    name = settings.node.name
+    if fault.values.get("put_back") is False or fault.reason is Reason.NODE_STORED_OTHER:
+        return of_error(name, fault, "wrong")  # it has no longer what it had
+    expected = certificate or settings.new().certificate
+    seen = target.server.observe(now())
+    if holds(seen, expected):
+        return None
+    # Without an answer it may still happen after this look; a 500 may come after storing.
+    unread = fault.reason is Reason.NODE_ERROR and not _named(seen, expected)
+    unknown = fault.reason in OUTCOME_UNKNOWN or unread
+    return of_error(name, fault, "unknown" if unknown else "failed")
+
+
+def _canary_failed(name: str, proof: Proof) -> dict[str, Any]:
+    """Nothing was installed. Wrong: nobody may go on. Silent: a person decides."""
+    told = of_error(name, Refused(proof.reason or Reason.CANARY_HELD, **proof.values))
+    if proof.verdict is not Verdict.WRONG:
+        told = of_error(name, Refused(Reason.CANARY_HELD, **proof.values), "held")
+    told["renewctl"]["proof"] = proof.as_json()
+    return told
+
+
+def _no_device(proof: Proof) -> bool:
+    """No device can be woken from here (no role may read its token): then the node itself is the canary."""
+    states = set(proof.rungs.values())
+    return states <= {verification.RungState.NOT_AVAILABLE}
+
+
+def _push_service(settings: Settings) -> Any:
+    from renewctl.apns import PushService  # noqa: PLC0415 - HTTP/2, only where a device is woken from here
+
+    return PushService(settings.apns.url, settings.apns.ca_file)

@@ -1,0 +1,49 @@
+# Copyright: renewctl contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""An Ansible worker must not outlive those who watch it: no API node can be fenced against an orphan."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import select
+import signal
+
+from renewctl.errors import Attention
+from renewctl.reasons import Reason
+
+#: prctl(2): the signal this process gets when its parent ends; from linux/prctl.h.
+PR_SET_PDEATHSIG = 1
+
+#: Carries the number of the inherited pipe; set by renewctl, absent for ansible-playbook alone.
+EVENTS_FD = "RENEWCTL_EVENTS_FD"
+
+
+def die_with_parent() -> None:
+    """Be killed when ansible-playbook dies; at once if it is dead already."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:
+        os.kill(os.getpid(), signal.SIGKILL)  # it died between the fork and the line above
+
+
+def events_fd() -> int | None:
+    """The pipe to renewctl, or None where ansible-playbook was started by a person."""
+    number = os.environ.get(EVENTS_FD, "")
+    return int(number) if number.isdecimal() else None
+
+
+def require_watched() -> None:
+    """Called before every change.
+
+    Raises:
+        Attention: `controller_gone`: renewctl no longer reads our events, so nothing more is changed.
+    """
+    descriptor = events_fd()
+    if descriptor is None:
+        return
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    if poll.poll(0):
+        raise Attention(Reason.CONTROLLER_GONE)

@@ -1,0 +1,377 @@
+"""Two files on a node: never mixed, never half-written, undone when interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk, pair_files
+from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Fault
+from ansible_collections.renewctl.mdm.plugins.module_utils.pair_files import PairFiles
+
+from tests.support.certs import NOW, TOPIC, Issued, apple_like
+
+TOKEN, OTHER_TOKEN = "ab" * 16, "cd" * 16
+
+
+@pytest.fixture(scope="module")
+def pairs() -> tuple[Issued, Issued]:
+    apple = apple_like()
+    return apple.push(TOPIC, not_after=NOW + timedelta(days=42)), apple.push(TOPIC, key="new")
+
+
+class Place:
+    """A node's two files and the pairs that come and go there."""
+
+    def __init__(self, folder: Path, old: Issued | None, reload: list[str] | None = None) -> None:
+        self.certificate, self.key = folder / "push.pem", folder / "push.key"
+        if old is not None:
+            self.certificate.write_bytes(old.pem)
+            self.key.write_bytes(old.key_pem)
+            self.key.chmod(0o644)
+        self.home = folder / ".renewctl"
+        self.files = PairFiles(str(self.certificate), str(self.key), reload)
+
+    def stage(self, pair: Issued, token: str = TOKEN) -> None:
+        staged = self.home / f"staged-{token}"
+        staged.mkdir(exist_ok=True)
+        (staged / "key.pem").write_bytes(pair.key_pem)
+
+    def switch(self, pair: Issued, run: int = 1, token: str = TOKEN) -> bool:
+        self.stage(pair, token)
+        done: bool = self.files.switch(
+            run, token, pair.pem.decode(), hashlib.sha256(pair.key_pem).hexdigest()
+        )
+        return done
+
+    def serves(self, pair: Issued) -> bool:
+        return self.certificate.read_bytes() == pair.pem and self.key.read_bytes() == pair.key_pem
+
+    def state(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads((self.home / "state.json").read_text())
+        return told
+
+
+def reason_of(step: Callable[[], object]) -> str:
+    with pytest.raises(Fault) as caught:
+        step()
+    reason: str = caught.value.reason
+    return reason
+
+
+def fingerprint(pair: Issued) -> str:
+    return hashlib.sha256(pair.der).hexdigest()
+
+
+def test_a_switch_replaces_both_files_by_one_rename(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
+    """After a switch both paths lead through one link to the new pair; a second switch changes nothing."""
+    old, new = pairs
+    place = Place(tmp_path, old)
+    assert place.files.fence(1, TOKEN) is False
+    assert place.serves(old)
+    assert place.switch(new) is True
+    assert place.serves(new)
+    assert os.readlink(place.home / "current") == f"releases/{fingerprint(new)}"
+    assert place.certificate.is_symlink()
+    assert place.key.is_symlink()
+    assert place.switch(new) is False
+    known = place.state()
+    assert (known["phase"], known["active"], known["previous"]) == (
+        "committed",
+        fingerprint(new),
+        fingerprint(old),
+    )
+
+
+def test_modes_and_owners(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
+    """Folders 0755, certificates 0644, keys 0600 however lax the old key was; owners are kept."""
+    old, new = pairs
+    place = Place(tmp_path, old)
+    os.chown(place.key, 12345, 23456)
+    place.files.fence(1, TOKEN)
+    place.switch(new)
+    for release in (place.home / "releases").iterdir():
+        assert stat.S_IMODE(release.stat().st_mode) == 0o755
+        assert stat.S_IMODE((release / "cert.pem").stat().st_mode) == 0o644
+        about = (release / "key.pem").stat()
+        assert (stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid) == (0o600, 12345, 23456)
+    assert stat.S_IMODE(place.home.stat().st_mode) == 0o755
+    assert stat.S_IMODE((place.home / "state.json").stat().st_mode) == 0o600
+    assert not list(place.home.glob("staged-*"))
+
+
+def test_a_group_readable_key_stays_readable_for_its_group(
+    tmp_path: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """A consumer that reads the key through its group still can."""
+    old, new = pairs
+    place = Place(tmp_path, old)
+    place.key.chmod(0o640)
+    place.files.fence(1, TOKEN)
+    place.switch(new)
+    assert stat.S_IMODE(place.key.stat().st_mode) == 0o640
+
+
+def test_the_certificate_gets_another_time(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
+    """NanoMDM's `file` storage notices a new certificate by its time alone, so that differs, in whole seconds."""
+    old, new = pairs
+    place = Place(tmp_path, old)
+    place.files.fence(1, TOKEN)
+    place.switch(new)
+    before = int(place.certificate.stat().st_mtime)
+    place.files.revert(1, TOKEN, fingerprint(old))
+    assert int(place.certificate.stat().st_mtime) != before
+    os.utime(place.home / "releases" / fingerprint(new) / "cert.pem", (before, before))
+    os.utime(place.certificate, (before, before))
+    place.switch(new)
+    assert int(place.certificate.stat().st_mtime) == before + 1
+
+
+def test_going_back(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
+    """The previous pair comes back from the node's own release, once; an unknown one must be sent."""
+    old, new = pairs
+    place = Place(tmp_path, old)
+    place.files.fence(1, TOKEN)
+    place.switch(new)
+    assert place.files.revert(1, TOKEN, "ee" * 32) is None
+    assert place.files.revert(1, TOKEN, fingerprint(old)) is True
+    assert place.serves(old)
+    assert place.files.revert(1, TOKEN, fingerprint(old)) is False
+
+
+def test_runs_only_go_upwards(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
+    """A lower run, or the same run of somebody else, is refused by every step."""
+    old, new = pairs
+    place = Place(tmp_path, old)
+    place.files.fence(5, TOKEN)
+    assert place.files.carries(5, TOKEN)
+    assert not place.files.carries(5, OTHER_TOKEN)
+    assert reason_of(lambda: place.files.fence(4, OTHER_TOKEN)) == "run_superseded"
+    assert reason_of(lambda: place.files.fence(5, OTHER_TOKEN)) == "run_superseded"
+    assert reason_of(lambda: place.switch(new, run=4)) == "run_superseded"
+    assert reason_of(lambda: place.switch(new, run=6, token=OTHER_TOKEN)) == "run_not_fenced"
+    assert reason_of(lambda: place.files.revert(5, OTHER_TOKEN, fingerprint(old))) == "run_not_fenced"
+    assert place.files.fence(5, TOKEN) is False
+    assert place.files.fence(6, OTHER_TOKEN) is False
+    assert place.serves(old)
+
+
+def test_a_reload_that_fails_puts_the_old_pair_back(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
+    """A consumer that will not take the new pair gets the old one back within the same step, and is reloaded."""
+    old, new = pairs
+    count = tmp_path / "count"
+    script = f"echo x >> {count}; test $(wc -l < {count}) != 1"
+    place = Place(tmp_path, old, ["/bin/sh", "-c", script])
+    place.files.fence(1, TOKEN)
+    with pytest.raises(Fault) as caught:
+        place.switch(new)
+    assert caught.value.reason == "reload_failed"
+    assert caught.value.values["put_back"] is True
+    assert place.serves(old)
+    assert place.state()["phase"] == "committed"
+    assert count.read_text() == "x\nx\n"
+
+
+@pytest.mark.parametrize("reload", [["/bin/false"], ["/no/such/program"]])
+def test_a_node_that_cannot_go_back_says_so(
+    tmp_path: Path, pairs: tuple[Issued, Issued], reload: list[str]
+) -> None:
+    """When even the reload of the old pair fails, the step says so, and the next fence tries again."""
+    old, new = pairs
+    place = Place(tmp_path, old, reload)
+    place.files.fence(1, TOKEN)
+    with pytest.raises(Fault) as caught:
+        place.switch(new)
+    assert caught.value.values["put_back"] is False
+    assert place.serves(old)
+    place.files.reload = None
+    assert place.files.fence(2, OTHER_TOKEN) is True
+    assert place.state()["phase"] == "committed"
+
+
+def test_a_reload_has_a_time_limit(
+    tmp_path: Path, pairs: tuple[Issued, Issued], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload that hangs is ended, with all it started, and counts as failed."""
+    old, new = pairs
+    monkeypatch.setattr(pair_files, "RELOAD_SECONDS", 0.2)
+    place = Place(tmp_path, old, ["/bin/sh", "-c", "sleep 60 & wait"])
+    place.files.fence(1, TOKEN)
+    assert reason_of(lambda: place.switch(new)) == "reload_failed"
+
+
+def test_the_first_pair_of_a_node_has_no_way_back(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
+    """A node without any pair takes one; if that fails there is nothing to go back to, and it says so."""
+    _, new = pairs
+    place = Place(tmp_path, None, ["/bin/false"])
+    place.files.fence(1, TOKEN)
+    with pytest.raises(Fault) as caught:
+        place.switch(new)
+    assert caught.value.values["put_back"] is False
+    place.files.reload = None
+    assert place.switch(new) is True
+    assert place.serves(new)
+
+
+def test_a_key_that_was_not_sent_whole_is_refused(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
+    """The staged key must be exactly the controller's; otherwise nothing changes."""
+    old, new = pairs
+    place = Place(tmp_path, old)
+    place.files.fence(1, TOKEN)
+    (place.home / f"staged-{TOKEN}").mkdir()
+    (place.home / f"staged-{TOKEN}" / "key.pem").write_bytes(new.key_pem[:100])
+    digest = hashlib.sha256(new.key_pem).hexdigest()
+    assert reason_of(lambda: place.files.switch(1, TOKEN, new.pem.decode(), digest)) == "staged_key_differs"
+    assert place.serves(old)
+
+
+def test_files_somebody_else_changed(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
+    """One file replaced behind our back is refused; both replaced is a new pair to start from."""
+    old, new = pairs
+    place = Place(tmp_path, old)
+    place.files.fence(1, TOKEN)
+    place.switch(new)
+    third = apple_like().push(TOPIC, key="third")
+    place.certificate.unlink()
+    place.certificate.write_bytes(third.pem)
+    assert reason_of(lambda: place.switch(old)) == "node_files_changed"
+    place.key.unlink()
+    place.key.write_bytes(third.key_pem)
+    assert place.switch(new) is True
+    assert place.state()["previous"] == fingerprint(third)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "reason"),
+    [
+        (lambda place: place.key.unlink(), "node_file_missing"),
+        (lambda place: place.certificate.write_text("no certificate"), "node_file_not_certificate"),
+        (lambda place: (place.key.unlink(), place.key.mkdir()), "node_file_unreadable"),
+        (lambda place: (place.home / "state.json").write_text("{"), "node_state_damaged"),
+        (lambda place: (place.home / "state.json").write_text('{"v": 2}'), "node_state_newer"),
+    ],
+)
+def test_what_cannot_be_understood_is_not_touched(
+    tmp_path: Path, pairs: tuple[Issued, Issued], prepare: Callable[[Place], object], reason: str
+) -> None:
+    """Half a pair, a file that is no certificate, a journal from the future: refused, with the reason."""
+    old, new = pairs
+    place = Place(tmp_path, old)
+    place.files.fence(1, TOKEN)
+    prepare(place)
+    assert reason_of(lambda: place.switch(new)) == reason
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key"), [("push.pem", "/a/push.key"), ("/a/push.pem", "/a/push.pem")]
+)
+def test_layouts_that_are_not_two_files(certificate: str, key: str) -> None:
+    """Relative paths and one file for both are refused before anything is looked at."""
+    assert reason_of(lambda: PairFiles(certificate, key)) == "node_layout_unsupported"
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """A mistyped path is not created."""
+    files = PairFiles(str(tmp_path / "no" / "push.pem"), str(tmp_path / "no" / "push.key"))
+    assert reason_of(lambda: files.fence(1, TOKEN)) == "node_file_missing"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_in_the_middle_goes_back(
+    tmp_path: Path, pairs: tuple[Issued, Issued], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the operating system during the switch puts the old pair back, and says what it was."""
+    old, new = pairs
+    place = Place(tmp_path, old)
+    place.files.fence(1, TOKEN)
+    point, calls = node_disk.point, []
+
+    def full(link: str, target: str) -> None:
+        calls.append(target)
+        if target.endswith(fingerprint(new)):
+            raise OSError(28, "No space left on device", link)
+        point(link, target)
+
+    monkeypatch.setattr(node_disk, "point", full)
+    with pytest.raises(Fault) as caught:
+        place.switch(new)
+    assert (caught.value.reason, caught.value.values["got"]) == ("node_write_failed", "ENOSPC")
+    assert caught.value.values["put_back"] is True
+    assert place.serves(old)
+
+
+def test_two_steps_at_once_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is held by one, waited for a bounded time by the other, and free again afterwards."""
+    lock = str(tmp_path / "lock")
+    with (
+        node_disk.locked(lock),
+        pytest.raises(Fault, match="node_locked"),
+        node_disk.locked(lock, seconds=0.15),
+    ):
+        pytest.fail("two holders")
+    with node_disk.locked(lock, seconds=0):
+        pass
+
+
+KILLED = """
+import os, sys
+sys.path[:0] = {paths!r}
+from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk
+from ansible_collections.renewctl.mdm.plugins.module_utils.pair_files import PairFiles
+left = int(sys.argv[1])
+def dying(name, real):
+    def call(*args, **kwargs):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), 9)
+        return real(*args, **kwargs)
+    setattr(os, name, call)
+for name in ("mkdir", "unlink", "open", "fsync", "replace", "symlink", "chmod", "fchmod"):
+    dying(name, getattr(os, name))
+PairFiles({certificate!r}, {key!r}).switch(1, {token!r}, {pem!r}, {digest!r})
+"""
+
+
+@pytest.mark.slow
+def test_killed_anywhere_in_a_switch_the_pair_is_never_mixed(
+    tmp_path: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """Killed before every single file operation: consumers read one whole pair, and the next fence mends it."""
+    old, new = pairs
+    points = 0
+    while True:
+        points += 1
+        folder = tmp_path / str(points)
+        folder.mkdir()
+        place = Place(folder, old)
+        place.files.fence(1, TOKEN)
+        place.stage(new)
+        script = KILLED.format(
+            paths=[p for p in sys.path if p],
+            certificate=str(place.certificate),
+            key=str(place.key),
+            token=TOKEN,
+            pem=new.pem.decode(),
+            digest=hashlib.sha256(new.key_pem).hexdigest(),
+        )
+        done = subprocess.run([sys.executable, "-c", script, str(points)], check=False, capture_output=True)
+        assert place.serves(old) or place.serves(new), points
+        if done.returncode == 0:
+            break
+        place.files.fence(2, OTHER_TOKEN)
+        assert place.serves(old) or place.state()["phase"] == "committed", points
+        assert place.switch(new, 2, OTHER_TOKEN) in {True, False}
+        assert place.serves(new), points
+        assert place.files.revert(2, OTHER_TOKEN, fingerprint(old)) is True
+        assert place.serves(old), points
+    assert points > 30

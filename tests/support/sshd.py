@@ -1,0 +1,127 @@
+"""A real sshd on loopback: its own host key, its own client key, a free port, ended by its process id.
+
+::
+
+    with sshd(tmp_path) as node:
+        node.variables       # ansible_host, ansible_port, ansible_user, ansible_ssh_private_key_file
+        node.environment     # ANSIBLE_SSH_ARGS with the known host key, for the controller
+
+Needs `/usr/sbin/sshd` and `ssh-keygen` (apt: openssh-server), and root, as in CI.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Sshd:
+    """A running sshd.
+
+    Attributes:
+        variables: Ansible's connection variables.
+        environment: what the controller's environment needs besides.
+        pid: of the listening process.
+    """
+
+    port: int
+    client_key: Path
+    known_hosts: Path
+    pid: int
+
+    @property
+    def variables(self) -> dict[str, str | int]:
+        """Connection variables, as an inventory writes them."""
+        return {
+            "ansible_host": HOST,
+            "ansible_port": self.port,
+            "ansible_user": getpass.getuser(),
+            "ansible_ssh_private_key_file": str(self.client_key),
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The host key is known and checked; no shared connection outlives the test."""
+        return {
+            "ANSIBLE_SSH_ARGS": f"-F none -o ControlMaster=no -o UserKnownHostsFile={self.known_hosts} "
+            "-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -o ConnectTimeout=5"
+        }
+
+
+@contextmanager
+def sshd(folder: Path) -> Iterator[Sshd]:
+    """Start one; stop it at the end, whatever happened."""
+    Path("/run/sshd").mkdir(
+        exist_ok=True
+    )  # privilege separation; a package start-up script makes it elsewhere
+    folder.mkdir(parents=True, exist_ok=True)
+    host_key, client_key = _key(folder / "host_key"), _key(folder / "client_key")
+    (folder / "authorized_keys").write_bytes(client_key.with_suffix(".pub").read_bytes())
+    port = _free_port()
+    public = host_key.with_suffix(".pub").read_text().split()
+    known_hosts = folder / "known_hosts"
+    known_hosts.write_text(f"[{HOST}]:{port} {public[0]} {public[1]}\n")
+    config = folder / "sshd_config"
+    config.write_text(
+        f"ListenAddress {HOST}\nPort {port}\nHostKey {host_key}\nPidFile none\n"
+        f"AuthorizedKeysFile {folder / 'authorized_keys'}\nStrictModes no\nUsePAM no\n"
+        "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
+        "Subsystem sftp internal-sftp\nMaxStartups 100\nLogLevel ERROR\n"
+    )
+    with tempfile.TemporaryFile() as log, _running(config, port, log) as process:
+        yield Sshd(port, client_key, known_hosts, process.pid)
+
+
+@contextmanager
+def _running(config: Path, port: int, log: object) -> Iterator[subprocess.Popen[bytes]]:
+    # sshd re-executes itself, so it wants its absolute path.
+    process = subprocess.Popen(
+        ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)],
+        stdin=subprocess.DEVNULL,
+        stdout=log,  # type: ignore[call-overload]
+        stderr=log,
+    )
+    try:
+        _wait(port, process)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 10
+    while True:
+        assert process.poll() is None, "sshd ended"
+        try:
+            socket.create_connection((HOST, port), 1).close()
+        except OSError:
+            assert time.monotonic() < end, "sshd does not listen"
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _key(path: Path) -> Path:
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", os.fspath(path)], check=True
+    )
+    return path
+
+
+def _free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
