@@ -21,6 +21,7 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 _Item = TypeVar("_Item")
 
 _DURATION = re.compile(r"([1-9][0-9]{0,4})([dh])")
+_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")  # prometheus.io/docs/concepts/data_model
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1)}
 _LONGEST = timedelta(days=366)  # a push certificate lives one year
 _TYPE_NAMES = {str: "text", int: "number", bool: "true/false", list: "list", dict: "mapping", float: "number"}
@@ -216,6 +217,14 @@ class Fields:
         below.done()
         return found
 
+    def labels(self, key: str) -> dict[str, str]:
+        """Texts by names Prometheus takes as label names."""
+        pairs = self.pairs(key, (str,))
+        for name in pairs:
+            if not _LABEL.fullmatch(name):
+                self.problem(Reason.INVENTORY_BAD_VALUE, f"{key}.{name}", got=name, expected="a-z A-Z 0-9 _")
+        return {name: str(value) for name, value in pairs.items()}
+
     def keys(self) -> tuple[str, ...]:
         """The keys that are texts."""
         return tuple(key for key in self._mapping if isinstance(key, str))
@@ -251,6 +260,12 @@ class Fields:
         reference = self.mapping(key)
         assert reference is not None  # noqa: S101 - value is not None
         return _reference(reference)
+
+    def must_secret(self, key: str) -> SecretRef | None:
+        """A reference that has to be there; None once a fault was noted."""
+        reference = self.secret(key)
+        self.need(key, reference)
+        return reference
 
     def database(self, key: str, schemes: tuple[str, ...]) -> SecretRef | str | None:
         """A database URL: by reference, or as a text that carries no password."""

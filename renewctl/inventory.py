@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from renewctl.errors import Unusable
 from renewctl.fields import Fields, Problems, is_loopback, raise_first
@@ -44,6 +45,7 @@ __all__ = [
     "Topic",
     "Vendor",
     "apns_from_mapping",
+    "from_bytes",
     "load",
     "node_from_mapping",
     "secret_from_value",
@@ -55,8 +57,9 @@ DATABASE_SCHEMES = ("sqlite", "postgresql", "postgres", "mysql")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # also an Ansible host name and a label value
 _TOPIC = re.compile(r"com\.apple\.mgmt\.[!-~]{1,200}")  # as pushcert.TOPIC_PREFIX; no spaces
-_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")  # prometheus.io/docs/concepts/data_model
 _RECIPIENT = re.compile(r"age1[a-z0-9]{20,}|ssh-(ed25519|rsa) \S+.*")
+
+_Made = TypeVar("_Made")
 
 
 def load(path: Path) -> Inventory:
@@ -65,7 +68,59 @@ def load(path: Path) -> Inventory:
     Raises:
         Unusable: with the first fault found and all further ones in `.others`.
     """
-    sources = [(file, read_bytes(file)) for file in _files(path)]
+    return _read(path, [(file, read_bytes(file)) for file in _files(path)])
+
+
+def from_bytes(data: bytes, path: Path) -> Inventory:
+    """The inventory a file would be, before it is written.
+
+    Raises:
+        Unusable: as `load`.
+    """
+    return _read(path, [(path, data)])
+
+
+def node_from_mapping(mapping: Mapping[str, object], base: Path) -> Node:
+    """A node from a mapping like one entry of `nodes` (Ansible's host variable `renewctl_node`).
+
+    Args:
+        mapping: plain values.
+        base: the folder relative paths are meant from.
+
+    Raises:
+        Unusable: with all faults.
+    """
+    return _alone(mapping, "renewctl_node", base, _node)
+
+
+def apns_from_mapping(mapping: Mapping[str, object], base: Path) -> Apns:
+    """The push service from a mapping like `apns` (Ansible's variable `renewctl_apns`).
+
+    Raises:
+        Unusable: with all faults.
+    """
+    return _alone(mapping, "renewctl_apns", base, _apns)
+
+
+def secret_from_value(value: object, place: str, base: Path) -> SecretRef:
+    """A secret reference from a plain value (a host variable, a command line option).
+
+    Raises:
+        Unusable: not a reference.
+    """
+    reference = _alone({"secret": value}, place, base, lambda fields: fields.must_secret("secret"))
+    assert reference is not None  # noqa: S101 - otherwise a problem was noted
+    return reference
+
+
+def _alone(mapping: Mapping[str, object], place: str, base: Path, make: Callable[[Fields], _Made]) -> _Made:
+    problems = Problems(place)
+    made = make(Fields(mapping, "", problems, base))
+    raise_first(problems.found)
+    return made
+
+
+def _read(path: Path, sources: list[tuple[Path, bytes]]) -> Inventory:
     problems: list[Problems] = []
     found: list[Unusable] = []
     documents: list[Fields] = []
@@ -81,49 +136,6 @@ def load(path: Path) -> Inventory:
     raise_first(found + [fault for noted in problems for fault in noted.found])
     assert inventory is not None  # noqa: S101 - without a document something was raised
     return inventory
-
-
-def node_from_mapping(mapping: Mapping[str, object], base: Path) -> Node:
-    """A node from a mapping like one entry of `nodes` (Ansible's host variable `renewctl_node`).
-
-    Args:
-        mapping: plain values.
-        base: the folder relative paths are meant from.
-
-    Raises:
-        Unusable: with all faults.
-    """
-    problems = Problems("renewctl_node")
-    node = _node(Fields(mapping, "", problems, base))
-    raise_first(problems.found)
-    return node
-
-
-def apns_from_mapping(mapping: Mapping[str, object], base: Path) -> Apns:
-    """The push service from a mapping like `apns` (Ansible's variable `renewctl_apns`).
-
-    Raises:
-        Unusable: with all faults.
-    """
-    problems = Problems("renewctl_apns")
-    apns = _apns(Fields(mapping, "", problems, base))
-    raise_first(problems.found)
-    return apns
-
-
-def secret_from_value(value: object, place: str, base: Path) -> SecretRef:
-    """A secret reference from a plain value (a host variable, a command line option).
-
-    Raises:
-        Unusable: not a reference.
-    """
-    problems = Problems(place)
-    fields = Fields({"secret": value}, "", problems, base)
-    reference = fields.secret("secret")
-    fields.need("secret", reference)
-    raise_first(problems.found)
-    assert reference is not None  # noqa: S101 - otherwise a problem was noted
-    return reference
 
 
 def _files(path: Path) -> list[Path]:
@@ -259,19 +271,11 @@ def _topic(fields: Fields) -> Topic:
         window=fields.duration("window", DEFAULT_WINDOW),
         zone=fields.zone("zone"),
         language=fields.choice("language", Language),
-        labels=_labels(fields),
+        labels=fields.labels("labels"),
         vendor=None if vendor is None else _vendor(vendor),
     )
     fields.done()
     return topic
-
-
-def _labels(fields: Fields) -> dict[str, str]:
-    pairs = fields.pairs("labels", (str,))
-    for name in pairs:
-        if not _LABEL.fullmatch(name):
-            fields.problem(Reason.INVENTORY_BAD_VALUE, f"labels.{name}", got=name, expected="a-z A-Z 0-9 _")
-    return {name: str(value) for name, value in pairs.items()}
 
 
 def _account(fields: Fields) -> Account:

@@ -44,6 +44,13 @@ def open_key(sealed: bytes, identity: SecretRef) -> bytes:
     return private_key.pkcs1(plain, "sealed key")
 
 
+def new_identity() -> tuple[str, str]:
+    """A fresh age identity: the text of its file, as `age-keygen` writes it, and its recipient."""
+    identity = pyrage.x25519.Identity.generate()
+    recipient = str(identity.to_public())
+    return f"# public key: {recipient}\n{identity}\n", recipient
+
+
 def load_plain_key(source: Path | bytes) -> bytes:
     """An unencrypted PEM private key (PKCS#1 or PKCS#8), as PKCS#1 PEM.
 

@@ -1,0 +1,172 @@
+"""`inspect FILE`: what a file is, in words; refuses nothing that can be explained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from renewctl import messages
+from renewctl.cli.context import Session
+from renewctl.cli.options import Command, common_options, json_option, pass_session
+from renewctl.errors import ExitCode, RenewctlError, Unusable
+from renewctl.reasons import Reason
+
+if TYPE_CHECKING:
+    from renewctl.cli.output import Output
+    from renewctl.intake import Intake
+    from renewctl.inventory import Topic
+    from renewctl.pushcert import PushCertificate
+    from renewctl.renewal import Renewal
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the inventory and the store know, where there are any.
+
+    Attributes:
+        topics: UID -> topic of the inventory.
+        renewals: the open renewal of each topic that has one.
+    """
+
+    topics: dict[str, Topic]
+    renewals: tuple[Renewal, ...]
+
+    def keyed(self, fingerprint: str | None) -> Renewal | None:
+        """The open renewal whose key this is."""
+        found = [each for each in self.renewals if fingerprint and each.key_fingerprint == fingerprint]
+        return found[0] if found else None
+
+
+@click.command(cls=Command, help="help.inspect")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+@common_options
+@pass_session
+def inspect(session: Session, file: Path) -> ExitCode:
+    """Say what a file holds; exit 2 where nothing can be made of it."""
+    from renewctl import intake  # noqa: PLC0415 - cryptography
+
+    found = intake.read(file)
+    known, output = _known(session), session.output()
+    output.json(_as_json(session, found, known))
+    output.show("inspect.what", path=found.path, what=output.text(f"intake.what.{found.what}"))
+    for note in found.notes:
+        output.show("inspect.note", note=output.text(f"intake.note.{note}"))
+    if found.title is not None:
+        output.show("inspect.title", title=found.title)
+    for certificate in found.certificates:
+        _show_certificate(session, certificate, known)
+    for label, fingerprint in _keys(found):
+        _show_key(output, label, known.keyed(fingerprint), fingerprint)
+    return ExitCode.DONE
+
+
+def _known(session: Session) -> Known:
+    """The inventory's topics and the store's open renewals; without an inventory, nothing."""
+    from renewctl.history import histories  # noqa: PLC0415
+    from renewctl.store_read import StoreReader  # noqa: PLC0415 - SQL
+
+    if session.inventory_option is None and not session.inventory_path.exists():
+        return Known({}, ())
+    topics = {topic.topic: topic for topic in session.inventory.topics}
+    try:
+        with StoreReader(session.store_url) as store:
+            past = histories(store.renewals())
+    except RenewctlError as error:
+        if not (isinstance(error, Unusable) and error.reason is Reason.STORE_MISSING):
+            session.output().say("inspect.store_silent", reason=error.reason.value)
+        return Known(topics, ())
+    return Known(topics, tuple(each.open for each in past.values() if each.open is not None))
+
+
+def _show_certificate(session: Session, certificate: PushCertificate, known: Known) -> None:
+    from renewctl.pushcert import days_left  # noqa: PLC0415 - cryptography
+
+    topic = known.topics.get(certificate.topic or "")
+    output = session.output(topic)
+    kind = "push" if certificate.push else "other"
+    output.show(f"inspect.certificate.{kind}", name=certificate.common_name, issuer=certificate.issuer)
+    output.show("inspect.topic", topic=certificate.topic)
+    if topic is not None:
+        output.show("inspect.topic_known", name=topic.name, id=topic.id)
+    elif known.topics and certificate.push:
+        output.show_red("inspect.topic_foreign")
+    output.show("inspect.serial", serial=certificate.serial)
+    output.show("inspect.fingerprint", fingerprint=certificate.fingerprint)
+    left = messages.days(days_left(certificate.not_after, session.now()), output.language)
+    output.show(
+        "inspect.validity", not_before=certificate.not_before, not_after=certificate.not_after, left=left
+    )
+    if certificate.push:
+        _show_key(
+            output,
+            "inspect.key.certificate",
+            known.keyed(certificate.key_fingerprint),
+            certificate.key_fingerprint,
+        )
+
+
+def _show_key(output: Output, label: str, renewal: Renewal | None, fingerprint: str | None) -> None:
+    output.show(label, fingerprint=fingerprint)
+    if renewal is not None:
+        output.show("inspect.key.renewal", renewal=renewal.name)
+
+
+def _keys(found: Intake) -> list[tuple[str, str | None]]:
+    """Key of the CSR and private key in the file, by their public half's fingerprint."""
+    from renewctl.pushcert import key_fingerprint  # noqa: PLC0415 - cryptography
+
+    keys: list[tuple[str, str | None]] = []
+    if found.csr is not None:
+        keys.append(("inspect.key.csr", _csr_key(found.csr)))
+    if found.key is not None:
+        keys.append(("inspect.key.private", key_fingerprint(found.key)))
+    return keys
+
+
+def _csr_key(csr: bytes) -> str:
+    from cryptography import x509  # noqa: PLC0415 - heavy
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
+    from renewctl.pushcert import spki_fingerprint  # noqa: PLC0415
+
+    public = x509.load_pem_x509_csr(csr).public_key()
+    return spki_fingerprint(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def _as_json(session: Session, found: Intake, known: Known) -> dict[str, object]:
+    keys = dict(_keys(found))
+    return {
+        "path": found.path,
+        "what": found.what,
+        "title": found.title,
+        "notes": found.notes,
+        "certificates": [_certificate_json(session, each, known) for each in found.certificates],
+        "csr_key_fingerprint": keys.get("inspect.key.csr"),
+        "key_fingerprint": keys.get("inspect.key.private"),
+        "renewals": [renewal.name for each in keys.values() if (renewal := known.keyed(each)) is not None],
+    }
+
+
+def _certificate_json(session: Session, certificate: PushCertificate, known: Known) -> dict[str, object]:
+    from renewctl.pushcert import days_left  # noqa: PLC0415 - cryptography
+
+    topic, renewal = known.topics.get(certificate.topic or ""), known.keyed(certificate.key_fingerprint)
+    return {
+        "topic": certificate.topic,
+        "topic_id": None if topic is None else topic.id,
+        "common_name": certificate.common_name,
+        "issuer": certificate.issuer,
+        "serial": certificate.serial,
+        "fingerprint": certificate.fingerprint,
+        "key_fingerprint": certificate.key_fingerprint,
+        "not_before": certificate.not_before,
+        "not_after": certificate.not_after,
+        "days_left": days_left(certificate.not_after, session.now()),
+        "client_auth": certificate.client_auth,
+        "push": certificate.push,
+        "renewal": None if renewal is None else renewal.name,
+    }
