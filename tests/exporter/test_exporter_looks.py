@@ -35,7 +35,7 @@ class FakeServer:
         self.asked.append((node, topics))
         return self
 
-    def observe(self, now: datetime) -> Observation:
+    def observe(self, _now: datetime) -> Observation:
         """Answer or raise."""
         if isinstance(self.answer, Exception):
             raise self.answer

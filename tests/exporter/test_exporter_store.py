@@ -1,0 +1,183 @@
+"""Renewals as the exporter reads them, from SQLite and from PostgreSQL with a role that can only read."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from exporter.snapshot import RenewalFacts, Snapshot
+from exporter.store_look import StoreLook
+from renewctl.events import Kind
+from renewctl.inventory import Inventory
+from renewctl.observation import Source
+from renewctl.secrets import Kind as SecretKind
+from renewctl.secrets import SecretRef
+from tests.support import exporter_history as history
+from tests.support.exporter_values import inventory, node, value
+from tests.support.postgres import Database
+
+TWO_NODES = (node("a"), node("b"))
+
+
+@pytest.fixture
+def sqlite_inventory(tmp_path: Path) -> Inventory:
+    """An inventory in a folder of its own, its store beside it."""
+    made = inventory(*TWO_NODES, store=f"sqlite:///{tmp_path / 'store.db'}")
+    return replace(made, path=tmp_path / "inventory.yaml")
+
+
+def read(asked: Inventory, before: Snapshot | None = None) -> Snapshot:
+    """One look at the store."""
+    return StoreLook(asked).look()(before or Snapshot(store_up=False))
+
+
+def only(asked: Inventory) -> RenewalFacts:
+    """The facts of the one topic that has a renewal."""
+    [facts] = read(asked).renewals
+    return facts
+
+
+def test_a_roll_out_half_way_is_read(sqlite_inventory: Inventory) -> None:
+    """Phase, accepted time, who is owed, what was installed and read back."""
+    history.write(str(sqlite_inventory.store), "tokyo-1", history.accepted(), history.rolled_out("a"))
+    snapshot = read(sqlite_inventory)
+    [facts] = snapshot.renewals
+    assert snapshot.store_up is True
+    assert (facts.renewal, facts.phase, facts.owed) == ("tokyo-1", "rolling_out", ("b",))
+    recorded = facts.recorded["a"].served
+    assert (recorded.not_after, recorded.serial, recorded.source) == (history.NEW_ENDS, "0b", Source.RECORDED)
+    assert set(facts.recorded) == {"a"}
+    assert value(sqlite_inventory, snapshot, "mdm_push_certificate_info", source="recorded", serial="0b") == 1
+
+
+@pytest.mark.parametrize("outcome", ["unknown", "failed", "wrong"])
+def test_only_what_was_read_back_is_recorded(outcome: str, sqlite_inventory: Inventory) -> None:
+    """Never merely begun, accepted or refused; the node stays owed."""
+    steps = history.rolled_out("a", outcome=outcome)
+    history.write(str(sqlite_inventory.store), "tokyo-1", history.accepted(), steps)
+    assert (only(sqlite_inventory).recorded, only(sqlite_inventory).owed) == ({}, ("a", "b"))
+
+
+def test_after_a_roll_back_the_previous_pair_is_recorded(sqlite_inventory: Inventory) -> None:
+    """And nothing is owed any more."""
+    steps = [history.accepted(), history.rolled_out("a"), history.put_back("a")]
+    history.write(str(sqlite_inventory.store), "tokyo-1", *steps)
+    facts = only(sqlite_inventory)
+    assert (facts.phase, facts.owed) == ("rolled_back", ())
+    assert facts.recorded["a"].served.not_after == history.OLD_ENDS
+
+
+def test_a_new_renewal_does_not_forget_what_the_year_before_left_undone(sqlite_inventory: Inventory) -> None:
+    """Renewal 10 is newer than 9; its phase is shown, and b is still owed the pair of 9."""
+    url = str(sqlite_inventory.store)
+    finished = [(Kind.ROLL_OUT_FINISHED, {"run": 1, "outcome": "installed", "reason": None})]
+    closed = [(Kind.CLOSED, {"left_owed": ["b"]})]
+    history.write(url, "tokyo-9", history.accepted(9), history.rolled_out("a"), finished, closed)
+    history.write(url, "tokyo-10", history.accepted(10)[:1])
+    facts = only(sqlite_inventory)
+    assert (facts.renewal, facts.phase, facts.owed) == ("tokyo-10", "open", ("b",))
+    assert facts.accepted_at is not None
+    assert set(facts.recorded) == {"a"}
+
+
+def test_renewals_of_a_topic_that_left_the_inventory_are_not_shown(sqlite_inventory: Inventory) -> None:
+    """And a topic that was only adopted has no renewal."""
+    url = str(sqlite_inventory.store)
+    adopted = {"pair": history.OLD, "topic_id": "tokyo", "topic": "t"}
+    history.write(url, "tokyo-0", [(Kind.ADOPTED, adopted)])
+    history.write(url, "kyoto-1", [(Kind.OPENED, {"topic_id": "kyoto", "topic": "k", "previous": None})])
+    assert read(sqlite_inventory) == Snapshot(store_up=True)
+
+
+def kept(asked: Inventory, words: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A look that fails: the last values stay, and the log says why, once."""
+    facts = (RenewalFacts("tokyo", "tokyo-1", "installed"),)
+    caplog.set_level(logging.INFO)
+    look = StoreLook(asked)
+    snapshot = look.look()(Snapshot(renewals=facts, store_up=True))
+    assert look.look()(snapshot) == snapshot == Snapshot(renewals=facts, store_up=False)
+    assert look.silent(snapshot)
+    assert [record.message for record in caplog.records if record.name == "exporter"] == [f"store: {words}"]
+
+
+def test_a_store_that_is_not_there_is_down(
+    sqlite_inventory: Inventory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before `renewctl init`, or after a disk was not mounted."""
+    kept(sqlite_inventory, "store_missing", caplog)
+
+
+def test_a_broken_history_is_not_half_believed(
+    sqlite_inventory: Inventory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An event that cannot follow: the store counts as down."""
+    history.write(str(sqlite_inventory.store), "tokyo-1", history.rolled_out("a"))
+    kept(sqlite_inventory, "history_broken", caplog)
+
+
+def test_a_hot_journal_keeps_the_last_values(
+    sqlite_inventory: Inventory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A writer died in the middle: only the owner can roll back; the exporter says so and waits."""
+    history.write(str(sqlite_inventory.store), "tokyo-1", history.accepted())
+    crashed = tmp_path / "crashed.db"
+    connection = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    for statement in (
+        "PRAGMA cache_size = 1",
+        "BEGIN IMMEDIATE",
+        "UPDATE events SET body = hex(zeroblob(100000))",
+    ):
+        connection.execute(statement)
+    shutil.copy(tmp_path / "store.db", crashed)
+    shutil.copy(tmp_path / "store.db-journal", f"{crashed}-journal")
+    connection.execute("ROLLBACK")
+    connection.close()
+    kept(replace(sqlite_inventory, store=f"sqlite:///{crashed}"), "store_needs_recovery", caplog)
+
+
+def test_the_url_of_a_store_is_never_fetched_by_a_command(
+    sqlite_inventory: Inventory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Merging to the inventory must not mean running programs."""
+    command = SecretRef(SecretKind.COMMAND, ("/bin/echo", "sqlite:////x"))
+    kept(replace(sqlite_inventory, store=command), "secret_command_not_allowed", caplog)
+
+
+def test_an_unexpected_fault_is_a_store_that_is_down(
+    sqlite_inventory: Inventory, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poller goes on, whatever the store holds."""
+
+    def broken(_self: object) -> Callable[[], None]:
+        raise KeyError("secret")
+
+    history.write(str(sqlite_inventory.store), "tokyo-1", history.accepted())
+    monkeypatch.setattr("renewctl.store_read.StoreReader.renewals", broken)
+    kept(sqlite_inventory, "KeyError", caplog)
+
+
+def test_an_overdue_store_is_down(sqlite_inventory: Inventory) -> None:
+    """A network that swallows packets."""
+    assert StoreLook(sqlite_inventory).overdue()(Snapshot(store_up=True)).store_up is False
+
+
+@pytest.mark.slow
+def test_a_role_that_may_only_select_is_enough_on_postgresql(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The URL comes by reference; the table of keys is not granted; an unreachable server keeps the last values."""
+    history.write(database.url, "tokyo-1", history.accepted(), history.rolled_out("a", "b"))
+    secret = tmp_path / "store-url"
+    secret.write_text(database.select_only("events", "documents", "runs", "meta"))
+    made = replace(inventory(*TWO_NODES), path=tmp_path / "inventory.yaml")
+    asked = replace(made, store=SecretRef(SecretKind.FILE, (str(secret),)))
+    facts = only(asked)
+    assert (facts.phase, facts.owed, set(facts.recorded)) == ("rolling_out", (), {"a", "b"})
+    refused = database.url_as("nobody", "wrong").replace(database.name, "gone")
+    kept(replace(made, store=refused), "store_denied", caplog)
