@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +50,8 @@ def inspect(session: Session, file: Path) -> ExitCode:
     """Say what a file holds; exit 2 where nothing can be made of it."""
     from renewctl import intake  # noqa: PLC0415 - cryptography
 
-    found = intake.read(file)
+    asks = sys.stdin.isatty()
+    found = intake.read(file, (lambda: session.ask_secret("ask.passphrase")) if asks else None)
     known, output = _known(session), session.output()
     output.json(_as_json(session, found, known))
     output.show("inspect.what", path=found.path, what=output.text(f"intake.what.{found.what}"))

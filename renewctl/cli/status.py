@@ -50,12 +50,12 @@ def status(session: Session, topic_id: str | None, *, offline: bool) -> ExitCode
     """Show the state of things; exit 4 where somebody must look."""
     topics = session.topics(topic_id)
     report = _report(session, topics, offline=offline)
-    output = session.output()
+    output = session.output(topics[0] if len(topics) == 1 else None)
     output.json(_as_json(session, report))
     for topic in report.topics:
         _show_topic(session.output(topic.topic), topic, session)
     for warn in report.warnings:
-        output.show("warning", text=output.text(warn.key, **warn.values))
+        output.show("warning", text=_sentence(output, warn))
     for topic in report.topics:
         session.output(topic.topic).next_steps(topic.steps)
     return ExitCode.ATTENTION if report.attention else ExitCode.DONE
@@ -76,7 +76,7 @@ def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Repo
         view(inventory, topic, past.get(topic.id, TopicHistory(topic.id)), seen, now, session.options)
         for topic in topics
     ]
-    return Report(tuple(views), (*found, *_house(inventory), *_faults(session, seen)), seen)
+    return Report(tuple(views), (*found, *_house(inventory), *_faults(seen)), seen)
 
 
 def _histories(session: Session) -> tuple[dict[str, TopicHistory], list[Warn]]:
@@ -110,16 +110,16 @@ def _house(inventory: Inventory) -> list[Warn]:
     return warnings + [Warn("warning.lax_file", {"path": path}, attention=False) for path in sorted(lax)]
 
 
-def _faults(session: Session, seen: Mapping[str, Observation]) -> list[Warn]:
-    """What could not be learned from nodes: what they serve is not certain, so somebody must look."""
-    language = session.language()
+def _faults(seen: Mapping[str, Observation]) -> list[Warn]:
+    """What could not be learned from nodes: what they serve is not certain, so somebody must look.
+
+    That a pair lies on another host is no fault: there the roll-out reads it back.
+    """
     return [
-        Warn(
-            "warning.node_fault",
-            {"node": name, "happened": messages.sentence(failure.reason, language, failure.values)[0]},
-        )
+        Warn("warning.node_fault", {"node": name, "reason": reason.value, **values})
         for name, observation in seen.items()
-        for failure in observation.failures
+        for reason, values in {failure.reason: failure.values for failure in observation.failures}.items()
+        if reason is not Reason.NODE_CERTIFICATE_ELSEWHERE
     ]
 
 
@@ -180,6 +180,9 @@ def _row(output: Output, node: NodeView, topic: Topic, session: Session) -> list
 
 def _sentence(output: Output, warn: Warn) -> str:
     values = dict(warn.values)
+    if "reason" in values:
+        happened, _ = messages.sentence(Reason(str(values["reason"])), output.language, values)
+        values["happened"] = happened
     if isinstance(values.get("left"), int):
         values["left"] = messages.days(int(str(values["left"])), output.language)
     return output.text(warn.key, **values)
