@@ -242,6 +242,10 @@ class Reason(StrEnum):
     LISTEN_ADDRESS_INVALID = "listen_address_invalid"
     LISTEN_FAILED = "listen_failed"
 
+    # Sandbox
+    WORLD_BROKEN = "world_broken"
+    FOLDER_NOT_EMPTY = "folder_not_empty"
+
     # Command line
     INVENTORY_EXISTS = "inventory_exists"
     INIT_NO_TOPICS = "init_no_topics"

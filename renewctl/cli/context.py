@@ -149,3 +149,13 @@ class Session:
                 return default
             raise Unusable(Reason.OPTION_MISSING, option=option)
         return str(click.prompt(self.output().text(key), default=default, err=True))
+
+    def ask_secret(self, key: str) -> str:
+        """Ask for a passphrase, unseen, on stderr.
+
+        Raises:
+            Unusable: `passphrase_needed`, without a terminal.
+        """
+        if not sys.stdin.isatty():
+            raise Unusable(Reason.PASSPHRASE_NEEDED, path="-")
+        return str(click.prompt(self.output().text(key), hide_input=True, err=True))

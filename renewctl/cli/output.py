@@ -18,6 +18,7 @@ from renewctl.errors import Attention, PersonsTurn, RenewctlError
 
 if TYPE_CHECKING:
     from renewctl.guidance import Step
+    from renewctl.reasons import Reason
 
 PATIENCE = 2.0
 """Seconds after which silence is explained."""
@@ -47,6 +48,18 @@ class Output:
             for name, value in values.items()
         }
         return messages.text(key, self.language, **shown)
+
+    def instant(self, at: datetime) -> str:
+        """An instant in this topic's zone, the zone named."""
+        return messages.instant(at, self.zone, self.language)
+
+    def finding(self, reason: Reason, values: Mapping[str, object]) -> None:
+        """A warning of a check: what was found, and what to make of it."""
+        if self.as_json:
+            return
+        happened, hint = messages.sentence(reason, self.language, values)
+        _write(sys.stderr, f"{self.text('label.warning')}: {happened}")
+        _write(sys.stderr, f"  {self.text('label.hint')}: {hint}")
 
     def show(self, key: str, /, **values: object) -> None:
         """A line of data for people; nothing where JSON was asked for."""

@@ -247,6 +247,14 @@ class World:
                 "exporter": self.addresses.exporter,
                 **self.addresses.nodes,
             },
+            "nodes": {
+                name: {
+                    "url": url,
+                    "database": str(self.stage.database(self.spec.storages[name])),
+                    "password_file": str(self.stage.password_file(name)),
+                }
+                for name, url in self.addresses.nodes.items()
+            },
             "pids": {name: child.process.pid for name, child in self.children.items()},
             "parent": os.getpid(),
             "paths": {

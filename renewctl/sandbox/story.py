@@ -1,0 +1,208 @@
+"""The demo: a year goes by in a minute, told with headings and times.
+
+Every command is the real `renewctl` in a child process, shown before it runs; every figure on the screen
+comes from one of them. Ends 0 only when each command ended as the world's list says it must, and every
+process of the world was still alive.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from renewctl.sandbox.children import WorldBroken
+from renewctl.sandbox.person import Deed, PortalSaidNo
+from renewctl.sandbox.up import World
+from renewctl.sandbox.worlds import WORLDS, WorldSpec, world
+
+_PERSONS_TURN = 3  # documented in the README: NEXT STEPS were printed
+_ATTENTION = 4
+_EXPORTER_SECONDS = 20.0
+_STEPS = ("request", "accept", "roll-out")
+
+_DEEDS = {
+    Deed.RENEWS: "signs in as {account}, finds the row, presses Renew, uploads, downloads",
+    Deed.CREATES: "signs in as {account}, finds no row, and presses Create a Certificate",
+    Deed.TAKES_LAST_YEARS_FILE: "signs in as {account}, renews, but hands over last year's file",
+}
+
+
+class StoryBroken(Exception):
+    """Something did not go as the world's list says it must."""
+
+
+class Story:
+    """One world's year, told on stdout."""
+
+    def __init__(self, running: World) -> None:
+        self._world = running
+        self._spec = running.spec
+        self._folder = running.stage.folder
+        self._began = time.monotonic()
+
+    def tell(self) -> None:
+        """From the date in red to the closed renewal, or to the refusal.
+
+        Raises:
+            StoryBroken: a command ended otherwise than it must.
+            WorldBroken: a process of the world died.
+        """
+        self._adopt()
+        self._heading("The date, in red")
+        self._renewctl("status", expected=_ATTENTION)
+        self._metrics("mdm_push_certificate_expiry_timestamp_seconds")
+        self._heading("The renewal: key, CSR, vendor-signed request")
+        self._renewctl("renewal", "open")
+        if not self._step("request", "--out", str(self._request), expected=_PERSONS_TURN):
+            return
+        self._heading("A person at Apple's portal (the sandbox's)")
+        downloaded = self._person()
+        self._heading("What came back is checked, before anything is touched")
+        if not self._step("accept", str(downloaded)):
+            return
+        self._heading("The roll-out, canary first, by Ansible")
+        if not self._step("roll-out", *self._spec.expected.options):
+            return
+        self._proof()
+
+    def _adopt(self) -> None:
+        self._heading("What is in use now is taken over, so that there is a way back")
+        self._renewctl("init", "--existing")
+        key = ("--key", str(self._world.stage.old_key))
+        words = key if self._spec.old_key_at_hand else ("--certificate-only",)
+        self._renewctl("adopt", "--certificate", str(self._world.stage.old_certificate), *words)
+
+    def _person(self) -> Path:
+        deed = _DEEDS[self._spec.deed].format(account=self._spec.account)
+        self._line(f"The person {deed}.")
+        try:
+            downloaded = self._world.person(self._request)
+        except PortalSaidNo as error:
+            raise StoryBroken(f"the portal said no: {error}") from error
+        self._line(f"Downloaded: {downloaded.name}")
+        return downloaded
+
+    def _proof(self) -> None:
+        self._heading("Every device is woken with the new certificate")
+        self._renewctl("sandbox", "wake", "--folder", str(self._folder))
+        self._heading("The exporter has seen it")
+        self._wait_for_exporter()
+        self._metrics("mdm_push_certificate_expiry_timestamp_seconds")
+        self._heading("Closed, until next year")
+        if not self._spec.down:
+            self._renewctl("renewal", "close")
+        self._renewctl("status", expected=_ATTENTION if self._spec.down else 0)
+
+    def _step(self, command: str, *words: str, expected: int = 0) -> bool:
+        """One command of the renewal; False where this world's story ends with it."""
+        wanted = self._spec.expected
+        if wanted.step != command or (command == "roll-out" and wanted.exit_code in {0, _ATTENTION}):
+            last = wanted.exit_code if wanted.step == command else expected
+            self._renewctl("renewal", command, *words, expected=last)
+            return True
+        self._renewctl("renewal", command, *words, expected=wanted.exit_code)
+        self._line(f"As it must be: refused ({', '.join(wanted.reasons)}); no node was touched.")
+        return False
+
+    @property
+    def _request(self) -> Path:
+        return self._folder / "request.plist"
+
+    def _metrics(self, *names: str) -> None:
+        if self._world.addresses.exporter:
+            self._renewctl("sandbox", "metrics", "--url", self._world.addresses.exporter, *names)
+
+    def _wait_for_exporter(self) -> None:
+        """The exporter looks at the nodes on its own clock; wait until it has looked again."""
+        url = self._world.addresses.exporter
+        if url is None:
+            return
+        before = self._samples(url)
+        ends = time.monotonic() + _EXPORTER_SECONDS
+        while before == self._samples(url) and time.monotonic() < ends:
+            time.sleep(0.5)
+
+    def _samples(self, url: str) -> str:
+        words = ["sandbox", "metrics", "--url", url, "mdm_exporter_last_round_timestamp_seconds"]
+        return subprocess.run(_command(words), capture_output=True, text=True, check=False).stdout
+
+    def _renewctl(self, *words: str, expected: int = 0) -> None:
+        self._world.check_alive()
+        sys.stdout.write(f"\n$ renewctl {shlex.join(words)}\n")
+        sys.stdout.flush()
+        environment = {**os.environ, "RENEWCTL_INVENTORY": str(self._world.inventory)}
+        done = subprocess.run(_command(words), env=environment, cwd=self._folder, check=False)
+        self._world.check_alive()
+        if done.returncode != expected:
+            raise StoryBroken(f"renewctl {words[0]} ended with {done.returncode}, expected {expected}")
+
+    def _heading(self, text: str) -> None:
+        seconds = time.monotonic() - self._began
+        sys.stdout.write(f"\n== {seconds:4.1f} s  {text}\n")
+        sys.stdout.flush()
+
+    def _line(self, text: str) -> None:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+
+def _command(words: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "renewctl", *words]
+
+
+def _keep(running: World) -> None:
+    urls = {"portal": running.addresses.portal, **running.addresses.nodes}
+    if running.addresses.exporter:
+        urls["metrics"] = f"{running.addresses.exporter}/metrics"
+    sys.stdout.write("\nThe world stays up until Ctrl-C. Open:\n")
+    sys.stdout.writelines(f"  {name:9} {url}\n" for name, url in urls.items())
+    sys.stdout.write(
+        f"Try:\n  export RENEWCTL_INVENTORY={running.inventory}\n"
+        "  renewctl status --lang ja\n  renewctl renewal show\n  renewctl node observe\n"
+    )
+    sys.stdout.flush()
+    while True:
+        running.check_alive()
+        time.sleep(1)
+
+
+def play(spec: WorldSpec, folder: Path, *, keep: bool) -> int:
+    """Tell one world's story; the demo's exit code."""
+    try:
+        sys.stdout.write(f"World {spec.name}: {spec.claim}\n")
+        sys.stdout.flush()
+        with World.start(spec, folder, exporter=True) as running:
+            Story(running).tell()
+            if keep:
+                _keep(running)
+    except (StoryBroken, WorldBroken) as error:
+        sys.stderr.write(f"\nThe demo broke: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stdout.write("\n")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo."""
+    parser = argparse.ArgumentParser(description="A year with a push certificate, in a minute")
+    parser.add_argument("--world", choices=[spec.name for spec in WORLDS], default=WORLDS[0].name)
+    parser.add_argument("--keep", action="store_true", help="leave the world up")
+    options = parser.parse_args(arguments)
+    folder = Path(tempfile.mkdtemp(prefix="renewctl-demo-"))
+    try:
+        return play(world(options.world), folder / "world", keep=options.keep)
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
