@@ -26,6 +26,7 @@ from renewctl.cli.options import (
 from renewctl.errors import Refused, Unusable
 from renewctl.inventory import Inventory
 from renewctl.reasons import Reason
+from renewctl.secrets import SecretRef, shown
 
 DEFAULT_STORE = "sqlite:///state/renewctl.db"
 DEFAULT_KEYS = "keys"
@@ -81,12 +82,15 @@ def _option(*names: str, **more: Any) -> Callable[[_Function], _Function]:  # no
 @_option("--from-user", metavar="USER", help="help.option.from_user")
 @_option("--from-password-file", metavar="FILE", help="help.option.from_password_file")
 @_option("--from-sql", metavar="FILE", help="help.option.from_sql")
+@_option("--existing", is_flag=True, help="help.option.existing")
 @dry_run_option
 @json_option
 @common_options
 @pass_session
-def init(session: Session, /, *, dry_run: bool, **options: Any) -> None:  # noqa: ANN401 - click's own types
+def init(session: Session, /, *, existing: bool, dry_run: bool, **options: Any) -> None:  # noqa: ANN401 - click's own types
     """Ask, look, write; nothing is written before all of it is known to be right."""
+    if existing:
+        return _homes_of_existing(session, dry_run=dry_run)
     told, path, output = Told(**options), session.inventory_path, session.output()
     if path.exists():
         raise Refused(Reason.INVENTORY_EXISTS, path=str(path))
@@ -123,6 +127,42 @@ def init(session: Session, /, *, dry_run: bool, **options: Any) -> None:  # noqa
             "nodes": [node.name for node in nodes],
         }
     )
+
+
+def _homes_of_existing(session: Session, *, dry_run: bool) -> None:
+    """Store and key store of an inventory that is there already: it was written by hand, or came from git."""
+    planned, output = session.inventory, session.output()
+    if not dry_run:
+        _make_homes(planned)
+    output.say("init.wrote.store", store=_store_shown(planned))
+    output.say("init.wrote.keys", path=planned.keys.folder)
+    output.json(
+        {
+            "inventory": session.inventory_path,
+            "written": not dry_run,
+            "store": _store_shown(planned),
+            "keys_folder": planned.keys.folder,
+            "identity": None,
+            "recipients": planned.keys.recipients,
+            "topics": [topic.topic for topic in planned.topics],
+            "nodes": [node.name for node in planned.nodes],
+        }
+    )
+
+
+def _make_homes(planned: Inventory) -> None:
+    """Create what is not there yet; what is there stays as it is."""
+    from renewctl.cli.workplace import store_url  # noqa: PLC0415 - SQL
+    from renewctl.store import Store  # noqa: PLC0415
+
+    Store.create(store_url(planned))
+    if planned.keys.folder is not None:
+        planned.keys.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _store_shown(planned: Inventory) -> str:
+    """The store's URL as people may see it: by reference, or without a password."""
+    return shown(planned.store) if isinstance(planned.store, SecretRef) else planned.store
 
 
 def _topics(session: Session, told: Told) -> tuple[TopicAnswer, ...]:
@@ -204,9 +244,6 @@ def _write(
     session: Session, text: str, planned: Inventory, identity: Path | None, new_identity: str | None
 ) -> None:
     """The inventory comes last: it is there once everything it names is there."""
-    from renewctl import sql  # noqa: PLC0415 - SQL
-    from renewctl.store import Store  # noqa: PLC0415
-
     path = session.inventory_path
     with _beside(path, text) as draft:
         made: list[Path] = []
@@ -215,9 +252,7 @@ def _write(
                 identity.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _write_new(identity, new_identity, 0o600)
                 made.append(identity)
-            Store.create(sql.resolve(str(planned.store), planned.folder))
-            if planned.keys.folder is not None:
-                planned.keys.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_homes(planned)
             os.link(draft, path)  # fails where somebody else was quicker; a rename would not
         except BaseException:
             for file in made:
