@@ -11,7 +11,6 @@ import errno
 import os
 import stat
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,16 +116,17 @@ def read_bytes(path: Path | str) -> bytes:
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (OSError, ValueError) as error:
         raise Unusable(_why_closed(error), path=shown, got=_said(error)) from None
-    with open(number, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
+    try:
         status = os.fstat(number)
         if not stat.S_ISREG(status.st_mode):
             raise Unusable(Reason.FILE_NOT_REGULAR, path=shown)
         if status.st_size > LIMIT_BYTES:
             raise Unusable(Reason.FILE_TOO_LARGE, path=shown, got=status.st_size, expected=LIMIT_BYTES)
-        try:
-            data = _up_to(file.read, LIMIT_BYTES + 1)
-        except OSError as error:
-            raise Unusable(Reason.FILE_UNREADABLE, path=shown, got=_said(error)) from None
+        data = _up_to(number, LIMIT_BYTES + 1)
+    except OSError as error:
+        raise Unusable(Reason.FILE_UNREADABLE, path=shown, got=_said(error)) from None
+    finally:
+        os.close(number)
     if not data:
         raise Unusable(Reason.FILE_EMPTY, path=shown)
     return data
@@ -162,9 +162,9 @@ def _said(error: Exception) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 
-def _up_to(read_some: Callable[[int], bytes | None], limit: int) -> bytes:
+def _up_to(number: int, limit: int) -> bytes:
     found = bytearray()
-    while len(found) < limit and (more := read_some(limit - len(found))):
+    while len(found) < limit and (more := os.read(number, limit - len(found))):
         found += more
     return bytes(found)
 

@@ -125,7 +125,8 @@ def pem_blocks(text: str) -> tuple[list[Block], bool]:
         )
         if end is None:
             blocks.append(Block(label, None))
-            at = begin.end()
+            following = _BEGIN.search(text, begin.end())
+            at = following.start() if following else len(text)
             continue
         blocks.append(_block(label, text[begin.end() : end.start()]))
         at = end.end()
@@ -134,7 +135,7 @@ def pem_blocks(text: str) -> tuple[list[Block], bool]:
 
 def _block(label: str, body: str) -> Block:
     headers = tuple(_HEADER.findall(body))
-    body = _HEADER.sub("", body).replace("\\r", "").replace("\\n", "\n").strip()
+    body = _HEADER.sub("", body).replace("\\r", "").replace("\\n", "\n").rstrip("> \t\n")
     if "=3D" in body or "=\n" in body:  # quoted-printable writes "=" as "=3D" and ends its lines with "="
         body = re.sub("=[ \t]*\n", "", body).replace("=3D", "=")
     return Block(label, from_base64(body), headers)
