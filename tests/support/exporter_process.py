@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 
 TOPIC = "com.apple.mgmt.External.11111111-2222-4333-8444-555555555555"
@@ -20,7 +21,7 @@ TOPIC = "com.apple.mgmt.External.11111111-2222-4333-8444-555555555555"
 
 @dataclass
 class Answer:
-    """One HTTP answer, its body as sent."""
+    """One HTTP answer, names of headers in lower case, its body as sent."""
 
     status: int
     headers: Mapping[str, str]
@@ -42,10 +43,10 @@ class Exporter:
         )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
-                return Answer(answer.status, dict(answer.headers), answer.read())
+                return Answer(answer.status, _lower(answer.headers), answer.read())
         except urllib.error.HTTPError as error:
             with error:
-                return Answer(error.code, dict(error.headers), error.read())
+                return Answer(error.code, _lower(error.headers), error.read())
 
     def series(self) -> dict[str, float]:
         """`name{labels}` as written -> value, of the text format, read line by line."""
@@ -122,6 +123,10 @@ def files_node(name: str, certificate: Path) -> dict[str, object]:
     paths = {"certificate": str(certificate), "key": f"{certificate}.key"}
     install = {"paths": paths, "host": "localhost"}
     return {"name": name, "product": "files", "install": install}
+
+
+def _lower(headers: Message) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def _port(process: subprocess.Popen[str], log: Path) -> int:

@@ -1,0 +1,145 @@
+"""The command line: flags, exit codes, words for people, what is imported when."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exporter.main import _seconds, main
+from tests.support.exporter_process import files_node, inventory
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*flags: str, language: str = "C") -> subprocess.CompletedProcess[str]:
+    """The exporter as a child process that ends by itself."""
+    words = [sys.executable, "-m", "exporter.main", *flags]
+    environment = {**os.environ, "LANG": language, "LC_ALL": language}
+    return subprocess.run(
+        words, capture_output=True, text=True, env=environment, timeout=30, check=False, cwd=ROOT
+    )
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    """A usable inventory."""
+    inventory(tmp_path, [files_node("a", tmp_path / "push.pem")])
+    return tmp_path / "inventory.yaml"
+
+
+def test_a_good_inventory_passes_the_check(good: Path) -> None:
+    """Exit 0, nothing said, nothing started."""
+    done = run(f"--config.file={good}", "--config.check")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("check", [["--config.check"], []])
+def test_a_bad_inventory_is_exit_2_with_every_fault(good: Path, check: list[str]) -> None:
+    """Path and line of each, no traceback, nothing half-started."""
+    good.write_text("version: 1\ntopics: 3\nnodes: [{product: nokia}]\n")
+    done = run(f"--config.file={good}", *check)
+    assert done.returncode == 2
+    assert f"{good}:2" in done.stderr
+    assert f"{good}:3" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_inventory_is_told_in_the_language_of_the_environment(tmp_path: Path) -> None:
+    """Japanese for LANG=ja_JP."""
+    english = run(f"--config.file={tmp_path / 'none.yaml'}")
+    japanese = run(f"--config.file={tmp_path / 'none.yaml'}", language="ja_JP.UTF-8")
+    assert (english.returncode, japanese.returncode) == (2, 2)
+    assert "none.yaml" in english.stderr
+    assert any("ぁ" <= letter <= "ん" for letter in japanese.stderr)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:", "127.0.0.1:70000", ":http"])
+def test_an_address_that_is_none_is_exit_2(
+    address: str, good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said with what was meant."""
+    assert main([f"--config.file={good}", f"--web.listen-address={address}"]) == 2
+    assert address in capsys.readouterr().err
+
+
+def test_a_taken_address_is_exit_1(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another exporter is running there already."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert main([f"--config.file={good}", f"--web.listen-address={address}"]) == 1
+    assert address in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("500ms", 0.5), ("30s", 30), ("5m", 300), ("1h", 3600)])
+def test_durations_are_written_as_in_prometheus(text: str, seconds: float) -> None:
+    """One unit."""
+    assert _seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["30", "0s", "-5s", "1.5m", "s", "", "soon"])
+def test_other_durations_are_refused(text: str, good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 2 from the command line, with an example."""
+    with pytest.raises(SystemExit, match="2"):
+        main([f"--config.file={good}", f"--poll.interval={text}"])
+    assert "such as 30s" in capsys.readouterr().err
+
+
+def test_abbreviated_flags_are_refused(good: Path) -> None:
+    """A unit file with `--conf` would break with the next flag of that beginning."""
+    with pytest.raises(SystemExit, match="2"):
+        main([f"--conf={good}"])
+
+
+def _modules(statement: str) -> set[str]:
+    code = f"{statement}; import sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.split())
+
+
+def test_help_loads_no_server_and_no_database() -> None:
+    """Start-up imports are light: what is not used is not loaded."""
+    heavy = {
+        "uvicorn",
+        "starlette",
+        "sqlalchemy",
+        "requests",
+        "httpx",
+        "prometheus_client",
+        "pyrage",
+        "click",
+    }
+    assert not _modules("import exporter.main") & heavy
+
+
+def test_a_running_exporter_has_no_module_that_writes_or_opens_keys() -> None:
+    """Everything the exporter ever imports, looks included: nothing of the operators' side is among it."""
+    everything = ", ".join(
+        [f"exporter.{path.stem}" for path in (ROOT / "exporter").glob("*.py") if path.stem != "__init__"]
+        + ["exporter.collectors", "renewctl.servers.registry", "renewctl.store_read", "renewctl.sql"]
+    )
+    loaded = _modules(f"import {everything}")
+    names = (
+        "unseal",
+        "keystore",
+        "store",
+        "playbook_run",
+        "workflow",
+        "apns",
+        "cli",
+        "sandbox",
+        "request",
+        "intake",
+    )
+    assert not loaded & {f"renewctl.{name}" for name in names}
+    assert not loaded & {"pyrage", "httpx", "ansible", "click", "rich"}
+
+
+def test_a_store_less_exporter_of_files_loads_no_database_and_no_http_client() -> None:
+    """What a set-up does not use is not imported."""
+    look = "import exporter.app, exporter.publisher, exporter.node_look, exporter.store_look, renewctl.servers.registry"
+    assert not _modules(look) & {"sqlalchemy", "psycopg", "pymysql"}

@@ -1,0 +1,192 @@
+"""A server in the open: head deadline, no idle tick, a clean leave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from renewctl.errors import Refused, Unusable
+from renewctl.reasons import Reason
+from renewctl.web.serving import listen
+
+ROOT = Path(__file__).parents[2]
+
+SERVER = """
+import asyncio, sys
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from renewctl.web import serving
+
+serving.HEAD_SECONDS = 0.6
+serving.KEEP_ALIVE_SECONDS = 1.5
+
+async def hello(request):
+    return PlainTextResponse("hello")
+
+async def slow(request):
+    await asyncio.sleep(0.5)
+    return PlainTextResponse("slow")
+
+listener = serving.listen("127.0.0.1:0")
+print(listener.getsockname()[1], flush=True)
+serving.serve(Starlette(routes=[Route("/", hello), Route("/slow", slow)]), listener)
+print("left", flush=True)
+"""
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Running:
+    """The server process and its port."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+
+    def connect(self) -> socket.socket:
+        """A new connection."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=5)
+
+    def cpu_seconds(self) -> float:
+        """CPU time used so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    """A small server, its deadlines shortened."""
+    made = Running()
+    yield made
+    made.process.kill()
+    made.process.wait()
+    assert made.process.stdout is not None
+    made.process.stdout.close()
+
+
+def answered(connection: socket.socket) -> bool:
+    """Whether the whole answer of `/` comes; head and body are two packets."""
+    got = b""
+    while not got.endswith(b"hello"):
+        more = connection.recv(4096)
+        assert more, got
+        got += more
+    return got.startswith(b"HTTP/1.1 200 OK")
+
+
+def seconds_until_closed(connection: socket.socket, drip: bytes = b"") -> float:
+    """How long a connection lives on which a byte is sent now and then."""
+    began = time.monotonic()
+    connection.settimeout(0.1)
+    while time.monotonic() - began < 5:
+        try:
+            if drip:
+                connection.send(drip)
+            if not connection.recv(4096):
+                break
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("drip", [b"", b"a", b"\n"], ids=["idle", "slowloris", "blank lines"])
+def test_a_request_head_that_does_not_come_ends_the_connection(drip: bytes, running: Running) -> None:
+    """One total deadline: bytes that trickle in do not lengthen it; others are answered meanwhile."""
+    with running.connect() as slow, running.connect() as normal:
+        slow.send(b"GET / HTTP/1.1\r\nX-Slow: " if drip == b"a" else drip)
+        normal.send(REQUEST)
+        assert b"200 OK" in normal.recv(4096)
+        assert 0.3 < seconds_until_closed(slow, drip) < 2
+
+
+def test_a_connection_is_kept_between_requests_and_on_the_clock_in_each(running: Running) -> None:
+    """Idle after an answer it may stay; a second head that trickles ends it."""
+    with running.connect() as connection:
+        for pause in (0.8, 0):  # longer than a head may take
+            connection.send(REQUEST)
+            assert answered(connection)
+            time.sleep(pause)
+        connection.send(b"GET / HTTP/1.1\r\n")
+        assert seconds_until_closed(connection, b"a: b\r\n") < 2
+
+
+def test_blank_lines_after_an_answer_do_not_keep_a_connection_for_ever(running: Running) -> None:
+    """They stop the keep-alive clock of uvicorn; ours runs instead."""
+    with running.connect() as connection:
+        connection.send(REQUEST)
+        assert answered(connection)
+        assert seconds_until_closed(connection, b"\r\n") < 2
+
+
+def test_what_is_no_http_is_answered_400_and_not_logged(running: Running) -> None:
+    """Anybody can send bytes."""
+    with running.connect() as connection:
+        connection.send(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400")
+
+
+def test_sigterm_finishes_what_is_under_way_and_takes_nothing_new(running: Running) -> None:
+    """The slow answer arrives, the listener is closed, the process goes on after `serve` and ends with 0."""
+    with running.connect() as under_way, running.connect() as idle:
+        under_way.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.2)
+        running.process.send_signal(signal.SIGTERM)
+        answer = b"".join(iter(lambda: under_way.recv(4096), b""))
+        assert b"200 OK" in answer
+        assert answer.endswith(b"slow")
+        assert idle.recv(1) == b""
+    assert running.process.stdout is not None
+    assert running.process.stdout.readline() == "left\n"
+    assert running.process.wait(5) == 0
+    with pytest.raises(ConnectionRefusedError):
+        running.connect()
+
+
+@pytest.mark.slow
+def test_an_idle_server_uses_no_processor(running: Running) -> None:
+    """The tick of uvicorn takes 2.5 ms a second; here 5 s stay below one clock tick or two."""
+    with running.connect() as connection:
+        connection.send(REQUEST)
+        assert answered(connection)
+    before = running.cpu_seconds()
+    time.sleep(5)
+    assert running.cpu_seconds() - before <= 0.01
+
+
+def test_addresses_to_listen_on() -> None:
+    """A host, all interfaces, IPv6 in brackets."""
+    for address in ("127.0.0.1:0", "localhost:0", ":0", "[::1]:0"):
+        with listen(address) as listener:
+            assert listener.getsockname()[1] > 0
+
+
+def test_all_interfaces_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel without IPv6 still listens."""
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with listen(":0") as listener:
+        assert listener.family is socket.AF_INET
+
+
+def test_addresses_nobody_can_listen_on() -> None:
+    """What is no address is the command line's fault; what is taken or not ours is not."""
+    with pytest.raises(Unusable) as unusable:
+        listen("10092")
+    assert unusable.value.reason is Reason.LISTEN_ADDRESS_INVALID
+    for address in ("203.0.113.1:0", "no-such-host.invalid:0"):
+        with pytest.raises(Refused) as refused:
+            listen(address)
+        assert refused.value.reason is Reason.LISTEN_FAILED
