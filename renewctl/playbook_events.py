@@ -163,6 +163,7 @@ def _observation(told: Mapping[str, Any] | None) -> Observation | None:
             for p in devices
         ),
         version=told["version"],
+        answered=tuple(Source(p) for p in told["answered"]),
         failures=tuple(Failure(Reason(p["reason"]), p["values"]) for p in told["failures"]),
     )
 

@@ -242,10 +242,10 @@ class PairFiles:
     def _key_mode(self):
         """0600; 0640 where a group was let in on purpose, and not everybody."""
         try:
-            old = stat.S_IMODE(os.stat(self.key).st_mode)
+            old = os.stat(self.key).st_mode
         except FileNotFoundError:
-            old = 0
-        return 0o640 if old & 0o044 == 0o040 else 0o600
+            return 0o600
+        return 0o640 if old & stat.S_IRGRP and not old & stat.S_IROTH else 0o600
 
     def _reads(self, pem, key_digest):
         key = disk.read(self.key)

@@ -57,6 +57,7 @@ def observation_json(observation: Observation) -> dict[str, Any]:
         "at": instant(observation.at),
         "up": observation.up,
         "version": observation.version,
+        "answered": [source.value for source in observation.answered],
         "certificates": [
             {
                 "topic": found.topic,

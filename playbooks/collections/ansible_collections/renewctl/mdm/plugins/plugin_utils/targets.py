@@ -214,7 +214,8 @@ class PlacedServer:
             if failure.reason not in {Reason.NODE_CERTIFICATE_ELSEWHERE, Reason.NODE_CERTIFICATE_UNREADABLE}
         )
         placed = () if pem is None else (served(PushCertificate.from_pem(pem.encode()), Source.FILE),)
-        return replace(seen, certificates=others + placed, failures=failures)
+        answered = tuple({*seen.answered, Source.FILE})
+        return replace(seen, certificates=others + placed, failures=failures, answered=answered)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
