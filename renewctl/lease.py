@@ -41,10 +41,10 @@ class Holder(Protocol):
 
     timing: Timing
 
-    def beat(self, run: Run) -> None:
+    def beat(self, run: Run, /) -> None:
         """Say that the holder lives; `run_lost` where the run is not its own any more."""
 
-    def end_run(self, run: Run) -> None:
+    def end_run(self, run: Run, /) -> None:
         """Give the run back."""
 
 

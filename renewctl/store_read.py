@@ -59,6 +59,8 @@ class StoreReader:
 
     Args:
         url: absolute (`sql.resolve`).
+        recover: where a killed writer left a journal, roll it back, as far as this account may (the command
+            line of the store's owner). Never for the exporter.
 
     Every method raises:
         Unusable: `store_missing`, `store_not_a_store`, `store_on_network`, `store_url_invalid`.
@@ -68,15 +70,14 @@ class StoreReader:
 
     _read_only = True
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, *, recover: bool = False) -> None:
+        self.url, self._recover = url, recover
         self._database = sql.Database(url, read_only=self._read_only)
         self.shown = self._database.shown
 
     def renewals(self) -> dict[str, list[Event]]:
         """Every renewal's events in order, by renewal, in one statement."""
-        rows = self._database.rows(_EVENTS)
-        sql.known(rows, self.shown)
+        rows = self._rows(_EVENTS)
         found: dict[str, list[Event]] = {}
         for row in rows:
             if row["renewal"] is not None:
@@ -89,8 +90,7 @@ class StoreReader:
         Raises:
             NodeFault: `document_missing`, `store_damaged`.
         """
-        rows = self._database.rows(_DOCUMENT, sha256=sha256)
-        sql.known(rows, self.shown)
+        rows = self._rows(_DOCUMENT, sha256=sha256)
         if rows[0]["body"] is None:
             raise NodeFault(Reason.DOCUMENT_MISSING, store=self.shown, got=sha256)
         body = bytes(rows[0]["body"])
@@ -105,9 +105,14 @@ class StoreReader:
 
     def newest_run(self) -> Run | None:
         """The newest run, ended or not."""
-        rows = self._database.rows(_NEWEST_RUN)
-        sql.known(rows, self.shown)
-        return None if rows[0]["number"] is None else run_from(rows[0])
+        rows = self._rows(_NEWEST_RUN)
+        if rows[0]["number"] is None:
+            return None
+        try:
+            return run_from(rows[0])
+        except (ValueError, TypeError):
+            detail = f"run {rows[0]['number']}"
+            raise NodeFault(Reason.STORE_DAMAGED, store=self.shown, detail=detail) from None
 
     def close(self) -> None:
         """Let go of everything held."""
@@ -120,6 +125,17 @@ class StoreReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _rows(self, statement: str, **parameters: object) -> list[sql.Row]:
+        try:
+            rows = self._database.rows(statement, **parameters)
+        except NodeFault as error:
+            if not self._recover or error.reason is not Reason.STORE_NEEDS_RECOVERY:
+                raise
+            sql.require_schema(self.url)  # opened for writing, SQLite rolls the journal back
+            rows = self._database.rows(statement, **parameters)
+        sql.known(rows, self.shown)
+        return rows
 
     def _event(self, row: Mapping[str, Any]) -> Event:
         try:
@@ -174,7 +190,11 @@ def event_from(row: Mapping[str, Any]) -> Event:
 
 
 def run_from(row: Mapping[str, Any]) -> Run:
-    """A run out of a row of `runs`."""
+    """A run out of a row of `runs`.
+
+    Raises:
+        ValueError, TypeError: the row is not as we write them.
+    """
     values = {name: row[name] for name in Run.__dataclass_fields__}
     ended = None if row["ended"] is None else datetime.fromisoformat(row["ended"])
     return Run(**{**values, "since": datetime.fromisoformat(row["since"]), "ended": ended})

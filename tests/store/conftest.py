@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +14,6 @@ from renewctl.store import Stamp, Store
 from tests.support.postgres import Database, cluster, database
 
 __all__ = ["cluster", "database"]
-
-STAMP = Stamp("tanaka@ops1", "ops1", "0.1.0", "d" * 64, "yearly renewal", "CHG-7")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -31,6 +33,31 @@ def store_url(url: str) -> str:
 
 
 @pytest.fixture
+def sqlite_path(tmp_path: Path) -> Path:
+    """An empty store's file."""
+    path = tmp_path / "store" / "renewctl.db"
+    Store.create(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
 def stamp() -> Stamp:
     """Who writes in these tests."""
-    return STAMP
+    return Stamp("tanaka@ops1", "ops1", "0.1.0", "d" * 64, "yearly renewal", "CHG-7")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every account can reach: pytest's own is closed to all but its user."""
+    folder = Path(tempfile.mkdtemp(prefix="renewctl-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def as_nobody() -> list[str]:
+    """Words before a command that make modes count: root ignores them."""
+    if os.geteuid() != 0:
+        return []
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
