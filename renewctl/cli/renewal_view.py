@@ -46,13 +46,16 @@ class Voice:
 
     def progress(self, key: str, values: Mapping[str, Any]) -> None:
         """One line of talk about what is happening."""
-        answer = values.get("answer")
-        if answer is None:
+        answer, event = values.get("answer"), values.get("event")
+        if answer is not None:
+            told = self.output.text(f"node.{answer.direction.value}.{answer.outcome.value}")
+            self.output.say("label.node", node=answer.node, text=told)
+            for line in proof_lines(self.output, answer.proof):
+                self.output.say("label.indented", text=line)
+        elif event is None:
             self.output.say(key, **values)
-            return
-        self.output.say(f"node.{answer.direction.value}.{answer.outcome.value}", node=answer.node)
-        for line in proof_lines(self.output, answer.proof):
-            self.output.say("label.indented", text=line)
+        elif (state := getattr(event, "state", None)) and not hasattr(event, "result"):
+            self.output.say("roll.node_started", node=event.node, step=self.output.text(f"step.{state}"))
 
     def ask_passphrase(self) -> str:
         """For a locked `.p12`; without a terminal it cannot be asked."""
@@ -89,7 +92,7 @@ def show_end(
     steps = steps_for(voice.session, voice.topic, work.history(voice.topic), **known)
     output = voice.output
     if key is not None:
-        output.say(key, renewal=renewal.name, **_words(renewal), **known)
+        output.say(key, **_words(output, renewal), **known)
     _show_state(voice, work, renewal)
     output.json(
         {
@@ -121,7 +124,7 @@ def show_renewal(voice: Voice, name: str | None) -> int:
     nodes = [node.name for node in voice.session.inventory.nodes_of(voice.topic.id)]
     steps = steps_for(voice.session, voice.topic, history) if chosen == history.latest else ()
     output = voice.output
-    output.show("renewal.is", renewal=chosen.name, **_words(chosen))
+    output.show("renewal.is", **_words(output, chosen))
     columns = ("column.when", "column.event", "column.who", "column.what")
     output.table(columns, [_event_row(output, one) for one in events[chosen.name]])
     _node_table(output, chosen, nodes)
@@ -208,14 +211,15 @@ def proof_lines(output: Output, proof: Mapping[str, Any] | None) -> list[str]:
 
 
 def _show_state(voice: Voice, work: Workplace, renewal: Renewal) -> None:
-    voice.output.show("renewal.is", renewal=renewal.name, **_words(renewal))
+    voice.output.show("renewal.is", **_words(voice.output, renewal))
     _node_table(voice.output, renewal, [node.name for node in work.nodes(voice.topic)])
 
 
-def _words(renewal: Renewal) -> dict[str, Any]:
+def _words(output: Output, renewal: Renewal) -> dict[str, Any]:
     pair = renewal.accepted
     return {
-        "phase": renewal.phase.value,
+        "renewal": renewal.name,
+        "phase": output.text(f"phase.{renewal.phase.value}"),
         "topic": renewal.topic,
         "serial": None if pair is None else pair.serial,
         "not_after": None if pair is None else pair.not_after,
@@ -226,13 +230,13 @@ def _words(renewal: Renewal) -> dict[str, Any]:
 def _node_table(output: Output, renewal: Renewal, nodes: Sequence[str]) -> None:
     if renewal.accepted is None:
         return
-    rows = []
+    rows: list[tuple[str, str, str | None]] = []
     for name in nodes:
         state = renewal.nodes.get(name)
         if state is None:
             rows.append((name, output.text("node.untouched"), None))
             continue
-        told = output.text(f"node.{state.direction.value}.{state.outcome.value}", node=name)
+        told = output.text(f"node.{state.direction.value}.{state.outcome.value}")
         rows.append((name, told, output.instant(state.at)))
     output.table(("column.node", "column.state", "column.since"), rows)
 

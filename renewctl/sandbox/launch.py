@@ -18,6 +18,8 @@ from socket import socket
 
 from renewctl.sandbox.children import Child
 
+_EXPORTER_POLL = "5s"  # a story lasts a minute
+
 
 def push_service(pki: Path, logs: Path, pushes: socket, courier: socket) -> Child:
     """Apple's push service; its log is `logs/pushes.jsonl`.
@@ -78,4 +80,5 @@ def devices(pki: Path, logs: Path, courier: str, plan: Sequence[Mapping[str, obj
 def exporter(logs: Path, inventory: Path, port: int) -> Child:
     """The real exporter, as an operator starts it."""
     arguments = ["--config.file", str(inventory), "--web.listen-address", f"127.0.0.1:{port}"]
+    arguments += ["--poll.interval", _EXPORTER_POLL]
     return Child.start("exporter", "exporter.main", arguments, logs=logs)

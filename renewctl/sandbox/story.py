@@ -26,7 +26,7 @@ from renewctl.sandbox.worlds import WORLDS, WorldSpec, world
 _PERSONS_TURN = 3  # documented in the README: NEXT STEPS were printed
 _ATTENTION = 4
 _EXPORTER_SECONDS = 20.0
-_STEPS = ("request", "accept", "roll-out")
+_EXPIRY = "mdm_push_certificate_expiry_timestamp_seconds"
 
 _DEEDS = {
     Deed.RENEWS: "signs in as {account}, finds the row, presses Renew, uploads, downloads",
@@ -47,6 +47,7 @@ class Story:
         self._spec = running.spec
         self._folder = running.stage.folder
         self._began = time.monotonic()
+        self._before: set[str] = set()
 
     def tell(self) -> None:
         """From the date in red to the closed renewal, or to the refusal.
@@ -58,7 +59,9 @@ class Story:
         self._adopt()
         self._heading("The date, in red")
         self._renewctl("status", expected=_ATTENTION)
-        self._metrics("mdm_push_certificate_expiry_timestamp_seconds")
+        self._metrics(_EXPIRY)
+        if self._world.addresses.exporter:
+            self._before = self._expiries(self._world.addresses.exporter)
         self._heading("The renewal: key, CSR, vendor-signed request")
         self._renewctl("renewal", "open")
         if not self._step("request", "--out", str(self._request), expected=_PERSONS_TURN):
@@ -95,7 +98,7 @@ class Story:
         self._renewctl("sandbox", "wake", "--folder", str(self._folder))
         self._heading("The exporter has seen it")
         self._wait_for_exporter()
-        self._metrics("mdm_push_certificate_expiry_timestamp_seconds")
+        self._metrics(_EXPIRY)
         self._heading("Closed, until next year")
         if not self._spec.down:
             self._renewctl("renewal", "close")
@@ -121,18 +124,18 @@ class Story:
             self._renewctl("sandbox", "metrics", "--url", self._world.addresses.exporter, *names)
 
     def _wait_for_exporter(self) -> None:
-        """The exporter looks at the nodes on its own clock; wait until it has looked again."""
+        """The exporter looks at each node on its own clock; wait until none shows the date it had before."""
         url = self._world.addresses.exporter
         if url is None:
             return
-        before = self._samples(url)
         ends = time.monotonic() + _EXPORTER_SECONDS
-        while before == self._samples(url) and time.monotonic() < ends:
+        while self._before & self._expiries(url) and time.monotonic() < ends:
             time.sleep(0.5)
 
-    def _samples(self, url: str) -> str:
-        words = ["sandbox", "metrics", "--url", url, "mdm_exporter_last_round_timestamp_seconds"]
-        return subprocess.run(_command(words), capture_output=True, text=True, check=False).stdout
+    def _expiries(self, url: str) -> set[str]:
+        words = ["sandbox", "metrics", "--url", url, _EXPIRY]
+        told = subprocess.run(_command(words), capture_output=True, text=True, check=False)
+        return set(told.stdout.splitlines())
 
     def _renewctl(self, *words: str, expected: int = 0) -> None:
         self._world.check_alive()
