@@ -55,7 +55,16 @@ class NanoMDM:
         self._topics = tuple(topics)
         self._may_use_credential = credential
         self._tells: bool | None = None
-        self._records = _records(node)
+
+    @property
+    def _records(self) -> Records | None:
+        """The store behind the API; looked at anew each time, since an empty folder has no layout yet."""
+        devices = self.node.devices
+        if devices is None:
+            return None
+        if devices.sql is not None:
+            return Database(self.node.name, devices.sql)
+        return None if devices.folder is None else open_folder(self.node.name, devices.folder)
 
     def observe(self, now: datetime) -> Observation:
         """Version, certificates by every source there is, device counts."""
@@ -120,7 +129,8 @@ class NanoMDM:
             return PushAnswer(accepted=None, reason=Reason.PUSH_NOT_POSSIBLE, detail=enrollment)
         name = quote(enrollment, safe="")
         try:
-            if self._records is not None and self._records.needs_command:
+            records = self._records
+            if records is not None and records.needs_command:
                 answer = self._ask("PUT", f"/v1/enqueue/{name}", body=_check_in_command())
             else:
                 answer = self._ask("GET", f"/v1/push/{name}")
@@ -143,17 +153,20 @@ class NanoMDM:
 
     def check_in(self, enrollment: str) -> str | None:
         """From the store; None where there is no access to it."""
-        return None if self._records is None else self._records.check_in(enrollment)
+        records = self._records
+        return None if records is None else records.check_in(enrollment)
 
     def push_target(self, enrollment: str) -> PushTarget | None:
         """From the store; None where there is no access to it."""
-        return None if self._records is None else self._records.push_target(enrollment)
+        records = self._records
+        return None if records is None else records.push_target(enrollment)
 
     def enrolled_topics(self) -> dict[str, int] | None:
         """From the store; None where there is no access to it."""
-        if self._records is None:
+        records = self._records
+        if records is None:
             return None
-        counts, _ = self._records.devices(datetime.now(UTC))
+        counts, _ = records.devices(datetime.now(UTC))
         return {count.topic: count.enabled for count in counts}
 
     def _ask(self, method: str, path: str, *, body: bytes | None = None) -> Answer:
@@ -251,14 +264,6 @@ def _collect(failures: list[Failure], look: Callable[[], T]) -> T | None:
     except RenewctlError as error:
         failures.append(failure_of(error.reason, error.values))
         return None
-
-
-def _records(node: Node) -> Records | None:
-    if node.devices is None:
-        return None
-    if node.devices.sql is not None:
-        return Database(node.name, node.devices.sql)
-    return None if node.devices.folder is None else open_folder(node.name, node.devices.folder)
 
 
 def _stored(answer: Answer) -> tuple[str, datetime]:
