@@ -108,7 +108,7 @@ def resolve(url_text: str, base: Path) -> str:
     if url.drivername != "sqlite":
         return url_text
     folder = base if base.is_dir() else base.parent
-    return f"sqlite:///{folder.absolute() / str(url.database)}"
+    return _sqlite_url(folder.absolute() / str(url.database))
 
 
 def shown(url_text: str) -> str:
@@ -247,7 +247,7 @@ def create(url_text: str) -> None:
         _create_tables(url_text, list(_metadata.tables.values()))
     elif not Path(str(path)).exists():
         with sqlite_file.newborn(Path(str(path))) as beside:
-            _create_tables(f"sqlite:///{beside}", [_events, _documents, _runs, _meta])
+            _create_tables(_sqlite_url(beside), [_events, _documents, _runs, _meta])
     require_schema(url_text)
 
 
@@ -310,6 +310,10 @@ def _parsed(url_text: str, products: frozenset[str]) -> URL:
     if url.drivername not in products or "@" in (url.host or "") or odd_sqlite or not url.database:
         raise Unusable(Reason.STORE_URL_INVALID, got=got, expected=_EXPECTED)
     return url
+
+
+def _sqlite_url(path: Path) -> str:
+    return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def _engine(url: URL, *, read_only: bool, timeout_seconds: float) -> Engine:

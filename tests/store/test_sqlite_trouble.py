@@ -1,0 +1,389 @@
+"""What goes wrong with a store in a file: one clear reason each, nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from renewctl import sqlite_file
+from renewctl.errors import NodeFault, RenewctlError, Unusable
+from renewctl.events import Kind
+from renewctl.reasons import Reason
+from renewctl.sql import resolve
+from renewctl.store import Stamp, Store
+from renewctl.store_read import StoreReader
+
+OPENERS: list[Callable[[str], Any]] = [Store, lambda url: StoreReader(url).renewals()]
+
+APPEND = """
+import sys
+from renewctl.errors import RenewctlError
+from renewctl.events import Kind
+from renewctl.store import Stamp, Store
+path, size = sys.argv[1], int(sys.argv[2])
+try:
+    with Store(f"sqlite:///{path}") as store:
+        seen = len(store.renewals().get("acme-1", []))
+        body, stamp = {"n": "x" * size}, Stamp("a", "h", "0", "d")
+        store.append("acme-1", Kind.OPENED, body, stamp=stamp, expected_seq=seen + 1)
+        print("written")
+except RenewctlError as error:
+    print(error.reason.value)
+"""
+
+READ = """
+import sys
+from renewctl.errors import RenewctlError
+from renewctl.store_read import StoreReader
+try:
+    print(len(StoreReader(f"sqlite:///{sys.argv[1]}").renewals()))
+except RenewctlError as error:
+    print(error.reason.value)
+"""
+
+
+def _python(code: str, *arguments: object, prefix: list[str] | None = None) -> str:
+    command = [*(prefix or []), sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def _reason(open_it: Callable[[str], Any], url: str) -> Reason:
+    with pytest.raises(RenewctlError) as caught:
+        open_it(url)
+    return caught.value.reason
+
+
+def test_a_new_store_is_closed_to_others_and_leaves_nothing_beside_it(sqlite_path: Path) -> None:
+    """Folder 0750, file 0640 whatever the umask; no temporary name, journal or WAL stays."""
+    assert stat.S_IMODE(sqlite_path.parent.stat().st_mode) == 0o750
+    assert stat.S_IMODE(sqlite_path.stat().st_mode) == 0o640
+    assert [entry.name for entry in sqlite_path.parent.iterdir()] == [sqlite_path.name]
+    assert sqlite_path.stat().st_nlink == 1
+
+
+def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
+    """An operator's umask of 0 opens nothing."""
+    code = "import os, sys; os.umask(0); from renewctl.store import Store; Store.create(sys.argv[1])"
+    _python(code, f"sqlite:///{tmp_path}/deep/er/x.db")
+    assert stat.S_IMODE((tmp_path / "deep/er").stat().st_mode) == 0o750
+    assert stat.S_IMODE((tmp_path / "deep/er/x.db").stat().st_mode) == 0o640
+
+
+def test_a_writer_syncs_as_far_as_sqlite_can_and_never_uses_wal(sqlite_path: Path) -> None:
+    """journal_mode=DELETE, synchronous=EXTRA (3), five seconds for another's lock."""
+    connection = sqlite_file.connect(sqlite_path, read_only=False)
+    asked = {
+        name: connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "busy_timeout")
+    }
+    connection.close()
+    assert asked == {"journal_mode": "delete", "synchronous": 3, "busy_timeout": 5000}
+
+
+def test_a_reader_cannot_write(sqlite_path: Path) -> None:
+    """The reader's connection refuses, whoever runs it."""
+    connection = sqlite_file.connect(sqlite_path, read_only=True)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        connection.execute("DELETE FROM meta")
+    connection.close()
+
+
+@pytest.mark.parametrize("open_it", OPENERS)
+def test_a_missing_store_is_said_to_be_missing_and_not_made(
+    tmp_path: Path, open_it: Callable[[str], Any]
+) -> None:
+    """No file and no folder appear by looking."""
+    assert _reason(open_it, f"sqlite:///{tmp_path}/none/x.db") is Reason.STORE_MISSING
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"hello\n" * 400, b"SQLite format 3\0" + b"\1" * 900])
+@pytest.mark.parametrize("open_it", [*OPENERS, Store.create])
+def test_a_file_that_is_no_store_is_left_as_it_is(
+    tmp_path: Path, open_it: Callable[[str], Any], content: bytes
+) -> None:
+    """Empty, text, or a broken header: refused, byte for byte untouched."""
+    path = tmp_path / "x.db"
+    path.write_bytes(content)
+    assert _reason(open_it, f"sqlite:///{path}") in {Reason.STORE_NOT_A_STORE, Reason.STORE_DAMAGED}
+    assert path.read_bytes() == content
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.db"]
+
+
+@pytest.mark.parametrize("open_it", OPENERS)
+def test_another_programs_database_is_not_a_store(tmp_path: Path, open_it: Callable[[str], Any]) -> None:
+    """A good SQLite file with other tables is named for what it is."""
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        connection.execute("CREATE TABLE contacts (name TEXT)")
+    connection.close()
+    assert _reason(open_it, f"sqlite:///{tmp_path}/x.db") is Reason.STORE_NOT_A_STORE
+
+
+@pytest.mark.parametrize("open_it", OPENERS)
+def test_a_folder_or_a_path_through_a_file_is_not_a_store(
+    tmp_path: Path, open_it: Callable[[str], Any]
+) -> None:
+    """A slip in the path is told, not traced back."""
+    (tmp_path / "file").write_text("")
+    assert _reason(open_it, f"sqlite:///{tmp_path}") is Reason.STORE_NOT_A_STORE
+    assert _reason(open_it, f"sqlite:///{tmp_path}/file/x.db") is Reason.STORE_MISSING
+
+
+def test_another_writer_who_stays_is_waited_for_and_then_named(
+    sqlite_path: Path, stamp: Stamp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock held longer than the busy timeout: `store_busy`, and nothing written."""
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.2)
+    with Store(f"sqlite:///{sqlite_path}") as store:
+        other = sqlite3.connect(sqlite_path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(NodeFault) as caught:
+            store.append("acme-1", Kind.OPENED, {}, stamp=stamp, expected_seq=1)
+        assert caught.value.reason is Reason.STORE_BUSY
+        assert store.renewals() == {}
+        other.execute("ROLLBACK")
+        other.close()
+
+
+def test_a_reader_who_stays_makes_a_commit_fail_clearly(
+    sqlite_path: Path, stamp: Stamp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit itself cannot be done: the writer looks, finds nothing written, and says busy."""
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.2)
+    with Store(f"sqlite:///{sqlite_path}") as store:
+        other = sqlite3.connect(sqlite_path, isolation_level=None)
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM meta").fetchall()
+        with pytest.raises(NodeFault) as caught:
+            store.append("acme-1", Kind.OPENED, {}, stamp=stamp, expected_seq=1)
+        assert caught.value.reason is Reason.STORE_BUSY
+        other.execute("COMMIT")
+        other.close()
+        assert store.renewals() == {}
+        store.append("acme-1", Kind.OPENED, {}, stamp=stamp, expected_seq=1)
+
+
+CRASH = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size=2")
+connection.execute("BEGIN IMMEDIATE")
+for n in range(200):
+    connection.execute("INSERT INTO documents VALUES (?, ?, '')", (str(n), b"x" * 900))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def _crashed_writer(path: Path) -> None:
+    """Leave a hot journal: pages spilled into the file, the journal synced, the writer killed."""
+    subprocess.run([sys.executable, "-c", CRASH, str(path)], check=False, timeout=60)
+    assert path.with_name(f"{path.name}-journal").stat().st_size > 0
+
+
+def test_a_killed_writers_journal_is_told_by_readers_and_rolled_back_by_the_owner(
+    sqlite_path: Path, stamp: Stamp
+) -> None:
+    """The exporter says `store_needs_recovery` and changes nothing; the next writer heals the store."""
+    url = f"sqlite:///{sqlite_path}"
+    with Store(url) as store:
+        written = store.append("acme-1", Kind.OPENED, {}, stamp=stamp, expected_seq=1)
+    _crashed_writer(sqlite_path)
+    before = sqlite_path.read_bytes()
+    assert _reason(lambda url: StoreReader(url).renewals(), url) is Reason.STORE_NEEDS_RECOVERY
+    assert sqlite_path.read_bytes() == before
+    with Store(url) as store:
+        assert store.renewals() == {"acme-1": [written]}
+    assert not sqlite_path.with_name(f"{sqlite_path.name}-journal").exists()
+
+
+def test_the_owners_status_heals_the_store_by_looking(sqlite_path: Path, stamp: Stamp) -> None:
+    """A reader asked to recover does so where its account may write, and then reads."""
+    url = f"sqlite:///{sqlite_path}"
+    with Store(url) as store:
+        written = store.append("acme-1", Kind.OPENED, {}, stamp=stamp, expected_seq=1)
+    _crashed_writer(sqlite_path)
+    with StoreReader(url, recover=True) as reader:
+        assert reader.renewals() == {"acme-1": [written]}
+        assert reader.open_run() is None
+
+
+def test_an_exporter_in_the_group_reads_and_cannot_write(open_folder: Path, as_nobody: list[str]) -> None:
+    """Another account with the folder's group reads; it gets `store_read_only` for trying to write."""
+    path = open_folder / "store" / "x.db"
+    Store.create(f"sqlite:///{path}")
+    assert _python(APPEND, path, 10) == "written"
+    if as_nobody:
+        for item in (path.parent, path):
+            os.chown(item, 0, 65534)
+    else:
+        path.chmod(0o440)
+        path.parent.chmod(0o550)
+    assert _python(READ, path, prefix=as_nobody) == "1"
+    assert _python(APPEND, path, 10, prefix=as_nobody) == "store_read_only"
+    assert _python(READ, path) == "1"
+    path.parent.chmod(0o750)
+
+
+def test_a_hot_journal_that_may_not_be_read_is_told_too(open_folder: Path, as_nobody: list[str]) -> None:
+    """The exporter's account beside a killed owner: `store_needs_recovery`, not `denied`."""
+    path = open_folder / "store" / "x.db"
+    Store.create(f"sqlite:///{path}")
+    _crashed_writer(path)
+    journal = path.with_name("x.db-journal")
+    if as_nobody:
+        for item in (path.parent, path):
+            os.chown(item, 0, 65534)
+    journal.chmod(0o600 if as_nobody else 0)
+    assert _python(READ, path, prefix=as_nobody) == "store_needs_recovery"
+
+
+def test_a_stranger_is_denied(open_folder: Path, as_nobody: list[str]) -> None:
+    """Neither in the folder nor at the file: `store_denied`."""
+    path = open_folder / "store" / "x.db"
+    Store.create(f"sqlite:///{path}")
+    if not as_nobody:
+        path.chmod(0)
+    assert _python(READ, path, prefix=as_nobody) == "store_denied"
+    path.parent.chmod(0o755)
+    path.chmod(0o600 if as_nobody else 0)
+    assert _python(READ, path, prefix=as_nobody) == "store_denied"
+
+
+def test_a_store_is_not_made_where_one_may_not_write(open_folder: Path, as_nobody: list[str]) -> None:
+    """A read-only folder: one reason, and nothing left in it."""
+    folder = open_folder / "closed"
+    folder.mkdir(mode=0o555)
+    code = (
+        "import sys; from renewctl.errors import *; from renewctl.store import Store\n"
+        "try: Store.create(sys.argv[1])\nexcept RenewctlError as error: print(error.reason.value)"
+    )
+    assert _python(code, f"sqlite:///{folder}/x.db", prefix=as_nobody) == "store_denied"
+    assert _python(code, f"sqlite:///{folder}/deeper/x.db", prefix=as_nobody) == "store_denied"
+    assert list(folder.iterdir()) == []
+
+
+_IN_TINY = """
+import sys
+from renewctl.errors import RenewctlError
+from renewctl.events import Kind
+from renewctl.store import Stamp, Store
+from renewctl.store_read import StoreReader
+path, written = sys.argv[-1] + "/x.db", 0
+with Store("sqlite:///" + path) as store:
+    try:
+        for seq in range(1, 200):
+            stamp = Stamp("a", "h", "0", "d")
+            store.append("acme-1", Kind.OPENED, {"n": "x" * 2000}, stamp=stamp, expected_seq=seq)
+            written = seq
+    except RenewctlError as error:
+        print(error.reason.value)
+    print(len(store.renewals()["acme-1"]) - written)
+"""
+
+
+def _in_tiny_filesystem(folder: Path, code: str, size: str) -> list[str]:
+    """Run code with a small tmpfs mounted at `folder`, in a mount namespace that ends with it."""
+    folder.mkdir()
+    unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+    mount = f'mount -t tmpfs -o size={size} none "$1"; shift; exec "$@"'
+    command = [
+        *unshare,
+        "sh",
+        "-c",
+        mount,
+        "sh",
+        str(folder),
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        code,
+        str(folder),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_a_full_disk_is_named_and_every_event_told_written_is_there(tmp_path: Path) -> None:
+    """Appending until the disk is full: `disk_full`; what was said to be written is there, and no more."""
+    code = _IN_TINY.replace("with Store", 'Store.create("sqlite:///" + path)\nwith Store')
+    assert _in_tiny_filesystem(tmp_path / "tiny", code, "200k") == ["disk_full", "0"]
+
+
+def test_a_store_that_does_not_fit_is_not_made_by_half(tmp_path: Path) -> None:
+    """`create` on a full disk leaves neither a store nor a temporary file."""
+    code = (
+        "import os, sys; from renewctl.errors import *; from renewctl.store import Store\n"
+        "try: Store.create(f'sqlite:///{sys.argv[1]}/x.db')\nexcept RenewctlError as e: print(e.reason.value)\n"
+        "print(len(os.listdir(sys.argv[1])))"
+    )
+    assert _in_tiny_filesystem(tmp_path / "tiny", code, "16k") == ["disk_full", "0"]
+
+
+def test_a_write_error_is_told_and_leaves_the_store_as_it_was(sqlite_path: Path) -> None:
+    """A file size limit makes SQLite's writes fail: one reason, nothing changed."""
+    assert _python(APPEND, sqlite_path, 10) == "written"
+    before = sqlite_path.read_bytes()
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before)}, {len(before)}))\n"
+    assert _python(limited + APPEND, sqlite_path, 200_000) == "store_failed"
+    assert sqlite_path.read_bytes() == before
+    assert _python(APPEND, sqlite_path, 10) == "written"
+
+
+MOUNTS = """\
+22 1 0:21 / / rw - ext4 /dev/vda rw
+23 22 0:22 / /home rw,relatime shared:1 master:2 - nfs4 server:/home rw
+24 23 0:23 / /home/me/my\\040disk rw - xfs /dev/vdb rw
+25 22 0:24 / /mnt/share rw - fuse.sshfs me@there:/ rw
+26 22 0:25 / /over rw - ext4 /dev/vdc rw
+27 22 0:26 / /over rw - cifs //server/over rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/lib/x.db", "ext4"), ("/home/me/x.db", "nfs4"), ("/home/me/my disk/x.db", "xfs"),
+        ("/mnt/share/x.db", "fuse.sshfs"), ("/over/x.db", "cifs"), ("/homes/x.db", "ext4"),
+    ],
+)  # fmt: skip
+def test_a_store_on_a_network_file_system_is_refused(tmp_path: Path, path: str, kind: str) -> None:
+    """The innermost mount decides; locks are lost on NFS, SMB and the like."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTS)
+    assert sqlite_file.filesystem(Path(path), mounts) == kind
+    if kind in {"ext4", "xfs"}:
+        sqlite_file.require_local(Path(path), mounts)
+        return
+    with pytest.raises(Unusable) as caught:
+        sqlite_file.require_local(Path(path), mounts)
+    assert caught.value.reason is Reason.STORE_ON_NETWORK
+    assert caught.value.values == {"path": path, "got": kind}
+
+
+def test_without_a_list_of_mounts_nothing_is_refused(tmp_path: Path) -> None:
+    """A container that hides /proc must not make the tool useless."""
+    sqlite_file.require_local(tmp_path, tmp_path / "none")
+    assert sqlite_file.is_full(tmp_path / "none" / "x.db") is False
+
+
+def test_a_path_with_odd_characters_is_opened(tmp_path: Path) -> None:
+    """Blanks, percent signs, question marks and Japanese in a path are a path."""
+    folder = tmp_path / "更新 50%?#"
+    folder.mkdir()
+    url = resolve("sqlite:///a%20b.db", folder)
+    Store.create(url)
+    assert [entry.name for entry in folder.iterdir()] == ["a b.db"]
+    with Store(url) as store:
+        assert store.renewals() == {}
