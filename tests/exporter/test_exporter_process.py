@@ -139,6 +139,7 @@ def test_the_endpoints(tmp_path: Path, certificate: Path) -> None:
         assert running.get("/metrics", method="POST").status == 405
         head = running.get("/metrics", method="HEAD")
         assert (head.status, head.body) == (200, b"")
+        assert running.stop() == 0
     assert certificate.exists()
 
 

@@ -1,0 +1,67 @@
+"""The page follows the snapshot; nothing a node says can blank it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter import publisher as publisher_module
+from exporter import snapshot_file
+from exporter.publisher import Publisher
+from exporter.rendering import Format
+from exporter.snapshot import NodeFacts, Snapshot
+from tests.support.exporter_values import inventory, seen, served
+
+
+def text(publisher: Publisher) -> str:
+    """The page as scrapes see it."""
+    return publisher.page.answer(Format.TEXT, compressed=False).decode()
+
+
+def until_rendered(publisher: Publisher, before: object) -> None:
+    """Wait for another page."""
+    end = time.monotonic() + 10
+    while publisher.page is before:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_the_first_page_is_there_before_the_first_change() -> None:
+    """From the snapshot there is at the start; without a path nothing is kept."""
+    kept = Snapshot().with_node("a", NodeFacts().after(seen(served())))
+    publisher = Publisher(inventory(), lambda: kept, None, threading.Event())
+    assert 'mdm_node_up{node="a",product="nanomdm"} 1.0' in text(publisher)
+    publisher.start()
+    publisher.stop()
+
+
+def test_a_snapshot_that_cannot_be_rendered_leaves_the_page_before(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Said in the log, and what was learned is kept on disk all the same; the next good one is shown."""
+    snapshot, changed = Snapshot(), threading.Event()
+    publisher = Publisher(inventory(), lambda: snapshot, tmp_path / "snapshot.json", changed)
+    before, collect = publisher.page, publisher_module.collect
+
+    def broken(*_arguments: object) -> Iterator[object]:
+        raise ValueError("odd")
+
+    monkeypatch.setattr(publisher_module, "collect", broken)
+    publisher.start()
+    changed.set()
+    end = time.monotonic() + 10
+    while snapshot_file.load(tmp_path / "snapshot.json") is None:
+        assert time.monotonic() < end
+    assert publisher.page is before
+    assert "could not be rendered" in caplog.text
+    monkeypatch.setattr(publisher_module, "collect", collect)
+    snapshot = Snapshot().with_node("a", NodeFacts().after(seen()))
+    changed.set()
+    until_rendered(publisher, before)
+    publisher.stop()
+    assert 'mdm_node_up{node="a",product="nanomdm"} 1.0' in text(publisher)
+    assert snapshot_file.load(tmp_path / "snapshot.json") == snapshot
