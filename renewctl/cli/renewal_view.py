@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from renewctl.workflow.workplace import Workplace
 
 
+_TOLD_STATES = frozenset({"present", "put_back", "verified"})
+"""Steps on a node that take long enough to be announced."""
+
+
 @dataclass(frozen=True)
 class Voice:
     """One command about one topic, speaking its language in its zone."""
@@ -50,12 +54,13 @@ class Voice:
         if answer is not None:
             told = self.output.text(f"node.{answer.direction.value}.{answer.outcome.value}")
             self.output.say("label.node", node=answer.node, text=told)
-            for line in proof_lines(self.output, answer.proof):
+            for line in proof_lines(self.output, answer.proof, values["serial"]):
                 self.output.say("label.indented", text=line)
         elif event is None:
             self.output.say(key, **values)
-        elif (state := getattr(event, "state", None)) and not hasattr(event, "result"):
-            self.output.say("roll.node_started", node=event.node, step=self.output.text(f"step.{state}"))
+        elif not hasattr(event, "result") and getattr(event, "state", None) in _TOLD_STATES:
+            step = self.output.text(f"step.{event.state}")
+            self.output.say("roll.node_started", node=event.node, step=step)
 
     def ask_passphrase(self) -> str:
         """For a locked `.p12`; without a terminal it cannot be asked."""
@@ -199,15 +204,16 @@ def finding_json(finding: Finding) -> dict[str, Any]:
     return {"reason": finding.reason, "level": finding.level, "values": finding.values}
 
 
-def proof_lines(output: Output, proof: Mapping[str, Any] | None) -> list[str]:
-    """A proof in words, a line a rung."""
+def proof_lines(output: Output, proof: Mapping[str, Any] | None, serial: str | None) -> list[str]:
+    """A proof in words, a line a rung.
+
+    Args:
+        serial: of the certificate the node should use.
+    """
     if not proof:
         return []
-    values = {key: value for key, value in proof.items() if isinstance(value, str | int | float)}
-    extra = proof.get("values")
-    values |= extra if isinstance(extra, Mapping) else {}
-    rungs = proof.get("rungs", {})
-    return [output.text(f"proof.{rung}.{state}", **values) for rung, state in rungs.items()]
+    known = {"serial": serial, "enrollment": proof["enrollment"]}
+    return [output.text(f"proof.{rung}.{state}", **known) for rung, state in proof["rungs"].items()]
 
 
 def _show_state(voice: Voice, work: Workplace, renewal: Renewal) -> None:

@@ -206,7 +206,9 @@ class _Engine:
         for answer in answers:
             told_of = {**_told_of(answer), "run": run, "changed": answer.changed}
             renewal = self.work.append(renewal, Kind.NODE_FINISHED, told_of)
-            self.work.tell("roll.node_finished", {"node": answer.node, "answer": answer})
+            given = renewal.accepted if answer.direction is Direction.NEW else renewal.previous
+            serial = None if given is None else given.serial
+            self.work.tell("roll.node_finished", {"node": answer.node, "answer": answer, "serial": serial})
         return renewal, answers
 
 
