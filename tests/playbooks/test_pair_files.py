@@ -25,6 +25,7 @@ TOKEN, OTHER_TOKEN = "ab" * 16, "cd" * 16
 
 @pytest.fixture(scope="module")
 def pairs() -> tuple[Issued, Issued]:
+    """The old pair and the new one."""
     apple = apple_like()
     return apple.push(TOPIC, not_after=NOW + timedelta(days=42)), apple.push(TOPIC, key="new")
 
@@ -42,11 +43,13 @@ class Place:
         self.files = PairFiles(str(self.certificate), str(self.key), reload)
 
     def stage(self, pair: Issued, token: str = TOKEN) -> None:
+        """What the controller's command leaves."""
         staged = self.home / f"staged-{token}"
         staged.mkdir(exist_ok=True)
         (staged / "key.pem").write_bytes(pair.key_pem)
 
     def switch(self, pair: Issued, run: int = 1, token: str = TOKEN) -> bool:
+        """Stage and switch."""
         self.stage(pair, token)
         done: bool = self.files.switch(
             run, token, pair.pem.decode(), hashlib.sha256(pair.key_pem).hexdigest()
@@ -54,14 +57,17 @@ class Place:
         return done
 
     def serves(self, pair: Issued) -> bool:
+        """Both paths lead to this pair."""
         return self.certificate.read_bytes() == pair.pem and self.key.read_bytes() == pair.key_pem
 
     def state(self) -> dict[str, Any]:
+        """The journal."""
         told: dict[str, Any] = json.loads((self.home / "state.json").read_text())
         return told
 
 
 def reason_of(step: Callable[[], object]) -> str:
+    """Why a step refuses."""
     with pytest.raises(Fault) as caught:
         step()
     reason: str = caught.value.reason
@@ -69,6 +75,7 @@ def reason_of(step: Callable[[], object]) -> str:
 
 
 def fingerprint(pair: Issued) -> str:
+    """Name of a pair's release."""
     return hashlib.sha256(pair.der).hexdigest()
 
 
@@ -80,7 +87,7 @@ def test_a_switch_replaces_both_files_by_one_rename(tmp_path: Path, pairs: tuple
     assert place.serves(old)
     assert place.switch(new) is True
     assert place.serves(new)
-    assert os.readlink(place.home / "current") == f"releases/{fingerprint(new)}"
+    assert (place.home / "current").readlink() == Path("releases", fingerprint(new))
     assert place.certificate.is_symlink()
     assert place.key.is_symlink()
     assert place.switch(new) is False
