@@ -6,7 +6,6 @@ import argparse
 import logging
 import os
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +13,10 @@ from pathlib import Path
 from renewctl import __version__, messages
 from renewctl.errors import RenewctlError, Unusable
 from renewctl.inventory import Inventory, load
-
-log = logging.getLogger("exporter")
+from renewctl.reasons import Reason
 
 DEFAULT_PORT = 10092
 """Exporters' ports up to about 10060 are taken."""
-
-_STORE = "\N{SECTION SIGN} store"
-"""The store's name among the poller's looks; no node can be called so."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,36 +34,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(inventory: Inventory, flags: argparse.Namespace) -> None:
-    """Poll, publish and serve until told to leave."""
-    # Imported here: `--help` and `--config.check` need no HTTP server.
-    from exporter.app import make_app  # noqa: PLC0415
-    from exporter.node_look import NodeLook  # noqa: PLC0415
-    from exporter.poller import Look, Poller  # noqa: PLC0415
-    from exporter.publisher import Publisher  # noqa: PLC0415
-    from exporter.start import starting_snapshot  # noqa: PLC0415
-    from exporter.store_look import StoreLook  # noqa: PLC0415
-    from renewctl.web.serving import listen, serve  # noqa: PLC0415
-
-    listener = listen(flags.listen_address)
-    uids = {topic.id: topic.topic for topic in inventory.topics}
-    looks: dict[str, Look] = {
-        node.name: NodeLook(node, [uids[id_] for id_ in node.topics]) for node in inventory.nodes
-    }
-    if inventory.store:
-        looks[_STORE] = StoreLook(inventory)
-    snapshot = starting_snapshot(flags.snapshot_file, inventory)
-    changed = threading.Event()
-    poller = Poller(looks, snapshot, flags.poll_interval, changed.set)
-    publisher = Publisher(inventory, lambda: poller.snapshot, flags.snapshot_file, changed)
-    publisher.start()
-    poller.start()
-    log.info("listening on %s:%d", *listener.getsockname()[:2])
     try:
-        serve(make_app(lambda: publisher.page, lambda: poller.all_asked), listener)
-    finally:
-        poller.stop()
-        publisher.stop()
-        log.info("ended")
+        from exporter.running import run  # noqa: PLC0415 - help and check need no HTTP server
+    except ModuleNotFoundError as error:
+        raise Unusable(Reason.EXTRA_MISSING, got=error.name, expected="exporter") from None
+    run(
+        inventory,
+        listen_address=flags.listen_address,
+        snapshot_file=flags.snapshot_file,
+        poll_interval=flags.poll_interval,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

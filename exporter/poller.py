@@ -21,8 +21,8 @@ LOOK_SECONDS = 30
 CONCURRENCY = 16
 """Looks under way that are not overdue; each is a thread that waits."""
 
-LONGEST_BACKOFF_SECONDS = 300
-"""A node that has been silent for long is asked at least this often, or at the interval if that is longer."""
+LONGEST_BACKOFF = 8
+"""A node that has been silent for long is asked at every so many intervals."""
 
 _SPREAD_SECONDS = 0.02
 """First looks begin this far apart on average: a thousand nodes are not asked in one instant."""
@@ -136,10 +136,9 @@ class Poller:
         silent = self._looks[name].silent(self.snapshot)
         count = self._silent_looks[name] + 1 if silent else 0
         self._silent_looks[name] = count
-        longest = max(self._interval, LONGEST_BACKOFF_SECONDS)
-        # The first silent look is repeated at the usual interval; more than 16 doublings say nothing new.
-        pause = min(self._interval * (1 << min(max(count - 1, 0), 16)), longest)
-        return pause * self._random.uniform(1 - _JITTER, 1 + _JITTER)
+        # The first silent look is repeated at the usual interval.
+        times = min(1 << max(count - 1, 0), LONGEST_BACKOFF)
+        return self._interval * times * self._random.uniform(1 - _JITTER, 1 + _JITTER)
 
     def _places(self) -> int:
         return CONCURRENCY - sum(not under_way.overdue for under_way in self._under_way.values())

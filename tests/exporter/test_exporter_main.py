@@ -89,6 +89,16 @@ def test_other_durations_are_refused(text: str, good: Path, capsys: pytest.Captu
     assert "such as 30s" in capsys.readouterr().err
 
 
+def test_without_the_extra_the_exporter_says_what_to_install(good: Path) -> None:
+    """`pip install renewctl` alone brings the command, not its packages."""
+    code = "import sys; sys.modules['prometheus_client'] = None; from exporter.main import main; sys.exit(main())"
+    words = [sys.executable, "-c", code, f"--config.file={good}"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert "renewctl[exporter]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_abbreviated_flags_are_refused(good: Path) -> None:
     """A unit file with `--conf` would break with the next flag of that beginning."""
     with pytest.raises(SystemExit, match="2"):
@@ -136,7 +146,7 @@ def test_a_running_exporter_has_no_module_that_writes_or_opens_keys() -> None:
         "intake",
     )
     assert not loaded & {f"renewctl.{name}" for name in names}
-    assert not loaded & {"pyrage", "httpx", "ansible", "click", "rich"}
+    assert not loaded & {"pyrage", "httpx", "ansible", "rich"}
 
 
 def test_a_store_less_exporter_of_files_loads_no_database_and_no_http_client() -> None:

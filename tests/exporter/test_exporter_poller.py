@@ -133,12 +133,11 @@ def test_a_silent_node_is_asked_less_and_less_often() -> None:
 
 
 def test_the_pause_has_an_end() -> None:
-    """However long a node was silent: at least every five minutes, or at the interval."""
+    """However long a node was silent: at least at every eighth interval."""
     poller = Poller({"a": Fake("a", up=False)}, Snapshot(), 30, lambda: None)
     pauses = [poller._pause("a") for _ in range(2000)]
-    assert max(pauses) <= 330
+    assert 240 * 0.9 <= max(pauses) <= 240 * 1.1
     assert pauses[0] <= 33
-    assert max(Poller({"a": Fake("a")}, Snapshot(), 900, lambda: None)._pause("a") for _ in range(20)) <= 990
 
 
 def test_leaving_waits_for_no_look() -> None:
