@@ -254,7 +254,7 @@ class Fields:
         value = self.raw(key)
         if value is None:
             return None
-        if isinstance(value, str | int):
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
             self.problem(Reason.INVENTORY_SECRET_IN_CLEAR, key)
             return None
         reference = self.mapping(key)
@@ -335,6 +335,7 @@ def _reference(fields: Fields) -> SecretRef | None:
         where = () if text is None else (text,)
     fields.done()
     if not where:
-        fields.need(kind.value, None)
+        if fields.raw(kind.value) in (None, []):  # other faults were noted
+            fields.problem(Reason.INVENTORY_MISSING_KEY, kind.value, expected=kind.value)
         return None
     return SecretRef(kind, where)

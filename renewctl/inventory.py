@@ -188,8 +188,8 @@ def _inventory(path: Path, digest: str, documents: list[Fields]) -> Inventory:
     )
     store.need("store", None)
     documents[0].need("keys", keys)
-    if not topic_entries:
-        documents[0].need("topics", None)
+    if not any(document.raw("topics") for document in documents):
+        documents[0].problem(Reason.INVENTORY_MISSING_KEY, "topics", expected="topics")
     for document in documents:
         document.done()
     _check_topics(inventory, topic_entries)
@@ -201,7 +201,7 @@ def _inventory(path: Path, digest: str, documents: list[Fields]) -> Inventory:
 def _check_version(document: Fields) -> None:
     version = document.raw("version")
     document.need("version", version)
-    if version is True or version not in {None, VERSION}:
+    if version is True or (version is not None and version != VERSION):
         document.problem(Reason.INVENTORY_VERSION, "version", got=version, expected=VERSION)
 
 

@@ -112,9 +112,9 @@ class _Builder:
         if self._count > MAX_VALUES or depth > MAX_DEPTH:
             raise _syntax(self._place, _line(node), "too many values (aliases of aliases?)")
         self._lines.setdefault(path, _line(node))
-        if isinstance(node, yaml.MappingNode):
+        if isinstance(node, yaml.MappingNode) and node.tag == f"{_STANDARD}map":
             return self._mapping(node, path, depth)
-        if isinstance(node, yaml.SequenceNode):
+        if isinstance(node, yaml.SequenceNode) and node.tag == f"{_STANDARD}seq":
             return [self.value(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(node.value)]
         return self._scalar(node)
 
