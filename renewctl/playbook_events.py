@@ -50,9 +50,16 @@ class NodeDone:
 
 @dataclass(frozen=True)
 class NodeUnreachable:
-    """Ansible could not reach a node."""
+    """Ansible could not reach a node.
+
+    Attributes:
+        address: the host it tried, where the inventory names one.
+        detail: what ssh said.
+    """
 
     node: str
+    address: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -171,7 +178,7 @@ def _observation(told: Mapping[str, Any] | None) -> Observation | None:
 _EVENTS: Mapping[str, Callable[[Mapping[str, Any]], PlaybookEvent]] = {
     "started": lambda told: NodeStarted(told["node"], told["state"]),
     "node": _node_done,
-    "unreachable": lambda told: NodeUnreachable(told["node"]),
+    "unreachable": lambda told: NodeUnreachable(told["node"], told["address"], told["detail"]),
     "stopped": lambda told: NodeStopped(told["node"], told["task"]),
     "apns": _checked,
 }

@@ -199,7 +199,10 @@ class _Gathered:
             self.results[event.node] = last_word(self.results.get(event.node), event)
         elif isinstance(event, NodeUnreachable):
             self.results[event.node] = NodeResult(
-                event.node, "unknown", reason=Reason.NODE_UNREACHABLE, values={"node": event.node}
+                event.node,
+                "unknown",
+                reason=Reason.NODE_UNREACHABLE,
+                values={"node": event.node, "address": event.address or event.node, "got": event.detail},
             )
         elif isinstance(event, PushServiceChecked):
             self.push_service = event

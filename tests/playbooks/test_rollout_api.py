@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from renewctl.errors import Reason
 from renewctl.playbook_run import NodeStopped, PushServiceChecked
+from renewctl.reasons import Reason
 from tests.support.playbook_world import TOPIC, World
 from tests.support.scripted_nanomdm import Script, check_in, new_store
 
@@ -148,7 +148,8 @@ def test_shared_storage_begins_with_a_device(mdm: World) -> None:
     store = mdm.api_node("n1", storage="shared").store
     mdm.api_node("n2", store=store, storage="shared")
     with mdm.pushes.device(TOPIC, token) as woken:
-        stop, seen = threading.Event(), []
+        stop = threading.Event()
+        seen: list[list[str]] = []
 
         def device() -> None:
             while not stop.wait(0.05):

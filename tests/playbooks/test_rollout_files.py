@@ -14,7 +14,7 @@ from typing import Any
 import pyrage
 import pytest
 
-from renewctl.errors import Reason
+from renewctl.reasons import Reason
 from tests.support.playbook_world import TOKEN, World
 from tests.support.sshd import Sshd, sshd
 

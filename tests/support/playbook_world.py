@@ -139,4 +139,4 @@ def world(folder: Path, pushes: Pushes) -> Iterator[World]:
         key.write_bytes(pair.key_pem)
         files.append(PairFiles(certificate, key))
     with ExitStack() as stack:
-        yield World(folder, pushes, *files, stack=stack)
+        yield World(folder, pushes, files[0], files[1], stack=stack)

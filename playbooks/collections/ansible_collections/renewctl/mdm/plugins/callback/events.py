@@ -25,6 +25,9 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils import worker
 #: Actions whose start is told.
 STEPS = ("renewctl.mdm.node",)
 
+#: Characters of what ssh says of an unreachable node.
+LONGEST = 200
+
 #: All of a result that is told.
 KEYS = ("node", "outcome", "changed", "observation", "proof", "reason", "values")
 APNS_KEYS = ("outcome", "new", "previous", "forward_only", "reason", "values")
@@ -55,7 +58,9 @@ class CallbackModule(CallbackBase):
         self._result(result, failed=not ignore_errors)
 
     def v2_runner_on_unreachable(self, result):
-        self._tell("unreachable", node=result.host.get_name())
+        where = str(result.host.get_vars().get("ansible_host", ""))
+        said = str(result.result.get("msg", "")).strip().splitlines() or [""]
+        self._tell("unreachable", node=result.host.get_name(), address=where, detail=said[-1][:LONGEST])
 
     def _result(self, result, failed=False):
         told = result.result

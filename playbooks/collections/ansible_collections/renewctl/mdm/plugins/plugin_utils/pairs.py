@@ -65,7 +65,7 @@ class PairReference:
     def _key(self) -> bytes:
         where = self.key or {}
         if "file" in where:
-            return unseal.load_plain_key(self.base / where["file"])
+            return unseal.load_plain_key(self.base / str(where["file"]))
         identity = where.get("identity")
         if identity is None or not ("sealed" in where or "table" in where):
             raise Unusable(Reason.PAIR_INCOMPLETE, got=", ".join(sorted(where)) or "-")
@@ -74,7 +74,7 @@ class PairReference:
 
     def _sealed(self, where: Mapping[str, Any]) -> bytes:
         if "sealed" in where:
-            path = self.base / where["sealed"]
+            path = self.base / str(where["sealed"])
             try:
                 return path.read_bytes()
             except OSError:

@@ -36,7 +36,9 @@ def check(
     told = {"new": _told(new), "previous": _told(old), "forward_only": forward_only or old is None}
     if reason is None:
         return _result("accepted", None, {}, told)
-    values = {} if about is None else {"got": about.reason, "detail": about.detail}
+    values: dict[str, object] = {"option": "renewctl_forward_only: true"}
+    if about is not None:
+        values = {"got": about.detail or about.reason}
     return _result("refused", reason, values, told)
 
 
