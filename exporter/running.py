@@ -47,7 +47,8 @@ def run(
     publisher = Publisher(inventory, lambda: poller.snapshot, snapshot_file, changed)
     publisher.start()
     poller.start()
-    log.info("listening on %s:%d", *listener.getsockname()[:2])
+    host, port = listener.getsockname()[:2]
+    log.info("listening on %s:%d", f"[{host}]" if ":" in host else host, port)
     try:
         serve(make_app(lambda: publisher.page, lambda: poller.all_asked), listener)
     finally:

@@ -102,12 +102,12 @@ class Prometheus:
 
 @contextmanager
 def prometheus(folder: Path, target: int) -> Iterator[Prometheus]:
-    """Prometheus, scraping one target every second."""
+    """Prometheus, scraping one target every other second."""
     port = free_port()
     job = {"job_name": "renewctl", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}
     configuration = folder / "prometheus.yml"
     configuration.write_text(
-        json.dumps({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]})
+        json.dumps({"global": {"scrape_interval": "2s", "scrape_timeout": "2s"}, "scrape_configs": [job]})
     )
     words = [
         program("prometheus"), f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'tsdb'}",
@@ -139,8 +139,8 @@ def test_prometheus_reads_it_and_the_worked_examples_run(world: Path) -> None:
         assert server.wait('process_resident_memory_bytes{job="renewctl"}')
         for metric in METRICS:
             server.query(metric.example[0])
-        assert [found["metric"]["node"] for found in server.query("mdm_node_up == 0")] == ["b"]
-        assert server.query("mdm_renewal_phase")[0]["metric"]["phase"] == "rolling_out"
+        assert [found["metric"]["node"] for found in server.wait("mdm_node_up == 0")] == ["b"]
+        assert server.wait("mdm_renewal_phase")[0]["metric"]["phase"] == "rolling_out"
 
 
 @contextmanager
