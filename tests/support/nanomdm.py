@@ -35,7 +35,6 @@ import httpx
 from renewctl.sandbox.authority import Issued
 from renewctl.sandbox.device_messages import COMMAND_TYPE, Device, idle, signature
 from renewctl.sandbox.devices import Devices, Group
-from renewctl.sandbox.serving import JsonLines
 from tests.support.postgres import Database
 from tests.support.sandbox_parts import Pushes
 
@@ -233,7 +232,7 @@ def devices(pushes: Pushes) -> Iterator[DeviceGroup]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    log = JsonLines(pushes.folder / "devices.jsonl")
+    log = pushes.folder / "devices.jsonl"
     made = AnsweringDevices(Issued.read(pushes.pki, "device-ca"), pushes.courier, log)
     try:
         yield DeviceGroup(loop, made)
