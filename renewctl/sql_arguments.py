@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 _CONNECT_SECONDS = 5
+_IDLE_SECONDS = 4.0
+"""A transaction whose client fell silent (cut off, stopped) is rolled back by the server after so long:
+sooner than the statement deadline, so that our own next try, waiting behind it, still succeeds."""
+
 _LOCAL_HOSTS = frozenset({"", "localhost", "127.0.0.1", "::1"})
 _CA_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
@@ -27,7 +31,11 @@ def postgresql(
         read_only: the server itself refuses every change.
         timeout_seconds: the server gives up a statement after so long.
     """
-    settings = {"statement_timeout": str(int(timeout_seconds * 1000)), "synchronous_commit": "on"}
+    settings = {
+        "statement_timeout": str(int(timeout_seconds * 1000)),
+        "idle_in_transaction_session_timeout": str(int(_IDLE_SECONDS * 1000)),
+        "synchronous_commit": "on",
+    }
     if read_only:
         settings["default_transaction_read_only"] = "on"
     ours = " ".join(f"-c {name}={value}" for name, value in settings.items())
