@@ -22,7 +22,7 @@ from starlette.routing import Route
 from renewctl.sandbox.apns_answers import KnownDevice, PushFaults
 from renewctl.sandbox.serving import read_lines
 
-Line = asyncio.Queue[dict[str, str]]
+Line = asyncio.Queue[dict[str, str] | None]
 
 
 class Courier:
@@ -50,6 +50,7 @@ class Courier:
         return Starlette(
             routes=[
                 Route("/courier", self._register, methods=["POST"]),
+                Route("/offline", self._offline, methods=["PUT"]),
                 Route("/gone", self._gone, methods=["PUT"]),
                 Route("/faults", self._switch, methods=["GET", "PUT"]),
                 Route("/pushes", self._pushes),
@@ -70,12 +71,18 @@ class Courier:
     async def _hold(self, line: Line, tokens: list[str]) -> AsyncIterator[str]:
         try:
             yield json.dumps({"registered": len(tokens)}) + "\n"
-            while True:
-                yield json.dumps(await line.get()) + "\n"
+            while push := await line.get():
+                yield json.dumps(push) + "\n"
         finally:
             for token in tokens:
                 if self._lines.get(token) is line:
                     del self._lines[token]
+
+    async def _offline(self, request: Request) -> Response:
+        """The lines on which the tokens in the body wait are ended."""
+        for line in {self._lines[token] for token in await request.json() if token in self._lines}:
+            line.put_nowait(None)
+        return JSONResponse({"devices": len(self._devices)})
 
     async def _gone(self, request: Request) -> Response:
         """Tokens in the body are answered 410 Unregistered from now on."""

@@ -53,10 +53,10 @@ class Group:
 class Devices:
     """All simulated devices, in one event loop."""
 
-    def __init__(self, issuer: Issued, courier: str, log: JsonLines) -> None:
+    def __init__(self, issuer: Issued, courier: str, log: Path) -> None:
         self._issuer = issuer
         self._courier = courier
-        self._log = log
+        self._log = JsonLines(log)
         self._key = rsa.generate_private_key(65537, 2048)  # one for all: making 200 takes too long
         self._devices: dict[str, Device] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -69,6 +69,7 @@ class Devices:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.aclose()
+        self._log.close()
 
     async def enroll(self, group: Group) -> list[Device]:
         """Enrol new devices and let them wait for pushes.
@@ -168,13 +169,17 @@ async def enroll(
         log: file for JSON lines.
         node: name in the log.
     """
-    devices = Devices(issuer, courier, JsonLines(log))
-    return devices, await devices.enroll(Group(node, url, topic, count))
+    devices = Devices(issuer, courier, log)
+    try:
+        return devices, await devices.enroll(Group(node, url, topic, count))
+    except BaseException:
+        await devices.close()
+        raise
 
 
 async def _run(options: argparse.Namespace) -> None:
     groups = [Group(**entry) for entry in json.loads(options.plan.read_text())]
-    devices = Devices(Issued.read(options.pki, "device-ca"), options.courier, JsonLines(options.log))
+    devices = Devices(Issued.read(options.pki, "device-ca"), options.courier, options.log)
     try:
         await asyncio.gather(*(devices.enroll(group) for group in groups))
         say_ready(pid=os.getpid(), enrolled=sum(group.count for group in groups))

@@ -38,6 +38,7 @@ from renewctl.sandbox.mdm_storage import PushInfo, Storage
 from renewctl.sandbox.serving import JsonLines, serve
 
 _FAULTS_PATH = "/sandbox/faults"
+_NO_PUSH_DATA = "push data missing for id"
 _METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"]
 
 
@@ -60,6 +61,10 @@ class NodeFaults:
     pushes_old_pair: bool = False
     slow_seconds: float = 0.0
     lies_about_topic: str | None = None
+
+
+class NoPair(Exception):
+    """The server has no pair for an enrollment's topic; its words."""
 
 
 class Tabbed(JSONResponse):
@@ -143,7 +148,12 @@ class MdmServer:
         ids = [one for one in str(request.path_params["ids"]).split(",") if one]
         if not ids:
             return Tabbed({"push_error": "getting enrollment ids: empty path"}, 500)
-        outcomes = {one: await self._push_to(one) for one in ids}
+        try:
+            outcomes = {one: await self._push_to(one) for one in ids}
+        except NoPair as error:  # then the server tells of no enrollment but those without push data
+            unknown = [one for one in ids if not self._storage.push_info(one)]
+            told = {one: {"push_error": _NO_PUSH_DATA} for one in unknown}
+            return Tabbed(({"status": told} if told else {}) | {"push_error": str(error)}, 500)
         failed = sum(1 for outcome in outcomes.values() if outcome.error)
         status = 200 if not failed else 500 if failed == len(outcomes) else 207
         return Tabbed({"status": {one: outcome.as_json() for one, outcome in outcomes.items()}}, status)
@@ -151,10 +161,10 @@ class MdmServer:
     async def _push_to(self, enrollment: str) -> PushOutcome:
         info = self._storage.push_info(enrollment)
         if info is None:
-            return PushOutcome(error="push data missing for id")
+            return PushOutcome(error=_NO_PUSH_DATA)
         pair = self._stale.get(info.topic) or self._storage.pair(info.topic)
         if pair is None:
-            return PushOutcome(error="sql: no rows in result set")
+            raise NoPair(f'retrieving push cert for topic "{info.topic}": sql: no rows in result set')
         return await run_in_threadpool(self._push_client.push, pair, info)
 
     async def _device(self, request: Request) -> Response:
@@ -216,8 +226,14 @@ def droppable(server: MdmServer) -> type[HttpToolsProtocol]:
     """An HTTP protocol that hangs up while the server is switched down."""
 
     class Droppable(HttpToolsProtocol):
+        """Looks at the first line of what arrives."""
+
+        _switching = False  # a switch is being set; its body may arrive after its head
+
         def data_received(self, data: bytes) -> None:
-            if server.faults.down and _FAULTS_PATH.encode() not in data.split(b"\r\n", 1)[0]:
+            """Hang up, or go on as usual."""
+            self._switching = self._switching or _FAULTS_PATH.encode() in data.split(b"\r\n", 1)[0]
+            if server.faults.down and not self._switching:
                 self.transport.abort()
                 return
             super().data_received(data)

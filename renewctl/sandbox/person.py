@@ -42,7 +42,11 @@ class Person:
             follow_redirects=True,
             headers={"Accept": "application/json"},
         )
-        self._take(self._browser.post("/signin", params={"account": account}))
+        try:
+            self._take(self._browser.post("/signin", params={"account": account}))
+        except PortalSaidNo:
+            self._browser.close()
+            raise
 
     def __enter__(self) -> Self:
         return self

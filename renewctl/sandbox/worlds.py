@@ -77,13 +77,13 @@ WORLDS: tuple[WorldSpec, ...] = (
         " with a new topic, refused before any server is touched.",
         account=OTHER_ACCOUNT,
         deed=Deed.CREATES,
-        expected=Expected("accept", 1, ("topic_mismatch",)),
+        expected=Expected("accept", 1, ("topic_differs",)),
     ),
     WorldSpec(
         "wrong-file",
-        "The person renews, but hands over last year's file: its key is not this request's.",
+        "The person renews, but hands over last year's file: the certificate in use, not the new one.",
         deed=Deed.TAKES_LAST_YEARS_FILE,
-        expected=Expected("accept", 1, ("key_mismatch",)),
+        expected=Expected("accept", 1, ("certificate_is_current",)),
     ),
     WorldSpec(
         "expired-yesterday",
@@ -99,9 +99,9 @@ WORLDS: tuple[WorldSpec, ...] = (
     ),
     WorldSpec(
         "node-down",
-        "One server does not answer: nothing is touched until it is back or left out, with a reason.",
+        "One server does not answer: left out with a reason, it stays owed; the others are renewed.",
         down=("node-3",),
-        expected=Expected("roll-out", 4, ("node_unreachable",)),
+        expected=Expected("roll-out", 4, ("nodes_owed",), ("--leave-out", "node-3=power cut")),
     ),
     WorldSpec(
         "no-old-key",
