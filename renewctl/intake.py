@@ -26,13 +26,14 @@ from renewctl.wrappings import Note
 LIMIT_BYTES = 1024 * 1024
 """No certificate, request or key comes near it; a 50 MB file is never read in."""
 
-_NOT_A_CERTIFICATE = {
+NOT_A_CERTIFICATE = {
     What.REQUEST: Reason.FILE_IS_REQUEST,
     What.CSR: Reason.FILE_IS_CSR,
     What.PRIVATE_KEY: Reason.FILE_IS_PRIVATE_KEY,
     What.ENCRYPTED_MESSAGE: Reason.FILE_IS_ENCRYPTED_MESSAGE,
     What.WEB_PAGE: Reason.FILE_IS_WEB_PAGE,
 }
+"""What to say where a certificate was wanted."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Intake:
             Unusable: FILE_IS_…, where it is something else; SEVERAL_CERTIFICATES.
         """
         if not self.certificates:
-            raise Unusable(_NOT_A_CERTIFICATE[self.what], path=self.path, title=self.title or "")
+            raise Unusable(NOT_A_CERTIFICATE[self.what], path=self.path, title=self.title or "")
         loaded = [x509.load_der_x509_certificate(one.der) for one in self.certificates]
         ends = [one for one in loaded if not any(chain.issued(o, one) for o in loaded if o != one)]
         if len(ends) != 1 or not _all_above(ends[0], loaded):

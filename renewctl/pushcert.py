@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NewType
@@ -29,6 +31,15 @@ PUSH_EXTENSION = x509.ObjectIdentifier("1.2.840.113635.100.6.3.2")
 """Apple's "APNs production" marker, in every push certificate the portal issues."""
 
 _SECONDS_A_DAY = 86_400
+
+_UNREADABLE = (
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    TypeError,  # a name's attribute of an odd ASN.1 type
+)
+"""What the library raises beside ValueError for certificates that are not what they say."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,8 @@ class PushCertificate:
         Raises:
             ValueError: not a certificate that can be read.
         """
-        return cls.from_x509(x509.load_der_x509_certificate(der))
+        with _unreadable_is_value_error():
+            return cls._from_x509(x509.load_der_x509_certificate(der))
 
     @classmethod
     def from_pem(cls, pem: bytes) -> PushCertificate:
@@ -76,7 +88,8 @@ class PushCertificate:
         Raises:
             ValueError: no certificate in it, or one that cannot be read.
         """
-        return cls.from_x509(x509.load_pem_x509_certificate(pem))
+        with _unreadable_is_value_error():
+            return cls._from_x509(x509.load_pem_x509_certificate(pem))
 
     @classmethod
     def from_x509(cls, certificate: x509.Certificate) -> PushCertificate:
@@ -86,10 +99,8 @@ class PushCertificate:
             ValueError: a part of it (a name that is not UTF-8, a key of an unknown kind, an extension
                 given twice) cannot be read; the library reads parts only when asked for them.
         """
-        try:
+        with _unreadable_is_value_error():
             return cls._from_x509(certificate)
-        except (UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-            raise ValueError("a part of the certificate cannot be read") from error
 
     @classmethod
     def _from_x509(cls, certificate: x509.Certificate) -> PushCertificate:
@@ -163,6 +174,14 @@ def key_fingerprint(key_pem: bytes) -> str:
 def days_left(not_after: datetime, now: datetime) -> int:
     """Whole days until `not_after`, rounded down; negative once it has passed."""
     return int((not_after - now).total_seconds() // _SECONDS_A_DAY)
+
+
+@contextmanager
+def _unreadable_is_value_error() -> Iterator[None]:
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise ValueError("a part of the certificate cannot be read") from error
 
 
 def _rsa_key(key_pem: bytes) -> rsa.RSAPrivateKey:

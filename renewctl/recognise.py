@@ -151,14 +151,14 @@ class Look:
     def _csr_or_key(self, der: bytes) -> None:
         try:
             request = x509.load_der_x509_csr(der)
-        except ValueError:
+        except (ValueError, x509.InvalidVersion):
             if len(der) <= _KEY_BYTES and _might_be_key(der):
                 self._key(wrappings.Block("PRIVATE KEY", der))
             return
         self.csr = self.csr or request.public_bytes(Encoding.PEM)
 
     def _pkcs7(self, der: bytes) -> None:
-        with suppress(ValueError, UnsupportedAlgorithm):
+        with suppress(ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
             for certificate in pkcs7.load_der_pkcs7_certificates(der)[:_MOST_CERTIFICATES]:
                 self._certificate(certificate.public_bytes(Encoding.DER))
                 self._note(Note.PKCS7)

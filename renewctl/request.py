@@ -237,7 +237,7 @@ def _csr_key(der: bytes, path: str) -> str:
     try:
         public = x509.load_der_x509_csr(der).public_key()
         return spki_fingerprint(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise Unusable(Reason.REQUEST_UNREADABLE, path=path, got="-", expected=_CSR) from None
 
 

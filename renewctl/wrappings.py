@@ -41,12 +41,14 @@ _ALL_MEMBERS_BYTES = 4 * _MEMBER_BYTES
 _LOOKED_AT = 65_536  # characters in which a page shows that it is one
 _TITLE = 80
 _DASHES = "[-\u2010-\u2015\u2212]"  # editors turn "--" into one long dash
-_BEGIN = re.compile(rf"{_DASHES}{{1,5}}[ \t]*BEGIN ([A-Z0-9 ]{{3,40}}?)[ \t]*{_DASHES}{{1,5}}")
+_BEGIN = re.compile(rf"{_DASHES}{{1,5}}[ \t]{{0,8}}BEGIN ([A-Z0-9 ]{{3,40}}?)[ \t]{{0,8}}{_DASHES}{{1,5}}")
 _HEADER = re.compile(r"^[A-Za-z][A-Za-z-]*:[^\n]*$", re.MULTILINE)
 _NOISE = re.compile(r"[\s>\u200b\ufeff\x00]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
-_BASE64_PART = re.compile(r"^Content-Transfer-Encoding:[ \t]*base64[ \t]*$", re.IGNORECASE | re.MULTILINE)
+_BASE64_PART = re.compile(
+    r"^Content-Transfer-Encoding:[ \t]{0,8}base64[ \t]{0,8}$", re.IGNORECASE | re.MULTILINE
+)
 _BASE64_LINES = re.compile(r"(?:[A-Za-z0-9+/=]{1,998}\n?)+")
 _PAGE = re.compile(r"<!doctype html|<html[\s>]", re.IGNORECASE)
 _PAGE_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{0,400})", re.IGNORECASE)
@@ -120,9 +122,9 @@ def pem_blocks(text: str) -> tuple[list[Block], bool]:
     while len(blocks) < _MOST_BLOCKS and (begin := _BEGIN.search(text, at)):
         around = around or bool(_NOISE.sub("", text[at : begin.start()]))
         label = begin[1].strip()
-        end = re.compile(rf"{_DASHES}{{1,5}}[ \t]*END {re.escape(label)}[ \t]*{_DASHES}{{1,5}}").search(
-            text, begin.end()
-        )
+        end = re.compile(
+            rf"{_DASHES}{{1,5}}[ \t]{{0,8}}END {re.escape(label)}[ \t]{{0,8}}{_DASHES}{{1,5}}"
+        ).search(text, begin.end())
         if end is None:
             blocks.append(Block(label, None))
             following = _BEGIN.search(text, begin.end())
@@ -137,7 +139,7 @@ def _block(label: str, body: str) -> Block:
     headers = tuple(_HEADER.findall(body))
     body = _HEADER.sub("", body).replace("\\r", "").replace("\\n", "\n").rstrip("> \t\n")
     if "=3D" in body or "=\n" in body:  # quoted-printable writes "=" as "=3D" and ends its lines with "="
-        body = re.sub("=[ \t]*\n", "", body).replace("=3D", "=")
+        body = re.sub("=[ \t]{0,8}\n", "", body).replace("=3D", "=")
     return Block(label, from_base64(body), headers)
 
 

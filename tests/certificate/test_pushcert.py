@@ -106,6 +106,22 @@ def test_a_name_that_is_not_utf8_is_a_value_error() -> None:
         PushCertificate.from_der(der)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x50"),  # version 81
+        (b"\x13\x02US", b"\x03\x02US"),  # the country as a BIT STRING
+        (b"\x06\x03\x55\x1d\x23", b"\x06\x03\x55\x1d\x0e"),  # the same extension twice
+    ],
+)
+def test_oddities_the_library_has_other_exceptions_for(old: bytes, new: bytes) -> None:
+    """Found by turning bits at random; all of them are a ValueError here."""
+    der = APPLE.push().der
+    assert old in der
+    with pytest.raises(ValueError, match=r"."):
+        PushCertificate.from_der(der.replace(old, new))
+
+
 def test_an_unknown_kind_of_key_is_a_value_error() -> None:
     """The object identifier of RSA, turned into one nobody has."""
     rsa = bytes.fromhex("2a864886f70d010101")
