@@ -1,0 +1,68 @@
+"""One topic through the years: what is in use, what is open, what each node was last given."""
+
+from __future__ import annotations
+
+from renewctl.events import Kind, PairRef
+from renewctl.history import histories
+from tests.support.history import ACCEPTED, NEW, OLD, events, pair, told, wave
+
+ROLLED = (Kind.ROLL_OUT_STARTED, wave("n1", "n2"), told("n1", "proven"), told("n2", "proven"))
+DONE = (*ACCEPTED, *ROLLED, Kind.ROLL_OUT_FINISHED)
+
+
+def test_what_was_adopted_is_in_use_until_a_renewal_is_rolled_out() -> None:
+    """Accepted is not in use; rolled out is."""
+    adopted = {"tokyo-0": events(Kind.ADOPTED, name="tokyo-0")}
+    accepted = histories({**adopted, "tokyo-1": events(*ACCEPTED)})["tokyo"]
+    done = histories({**adopted, "tokyo-1": events(*DONE)})["tokyo"]
+    assert accepted.current == PairRef.from_body(OLD)
+    assert done.current == PairRef.from_body(NEW)
+
+
+def test_the_last_adoption_counts() -> None:
+    """Adopting again replaces what was adopted before, and the next event's number is known."""
+    twice = events(Kind.ADOPTED, (Kind.ADOPTED, {"pair": pair("0c")}), name="tokyo-0")
+    history = histories({"tokyo-0": twice})["tokyo"]
+    assert history.current == PairRef.from_body(pair("0c"))
+    assert (history.adopted_seq, history.adopted_name, history.next_name) == (2, "tokyo-0", "tokyo-1")
+    assert history.latest is None
+
+
+def test_renewals_are_ordered_by_number_and_not_by_text() -> None:
+    """tokyo-10 comes after tokyo-9, and ids may hold dashes."""
+    closed = (*DONE, Kind.CLOSED)
+    many = {
+        f"to-kyo-{n}": events(*(closed if n < 10 else ACCEPTED), name=f"to-kyo-{n}") for n in range(10, 0, -1)
+    }
+    history = histories(many)["to-kyo"]
+    assert [one.name for one in history.renewals] == [f"to-kyo-{n}" for n in range(1, 11)]
+    assert history.open is not None
+    assert history.open.name == "to-kyo-10"
+    assert history.next_name == "to-kyo-11"
+
+
+def test_recorded_is_what_was_read_back_never_what_was_only_begun() -> None:
+    """A proven node is recorded with the new pair, a put-back one with the previous, a begun one with nothing."""
+    begun = (*ACCEPTED, Kind.ROLL_OUT_STARTED, wave("n1", "n2", "n3"), told("n1", "proven"))
+    back = told("n2", "proven", "previous")
+    history = histories({"tokyo-1": events(*begun, back)})["tokyo"]
+    new, put_back = history.recorded("n1"), history.recorded("n2")
+    assert new is not None
+    assert new.pair == PairRef.from_body(NEW)
+    assert put_back is not None
+    assert put_back.pair == PairRef.from_body(OLD)
+    assert history.recorded("n3") is None
+    assert history.recorded("n4") is None
+
+
+def test_an_aborted_renewal_does_not_hide_what_an_earlier_one_recorded() -> None:
+    """Last year's roll-out still counts while this year's renewal touched nothing."""
+    years = {
+        "tokyo-1": events(*DONE, Kind.CLOSED),
+        "tokyo-2": events(Kind.OPENED, Kind.ABORTED, name="tokyo-2"),
+    }
+    history = histories(years)["tokyo"]
+    assert history.open is None
+    found = history.recorded("n1")
+    assert found is not None
+    assert found.pair == PairRef.from_body(NEW)

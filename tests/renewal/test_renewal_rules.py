@@ -1,0 +1,168 @@
+"""The rules of order: what may follow what, and what events add up to."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from renewctl.errors import Refused
+from renewctl.events import Kind
+from renewctl.reasons import Reason
+from renewctl.renewal import (
+    ENDED,
+    Direction,
+    Outcome,
+    Phase,
+    Renewal,
+    apply,
+    fold,
+    may,
+    owed,
+    owed_previous,
+    require,
+)
+from tests.support.history import ACCEPTED, event, events, told, wave
+
+NODES = ("n1", "n2")
+
+
+def _folded(*kinds: object) -> Renewal:
+    renewal = fold(events(*kinds))  # type: ignore[arg-type]
+    assert renewal is not None
+    return renewal
+
+
+@pytest.mark.parametrize(
+    ("kinds", "phase"),
+    [
+        (ACCEPTED[:1], Phase.OPEN),
+        (ACCEPTED[:2], Phase.OPEN),
+        (ACCEPTED[:3], Phase.CSR_MADE),
+        (ACCEPTED[:4], Phase.REQUESTED),
+        ((*ACCEPTED[:4], Kind.CERTIFICATE_REFUSED), Phase.REQUESTED),
+        (ACCEPTED, Phase.ACCEPTED),
+        ((*ACCEPTED, Kind.ROLL_OUT_STARTED), Phase.ROLLING_OUT),
+        ((*ACCEPTED, Kind.ROLL_OUT_STARTED, Kind.ROLL_OUT_FINISHED), Phase.ACCEPTED),
+        ((*ACCEPTED, Kind.ABORTED), Phase.ABORTED),
+    ],
+)
+def test_each_step_leads_to_its_phase(kinds: tuple[Kind, ...], phase: Phase) -> None:
+    """Every kind of event leads to the phase DESIGN names; a roll-out that touched nothing leads back."""
+    assert _folded(*kinds).phase is phase
+
+
+def test_a_started_wave_leaves_its_nodes_unknown() -> None:
+    """A node whose change was announced and not told of is neither done nor failed."""
+    renewal = _folded(*ACCEPTED, Kind.ROLL_OUT_STARTED, wave("n1"))
+    assert renewal.nodes["n1"].outcome is Outcome.UNKNOWN
+    assert renewal.moving is Direction.NEW
+    assert owed(renewal, NODES) == NODES
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "phase"),
+    [
+        ("proven", "proven", Phase.PROVEN),
+        ("proven", "installed", Phase.INSTALLED),
+        ("proven", "unknown", Phase.ROLLING_OUT),
+        ("proven", "failed", Phase.ROLLING_OUT),
+    ],
+)
+def test_a_roll_out_ends_as_well_as_its_worst_node(first: str, second: str, phase: Phase) -> None:
+    """Proven only when every planned node is proven, installed only when every one was read back."""
+    middle = (wave("n1", "n2"), told("n1", first), told("n2", second))
+    assert _folded(*ACCEPTED, Kind.ROLL_OUT_STARTED, *middle, Kind.ROLL_OUT_FINISHED).phase is phase
+
+
+def test_verifying_later_turns_installed_into_proven() -> None:
+    """A device that wakes up later proves a node without another roll-out."""
+    middle = (wave("n1", "n2"), told("n1", "proven"), told("n2", "installed"), Kind.ROLL_OUT_FINISHED)
+    verified = (Kind.NODE_VERIFIED, {"node": "n2"})
+    assert _folded(*ACCEPTED, Kind.ROLL_OUT_STARTED, *middle, verified).phase is Phase.PROVEN
+
+
+def test_a_roll_back_ends_rolled_back_and_nothing_is_owed() -> None:
+    """Every node back on the previous pair: phase rolled_back, owed nothing, may be rolled out again."""
+    out = (Kind.ROLL_OUT_STARTED, wave("n1"), told("n1", "proven"), Kind.ROLL_OUT_FINISHED)
+    back = (Kind.ROLL_BACK_STARTED, wave("n1", direction="previous"), told("n1", "proven", "previous"))
+    renewal = _folded(*ACCEPTED, *out, *back, Kind.ROLL_BACK_FINISHED)
+    assert renewal.phase is Phase.ROLLED_BACK
+    assert renewal.has_previous_back("n1")
+    assert (owed(renewal, NODES), owed_previous(renewal)) == ((), ())
+    assert may(renewal, Kind.ROLL_OUT_STARTED)
+    assert may(renewal, Kind.ABORTED)
+
+
+def test_a_node_that_could_not_be_put_back_is_owed_the_previous_pair() -> None:
+    """While a roll-back is under way, what it has not put back is told by name."""
+    out = (Kind.ROLL_OUT_STARTED, wave("n1"), told("n1", "proven"), Kind.ROLL_OUT_FINISHED)
+    back = (Kind.ROLL_BACK_STARTED, wave("n1", direction="previous"))
+    assert owed_previous(_folded(*ACCEPTED, *out, *back)) == ("n1",)
+    ended = _folded(*ACCEPTED, *out, *back, told("n1", "unknown", "previous"), Kind.ROLL_BACK_FINISHED)
+    assert ended.phase is Phase.ROLLED_BACK
+    assert owed_previous(ended) == ("n1",)
+
+
+def test_a_roll_back_that_left_a_new_pair_somewhere_is_not_rolled_back() -> None:
+    """A node still on the new pair keeps the renewal in phase rolling_out."""
+    out = (Kind.ROLL_OUT_STARTED, wave("n1", "n2"), told("n1", "proven"), told("n2", "proven"))
+    back = (Kind.ROLL_BACK_STARTED, wave("n1", direction="previous"), told("n1", "proven", "previous"))
+    renewal = _folded(*ACCEPTED, *out, Kind.ROLL_OUT_FINISHED, *back, Kind.ROLL_BACK_FINISHED)
+    assert renewal.phase is Phase.ROLLING_OUT
+
+
+def test_a_key_may_be_made_again_before_a_certificate_is_accepted_and_never_after() -> None:
+    """A lost key leads to a new request; an accepted certificate pins its key."""
+    again = _folded(*ACCEPTED[:4], (Kind.KEY_MADE, {"key_fingerprint": "n" * 64}))
+    assert (again.phase, again.csr, again.request) == (Phase.OPEN, None, None)
+    assert not may(_folded(*ACCEPTED), Kind.KEY_MADE)
+
+
+def test_out_of_order_is_refused_with_the_phase() -> None:
+    """Asking for a step too early names the phase and the step."""
+    with pytest.raises(Refused) as caught:
+        require(_folded(Kind.OPENED), Kind.ROLL_OUT_STARTED)
+    assert caught.value.reason is Reason.OUT_OF_ORDER
+    assert caught.value.values["got"] == "open"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        [event(1, Kind.KEY_MADE)],
+        [event(2, Kind.OPENED)],
+        [event(1, Kind.OPENED), event(3, Kind.KEY_MADE)],
+        [event(1, Kind.OPENED), event(2, Kind.CLOSED)],
+        [event(1, Kind.OPENED), event(2, Kind.OPENED)],
+    ],
+)
+def test_a_history_with_a_gap_or_a_jump_is_refused(broken: list[object]) -> None:
+    """A missing, doubled or impossible event is history_broken, never silently folded."""
+    with pytest.raises(Refused) as caught:
+        fold(broken)  # type: ignore[arg-type]
+    assert caught.value.reason is Reason.HISTORY_BROKEN
+
+
+def test_nothing_folds_to_nothing() -> None:
+    """No events, or an adoption alone, are no renewal."""
+    assert fold([]) is None
+    assert fold(events(Kind.ADOPTED, name="tokyo-0")) is None
+
+
+@given(st.lists(st.sampled_from([kind for kind in Kind if kind is not Kind.ADOPTED]), max_size=40))
+def test_whatever_is_tried_in_whatever_order_the_rules_hold(tried: list[Kind]) -> None:
+    """Random orders: allowed events always apply, ended renewals stay ended, nodes need an acceptance."""
+    renewal = _folded(Kind.OPENED)
+    for kind in tried:
+        allowed = may(renewal, kind)
+        assert not (renewal.ended and allowed)
+        if not allowed:
+            with pytest.raises(Refused):
+                apply(renewal, event(renewal.seq + 1, kind))
+            continue
+        renewal = apply(renewal, event(renewal.seq + 1, kind))
+        assert renewal.accepted is not None or not renewal.nodes
+        assert (renewal.phase in ENDED) == renewal.ended
+        if renewal.phase is Phase.PROVEN:
+            assert all(renewal.has_new(node) for node in renewal.planned)
