@@ -25,7 +25,7 @@ from renewctl.inventory import Keys
 from renewctl.reasons import Reason
 from renewctl.store_read import instant_text
 
-FOLDER_MODE, FILE_MODE = 0o700, 0o600
+FOLDER_MODE, FILE_MODE, SHARED_FILE_MODE = 0o700, 0o600, 0o640
 
 _NAME = re.compile(r"([0-9a-f]{64})\.age")
 _PAUSES = (0.0, 0.2, 1.0)
@@ -58,7 +58,7 @@ class KeyFolder:
     Args:
         path: the folder; made at the first key.
         recipients: age (`age1…`) or SSH (`ssh-ed25519 …`, `ssh-rsa …`) public keys.
-        shared: several accounts use the folder through its group.
+        shared: several accounts use the folder through its group, which then reads the (sealed) files.
 
     Raises:
         Unusable: `recipient_invalid`, `recipient_is_identity`.
@@ -111,13 +111,13 @@ class KeyFolder:
         if mode & (0o007 if self._shared else 0o077):
             raise Refused(Reason.KEYS_FOLDER_OPEN, path=str(self.path), got=f"{mode:04o}", expected="0700")
 
-    @staticmethod
-    def _write(final: Path, content: bytes) -> None:
+    def _write(self, final: Path, content: bytes) -> None:
         """Beside, synced, then linked: the name appears whole, and never over another file."""
         beside = final.with_name(f".{final.name}.{secrets.token_hex(4)}.new")
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             with os.fdopen(os.open(beside, flags, FILE_MODE), "wb") as file:
+                os.fchmod(file.fileno(), SHARED_FILE_MODE if self._shared else FILE_MODE)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
