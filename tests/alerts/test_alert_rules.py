@@ -99,6 +99,13 @@ def test_rules_load_on_old_and_new_prometheus() -> None:
     assert all(re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", name) for name in names)
 
 
+def test_alerts_stand_in_one_group_with_their_recordings() -> None:
+    """Rules of one group share an instant: no evaluation interval can part an alert from its recordings."""
+    [group] = alerting.groups()
+    kinds = ["record" if "record" in rule else "alert" for rule in group["rules"]]
+    assert kinds == sorted(kinds, reverse=True)
+
+
 def test_no_rule_has_a_range_selector() -> None:
     """2.42 and 3.x count the limits of a range differently; no rule depends on it."""
     expressions = [rule["expr"] for rule in ALERTS.values()] + [r.expression for r in alerting.recordings()]
