@@ -163,6 +163,7 @@ def test_answers_carry_their_type_and_encoding(tmp_path: Path, certificate: Path
         assert EXPIRY in modern.body.decode()
         assert {modern.headers["vary"], packed.headers["vary"]} == {"Accept, Accept-Encoding"}
         assert "date" in modern.headers
+        assert running.stop() == 0
     assert certificate.exists()
 
 
