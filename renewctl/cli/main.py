@@ -115,14 +115,19 @@ def _told(error: Exception, output: Output) -> int:
 def _translated(error: Exception) -> RenewctlError:
     """Foreign exceptions as ours. Their texts are not shown: they may quote what must not be seen."""
     if isinstance(error, click.MissingParameter):
-        parameter = error.param
-        name = parameter.opts[0] if parameter is not None else error.param_hint
-        return Unusable(Reason.OPTION_MISSING, option=name)
+        return Unusable(Reason.OPTION_MISSING, option=_name(error.param))
     if isinstance(error, click.ClickException):
         return Unusable(Reason.OPTION_INVALID, got=error.format_message(), expected="--help")
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return Refused(Reason.WRITE_FAILED, path=str(error.filename), got=error.strerror)
     return Refused(Reason.INTERNAL, got=type(error).__name__, expected=f"{DEBUG_VARIABLE}=1")
+
+
+def _name(parameter: click.Parameter | None) -> str | None:
+    """An option as it is typed, an argument as `--help` shows it."""
+    if isinstance(parameter, click.Argument):
+        return parameter.human_readable_name.upper()
+    return None if parameter is None else parameter.opts[0]
 
 
 def _quiet_end() -> int:

@@ -43,8 +43,8 @@ def right(**changes: Any) -> dict[str, Any]:
 
 def spoilt(path: str, value: Any) -> dict[str, Any]:
     """The right inventory with one field set (`nodes.0.url`); `...` takes it away."""
-    whole: Any = right()
-    here = whole
+    whole = right()
+    here: Any = whole
     *way, last = [int(step) if step.isdecimal() else step for step in path.split(".")]
     for step in way:
         here = here[step]

@@ -1,0 +1,209 @@
+"""`init`: writes an inventory once, explained, and makes all it names."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from renewctl.cli import init as module
+from renewctl.cli import main as shell
+from renewctl.inventory import load
+from tests.support.cli import validate
+from tests.support.inventories import RECIPIENT, TOPIC
+
+NANOMDM = """
+CREATE TABLE enrollments (id TEXT, user_id TEXT, topic TEXT, enabled INTEGER, last_seen_at TEXT);
+CREATE TABLE push_certs (topic TEXT, cert_pem TEXT);
+INSERT INTO enrollments VALUES ('A', NULL, 'TOPIC', 1, '2026-01-01 00:00:00');
+"""
+
+GIVEN = ("--topic", TOPIC, "--account", "mdm", "--node", "n1=http://127.0.0.1:9")
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder and a home of the test's own, in English."""
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RENEWCTL_INVENTORY", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_init_makes_everything_it_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Inventory, store, key store, identity (0600), and what to do next; the inventory can be loaded."""
+    assert shell.main(["init", *GIVEN]) == 0
+    shown = capsys.readouterr()
+    found = load(tmp_path / "renewctl.yaml")
+    identity = tmp_path / "home" / ".config" / "renewctl" / "identity.txt"
+    assert (found.topics[0].topic, found.nodes[0].name) == (TOPIC, "n1")
+    assert found.topics[0].id == "t-11111111"
+    assert (tmp_path / "state" / "renewctl.db").is_file()
+    assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o700
+    assert identity.stat().st_mode & 0o777 == 0o600
+    assert f"# public key: {found.keys.recipients[0]}\n" in identity.read_text()
+    assert shown.out == ""
+    assert "NEXT STEPS" in shown.err
+    assert "AGE-SECRET-KEY" not in shown.err
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "The UID the portal shows"), ("ja", "決して変わって")])
+def test_the_inventory_is_explained_in_the_readers_language(language: str, word: str, tmp_path: Path) -> None:
+    """Comments tell what every key is for."""
+    assert shell.main(["--lang", language, "init", *GIVEN, "--recipient", RECIPIENT]) == 0
+    assert word in (tmp_path / "renewctl.yaml").read_text(encoding="utf-8")
+
+
+def test_a_dry_run_shows_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The YAML on stdout; the folder stays empty."""
+    assert shell.main(["init", *GIVEN, "--dry-run"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["topics"][0]["topic"] == TOPIC
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Programs are told what was made."""
+    assert shell.main(["init", "--json", *GIVEN, "--recipient", RECIPIENT]) == 0
+    document = json.loads(capsys.readouterr().out)
+    validate("init", document)
+    assert (document["written"], document["identity"]) == (True, None)
+
+
+def test_an_identity_that_is_there_is_used(tmp_path: Path) -> None:
+    """A second customer's inventory shares the operator's identity."""
+    assert shell.main(["init", *GIVEN]) == 0
+    (tmp_path / "b").mkdir()
+    assert shell.main(["--inventory", "b/renewctl.yaml", "init", *GIVEN]) == 0
+    one, two = load(tmp_path / "renewctl.yaml"), load(tmp_path / "b" / "renewctl.yaml")
+    assert one.keys.recipients == two.keys.recipients
+
+
+def test_an_identity_that_does_not_name_its_recipient(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Guessing would encrypt to nobody: the option is named."""
+    (tmp_path / "identity.txt").write_text("AGE-SECRET-KEY-1X\n")
+    assert shell.main(["init", *GIVEN, "--identity", "identity.txt"]) == 2
+    assert "--recipient" in capsys.readouterr().err
+
+
+def test_on_a_terminal_a_person_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Everything that is needed and was not given."""
+    answers = iter(["n1=http://127.0.0.1:9", TOPIC, "tokyo", "東京", "mdm"])
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(click, "prompt", lambda *_, **__: next(answers))
+    assert shell.main(["init", "--recipient", RECIPIENT]) == 0
+    topic = load(tmp_path / "renewctl.yaml").topics[0]
+    assert (topic.id, topic.name, topic.account.alias) == ("tokyo", "東京", "mdm")
+
+
+def test_answers_that_make_no_inventory_are_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same checks as for any inventory; the folder stays empty."""
+    assert shell.main(["init", *GIVEN[:-1], "n1=http://mdm.example.com"]) == 2
+    assert "insecure" in capsys.readouterr().err
+    assert shell.main(["init", *GIVEN[:-1], "n1"]) == 2
+    assert "--node NAME=URL" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_somebody_quicker_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two at once: the second one's file is not put over the first one's, and its identity goes."""
+
+    link = os.link
+
+    def quicker(source: Path, target: Path) -> None:
+        if Path(target).name == "renewctl.yaml":
+            Path(target).write_text("theirs")
+        link(source, target)
+
+    monkeypatch.setattr("os.link", quicker)
+    assert shell.main(["init", *GIVEN, "--identity", "identity.txt"]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert (tmp_path / "renewctl.yaml").read_text() == "theirs"
+    assert not (tmp_path / "identity.txt").exists()
+
+
+class _Server(http.server.BaseHTTPRequestHandler):
+    """An API that tells its version alone, as NanoMDM 0.9 does."""
+
+    def do_GET(self) -> None:
+        found = self.path == "/version"
+        self.send_response(200 if found else 404)
+        self.end_headers()
+        self.wfile.write(b'{"version": "v0.9.0"}' if found else b"")
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def node() -> Iterator[str]:
+    """Its URL."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_node_that_tells_no_topic(node: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Said with what to try: its database."""
+    assert shell.main(["init", "--from", "n1", "--from-url", node, "--recipient", RECIPIENT]) == 1
+    assert "--from-sql" in capsys.readouterr().err
+
+
+def test_from_needs_an_address(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--from NODE` alone cannot be asked."""
+    assert shell.main(["init", "--from", "n1", "--recipient", RECIPIENT]) == 2
+    assert "--from-url" in capsys.readouterr().err
+
+
+def test_every_topic_found_on_a_node_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One entry a topic; the node itself is in the inventory, with its references."""
+    for name in ("pw", "dsn"):
+        (tmp_path / name).write_text("x")
+    monkeypatch.setattr(module, "_found", lambda *_: [TOPIC, TOPIC + "2"])
+    words = ["--from", "n1", "--from-url", "https://n1", "--from-user", "api"]
+    words += ["--from-password-file", "pw", "--from-sql", "dsn", "--recipient", RECIPIENT]
+    assert (
+        shell.main(["init", *words, "--id", "ignored-for-two"]) == 2
+    )  # the same id twice: told, not written
+    monkeypatch.setattr(module, "_found", lambda *_: [TOPIC, "com.apple.mgmt.External.abcdef"])
+    assert shell.main(["init", *words]) == 0
+    found = load(tmp_path / "renewctl.yaml")
+    assert [topic.id for topic in found.topics] == ["t-11111111", "t-abcdef"]
+    assert found.topics[0].account.alias == "unknown"
+    assert found.nodes[0].password is not None
+    assert found.nodes[0].devices is not None
+
+
+def test_one_topic_found_may_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`--id` and `--name` are for the one topic there is."""
+    monkeypatch.setattr(module, "_found", lambda *_: [TOPIC])
+    words = ["--from", "n1", "--from-url", "https://n1", "--recipient", RECIPIENT, "--id", "tokyo"]
+    assert shell.main(["init", *words]) == 0
+    assert load(tmp_path / "renewctl.yaml").topics[0].id == "tokyo"
+
+
+def test_topics_are_found_in_a_nodes_database(node: str, tmp_path: Path) -> None:
+    """The topics enrolled devices use, read with a SELECT-only role."""
+    database = tmp_path / "nanomdm.db"
+    with sqlite3.connect(database) as connection:
+        connection.executescript(NANOMDM.replace("TOPIC", TOPIC))
+    (tmp_path / "dsn").write_text(f"sqlite:///{database}\n")
+    (tmp_path / "pw").write_text("x")
+    words = ["--from", "n1", "--from-url", node, "--from-password-file", "pw", "--from-sql", "dsn"]
+    assert shell.main(["init", *words, "--recipient", RECIPIENT]) == 0
+    assert [topic.topic for topic in load(tmp_path / "renewctl.yaml").topics] == [TOPIC]

@@ -1,0 +1,211 @@
+"""The shell around every command: help, lazy imports, exit codes, ends nobody planned."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import renewctl as package
+from renewctl.cli import main as shell
+from renewctl.cli.context import Session
+from renewctl.errors import Attention, PersonsTurn, Refused, Unusable
+from renewctl.reasons import Reason
+from tests.support.cli import renewctl
+from tests.support.inventories import right, write
+
+HEAVY = {"sqlalchemy", "httpx", "requests", "ansible", "uvicorn", "cryptography", "rich", "yaml", "pyrage"}
+
+
+def _loaded(*words: str) -> set[str]:
+    code = f"import sys; from renewctl.cli.main import main; main({list(words)!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """`renewctl --help` answers at once: no SQL, HTTP, YAML, cryptography, Ansible."""
+    assert _loaded("--help") & HEAVY == set()
+
+
+def test_inspect_loads_neither_sql_drivers_nor_http(tmp_path: Path) -> None:
+    """Looking at a file needs neither a database nor the network."""
+    assert _loaded("inspect", str(tmp_path / "no.pem")) & {"sqlalchemy", "httpx", "requests"} == set()
+
+
+def test_every_command_is_there_and_helps_in_both_languages(tmp_path: Path) -> None:
+    """`--help` of the whole and of each command, in English and Japanese; exit 0, no key left untranslated."""
+    for language, word in (("en", "Commands"), ("ja", "コマンド")):
+        done = renewctl("--lang", language, "--help", cwd=tmp_path)
+        assert done.code == 0
+        assert word in done.out
+        assert "help." not in done.out
+        assert all(f"  {name} " in done.out for name in shell.COMMANDS)
+
+
+@pytest.mark.parametrize("name", shell.COMMANDS)
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_help_of_each_command(name: str, language: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Groups list their commands, commands their options, in the reader's language."""
+    assert shell.main(["--lang", language, name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "help." not in shown.replace("--help", "")
+    group = shell.cli.get_command(click.Context(shell.cli), name)
+    for below in getattr(group, "commands", {}):
+        assert shell.main(["--lang", language, name, below, "--help"]) == 0
+        assert "help." not in capsys.readouterr().out.replace("--help", "")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` says which."""
+    assert shell.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"renewctl, version {package.__version__}\n"
+
+
+def test_without_a_command_help_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """No command is a command line that cannot be used."""
+    assert shell.main([]) == 2
+    assert "Usage:" in capsys.readouterr().err
+
+
+def _ending(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def end(self: Session) -> object:
+        raise error
+
+    monkeypatch.setattr(Session, "inventory", property(end))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "label"),
+    [
+        (Unusable(Reason.FILE_EMPTY, path="x"), 2, "error: "),
+        (Refused(Reason.WRITE_FAILED, path="x", got="y"), 1, "error: "),
+        (Attention(Reason.NODES_OWED, nodes="n1"), 4, "needs attention: "),
+        (PersonsTurn(Reason.NODES_OWED, nodes="n1"), 3, "your turn: "),
+    ],
+)
+def test_whose_turn_it_is(
+    error: Exception,
+    code: int,
+    label: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exit codes and the first word say whose turn it is."""
+    _ending(monkeypatch, error)
+    assert shell.main(["status"]) == code
+    assert capsys.readouterr().err.startswith(label)
+
+
+def test_an_unexpected_exception_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback, and not the exception's text either: it may quote a secret."""
+    _ending(monkeypatch, RuntimeError("hunter2"))
+    assert shell.main(["status"]) == 1
+    told = capsys.readouterr().err
+    assert "RuntimeError" in told
+    assert "RENEWCTL_DEBUG=1" in told
+    assert "hunter2" not in told
+
+
+def test_debugging_lets_it_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`RENEWCTL_DEBUG=1` shows the traceback."""
+    monkeypatch.setenv("RENEWCTL_DEBUG", "1")
+    _ending(monkeypatch, RuntimeError("x"))
+    with pytest.raises(RuntimeError):
+        shell.main(["status"])
+
+
+def test_a_system_error_names_the_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk that nobody caught is still told with its path."""
+    _ending(monkeypatch, OSError(28, "No space left on device", "/srv/x"))
+    assert shell.main(["status"]) == 1
+    assert "/srv/x could not be written: No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), BrokenPipeError()])
+def test_a_reader_that_went_away(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be said, and what was asked for was not told: exit 1, quietly."""
+    _ending(monkeypatch, error)
+    monkeypatch.setattr(shell, "_quiet_end", lambda: 1)
+    assert shell.main(["status"]) == 1
+
+
+def test_control_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, exit 130, as shells expect."""
+    _ending(monkeypatch, KeyboardInterrupt())
+    assert shell.main(["status"]) == 130
+    assert "run the same command again" in capsys.readouterr().err
+
+
+def test_got_and_expected_have_lines_of_their_own_where_the_sentence_lacks_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Got and expected are shown once, in the sentence or below it."""
+    _ending(monkeypatch, Unusable(Reason.FILE_EMPTY, path="x", got="0 bytes", expected="some"))
+    shell.main(["status"])
+    assert capsys.readouterr().err.splitlines()[1:3] == ["  got: 0 bytes", "  expected: some"]
+
+
+def test_very_many_faults_are_cut(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twenty are enough for one screen; the rest is counted."""
+    error = Unusable(Reason.FILE_EMPTY, path="x")
+    error.others = tuple(Unusable(Reason.FILE_EMPTY, path=str(n)) for n in range(30))
+    _ending(monkeypatch, error)
+    shell.main(["status"])
+    assert capsys.readouterr().err.endswith("… and 11 more\n")
+
+
+class TestSession:
+    """What commands are handed."""
+
+    def test_where_the_inventory_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The option, else the variable, else the folder one is in."""
+        assert Session().inventory_path == Path("renewctl.yaml")
+        monkeypatch.setenv("RENEWCTL_INVENTORY", "/etc/r.yaml")
+        assert Session().inventory_path == Path("/etc/r.yaml")
+        assert Session(inventory_option=Path("x")).inventory_path == Path("x")
+        assert Session(inventory_option=Path("x")).options == ("--inventory", "x")
+        assert Session().options == ()
+
+    def test_which_language(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """The option, else the topic's, else the environment's."""
+        whole = right()
+        whole["topics"][0]["language"] = "ja"
+        (topic,) = Session(inventory_option=write(tmp_path, whole)).topics(None)
+        monkeypatch.setenv("LC_ALL", "C")
+        assert Session(language_option="en").language(topic) == "en"
+        assert Session().language(topic) == "ja"
+        assert Session().language() == "en"
+
+    def test_the_actor_without_a_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A container's number without a name is named by the number."""
+
+        def nameless() -> str:
+            raise KeyError
+
+        monkeypatch.setattr("getpass.getuser", nameless)
+        assert Session().actor.partition("@")[0].isdecimal()
+
+    def test_asking_needs_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without one a default is taken, or the missing option named; with one a person is asked."""
+        assert Session(as_json=True).ask("ask.id", "--id", "x") == "x"
+        with pytest.raises(Unusable):
+            Session(as_json=True).ask("ask.id", "--id")
+        monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+        monkeypatch.setattr(click, "prompt", lambda *_, **__: "answer")
+        assert Session().ask("ask.id", "--id") == "answer"
+
+    def test_the_store_may_be_a_reference(self, tmp_path: Path) -> None:
+        """A URL with a password stands in a file; SQLite paths are meant from the inventory's folder."""
+        (tmp_path / "url").write_text("sqlite:///x.db\n")
+        path = write(tmp_path, right(store={"file": "url"}))
+        assert Session(inventory_option=path).store_url == f"sqlite:///{tmp_path}/x.db"
