@@ -195,6 +195,13 @@ class _Engine:
             name, host_variables(self.nodes), variables, limit=limit, on_event=_teller(self.work)
         )
 
+    def one_a_storage_first(self, names: Sequence[str]) -> list[list[str]]:
+        """Install once a storage; the nodes that share it are read back and proven after."""
+        storage = {node.name: node.storage for node in self.nodes}
+        first = {storage[name]: name for name in reversed(names)}.values()
+        batches = [[n for n in names if n in first], [n for n in names if n not in first]]
+        return [batch for batch in batches if batch]
+
     def wave(
         self, renewal: Renewal, playbook: str, direction: Direction, names: Sequence[str]
     ) -> tuple[Renewal, list[NodeAnswer]]:
@@ -228,8 +235,11 @@ def _forward(engine: _Engine, renewal: Renewal, waves: Sequence[Sequence[str]], 
     decision = Decision.GO_ON
     for number, names in enumerate(waves, start=1):
         engine.work.tell("roll.wave", {"number": number, "of": len(waves), "nodes": ", ".join(names)})
-        renewal, answers = engine.wave(renewal, "rollout", Direction.NEW, names)
-        decision = decide(_for_rule(answers), unproven_ok=options.unproven_ok)
+        for batch in engine.one_a_storage_first(names):
+            renewal, answers = engine.wave(renewal, "rollout", Direction.NEW, batch)
+            decision = decide(_for_rule(answers), unproven_ok=options.unproven_ok)
+            if decision is not Decision.GO_ON:
+                break
         if decision is not Decision.GO_ON:
             break
     outcome = {Decision.STOP: "stopped", Decision.HOLD: "held"}.get(decision, "done")
