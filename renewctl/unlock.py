@@ -100,8 +100,9 @@ def child(what: Locked, given: BinaryIO) -> tuple[int, bytes]:
         answer = _open(what, given.read(), secret)
     except UnsupportedAlgorithm:
         return _Code.UNSUPPORTED, b""
-    except (ValueError, TypeError):
-        return _Code.WRONG, b""
+    except (ValueError, TypeError) as error:
+        # the library says "Unknown key encryption algorithm" and the like with the same exception
+        return _Code.UNSUPPORTED if "unknown" in str(error).lower() else _Code.WRONG, b""
     return _Code.OPENED, json.dumps(answer).encode()
 
 

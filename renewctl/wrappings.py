@@ -42,6 +42,7 @@ _LOOKED_AT = 65_536  # characters in which a page shows that it is one
 _TITLE = 80
 _DASHES = "[-\u2010-\u2015\u2212]"  # editors turn "--" into one long dash
 _BEGIN = re.compile(rf"{_DASHES}{{1,5}}[ \t]{{0,8}}BEGIN ([A-Z0-9 ]{{3,40}}?)[ \t]{{0,8}}{_DASHES}{{1,5}}")
+_AROUND_END = "> \t\n-\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 _HEADER = re.compile(r"^[A-Za-z][A-Za-z-]*:[^\n]*$", re.MULTILINE)
 _NOISE = re.compile(r"[\s>\u200b\ufeff\x00]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
@@ -120,24 +121,26 @@ def pem_blocks(text: str) -> tuple[list[Block], bool]:
     blocks: list[Block] = []
     at, around = 0, False
     while len(blocks) < _MOST_BLOCKS and (begin := _BEGIN.search(text, at)):
-        around = around or bool(_NOISE.sub("", text[at : begin.start()]))
+        around = around or _says_something(text[at : begin.start()])
         label = begin[1].strip()
-        end = re.compile(
-            rf"{_DASHES}{{1,5}}[ \t]{{0,8}}END {re.escape(label)}[ \t]{{0,8}}{_DASHES}{{1,5}}"
-        ).search(text, begin.end())
-        if end is None:
+        end = text.find(f"END {label}", begin.end())
+        if end < 0:
             blocks.append(Block(label, None))
             following = _BEGIN.search(text, begin.end())
             at = following.start() if following else len(text)
             continue
-        blocks.append(_block(label, text[begin.end() : end.start()]))
-        at = end.end()
-    return blocks, around or bool(_NOISE.sub("", text[at:]))
+        blocks.append(_block(label, text[begin.end() : end]))
+        at = end + len(f"END {label}")
+    return blocks, around or _says_something(text[at:])
+
+
+def _says_something(gap: str) -> bool:
+    return bool(_NOISE.sub("", gap.strip(_AROUND_END)))
 
 
 def _block(label: str, body: str) -> Block:
     headers = tuple(_HEADER.findall(body))
-    body = _HEADER.sub("", body).replace("\\r", "").replace("\\n", "\n").rstrip("> \t\n")
+    body = _HEADER.sub("", body).replace("\\r", "").replace("\\n", "\n").rstrip(_AROUND_END)
     if "=3D" in body or "=\n" in body:  # quoted-printable writes "=" as "=3D" and ends its lines with "="
         body = re.sub("=[ \t]{0,8}\n", "", body).replace("=3D", "=")
     return Block(label, from_base64(body), headers)

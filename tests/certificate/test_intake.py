@@ -7,6 +7,7 @@ import io
 import os
 import quopri
 import socket
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -359,6 +360,14 @@ def test_a_wrong_passphrase_is_said(data: bytes) -> None:
         parse(data, "file", lambda: "hunter2")
     assert caught.value.reason is Reason.PASSPHRASE_WRONG
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_p12_that_kills_its_child_is_not_asked_a_passphrase_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second try would end the same way."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(Unusable) as caught:
+        parse(p12(b"open"), "file", refuse_to_answer)
+    assert caught.value.reason is Reason.LOCKED_TOO_COSTLY
 
 
 def test_a_file_cannot_have_child_after_child_started() -> None:

@@ -23,6 +23,8 @@ from renewctl.unlock import Locked, unlock
 from tests.support.certs import apple_like, rsa_key
 
 PUSH = apple_like().push()
+AES_256_CBC = bytes.fromhex("060960864801650304012a")
+UNHEARD_OF = bytes.fromhex("060960864801650304017f")
 
 
 def openssl(folder: Path, *arguments: str) -> bytes:
@@ -88,6 +90,10 @@ def _grown(der: bytes, old: bytes, new: bytes) -> bytes:
     return bytes(out)
 
 
+def _der(pem: bytes) -> bytes:
+    return base64.b64decode(b"".join(pem.splitlines()[1:-1]))
+
+
 def _pem(der: bytes) -> bytes:
     body = base64.encodebytes(der)
     return b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n" + body + b"-----END ENCRYPTED PRIVATE KEY-----\n"
@@ -144,6 +150,7 @@ def locked(passphrase: bytes) -> bytes:
         (Locked.KEY, PUSH.key_pem, 3),
         (Locked.P12, b"junk", 3),
         (Locked.KEY, locked(b"x").replace(b"MII", b"MI"), 3),
+        (Locked.KEY, _pem(_der(locked(b"x")).replace(AES_256_CBC, UNHEARD_OF)), 4),
     ],
 )
 def test_the_childs_half(what: Locked, data: bytes, code: int) -> None:
