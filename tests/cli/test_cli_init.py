@@ -121,7 +121,6 @@ def test_somebody_quicker_wins(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two at once: the second one's file is not put over the first one's, and its identity goes."""
-
     link = os.link
 
     def quicker(source: Path, target: Path) -> None:
