@@ -30,12 +30,13 @@ DEFAULT_URL = "https://api.push.apple.com"
 DEADLINE_SECONDS = 10.0
 """One question, all in all: connecting, handshake, answer."""
 
-MAX_ANSWER_BYTES = 64 * 1024
+MAX_ANSWER_BYTES = 16 * 1024
+"""Real answers are a line of JSON."""
 
 IMPOSSIBLE_TOKEN = "00" * 32
 """A device token that cannot exist: a pair the service accepts is told `BadDeviceToken`."""
 
-_OK = 200
+_GRACE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class PushService:
             return PushResult(accepted=None, reason=Reason.PUSH_SERVICE_NOT_TRUSTED, detail=detail)
         try:
             status, body = asyncio.run(self._ask(context, pair, token, magic))
-        except TimeoutError:
+        except (TimeoutError, httpx.TimeoutException):
             return PushResult(accepted=None, reason=Reason.PUSH_SERVICE_TIMEOUT)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             return _failed(error)
@@ -114,10 +115,11 @@ class PushService:
         headers = {"apns-push-type": "mdm", "apns-expiration": "0"}
         if pair.certificate.topic is not None:
             headers["apns-topic"] = pair.certificate.topic
-        # One deadline over everything: httpx's own timeouts are one for each read.
+        # httpx's timeout is one for each read, so a second one stands over everything. It comes a moment
+        # later: httpcore closes its socket when its own timeout ends a handshake, not when it is cancelled.
         async with (
-            asyncio.timeout(self._deadline),
-            httpx.AsyncClient(http1=False, http2=True, verify=context, timeout=None) as client,  # noqa: S113
+            asyncio.timeout(self._deadline + _GRACE_SECONDS),
+            httpx.AsyncClient(http1=False, http2=True, verify=context, timeout=self._deadline) as client,
             client.stream(
                 "POST", f"{self._url}/3/device/{token}", json={"mdm": magic}, headers=headers
             ) as answer,
@@ -162,8 +164,11 @@ def _failed(error: Exception) -> PushResult:
         data = getattr(step.args[0], "additional_data", None) if step.args else None
         if isinstance(data, bytes) and (word := _word(data)):
             return _result(pushanswer.reason_of(None, word) or Reason.PUSH_ANSWER_UNKNOWN, None, word)
-    text = " · ".join(str(step) for step in chain if str(step))
-    return _result(pushanswer.reason_of_failure(text), None, text)
+    text = " · ".join(dict.fromkeys(str(step) for step in chain if str(step)))
+    reason = pushanswer.reason_of_failure(text)
+    if reason is Reason.PUSH_ANSWER_UNKNOWN and isinstance(error, httpx.ConnectError | httpx.ProxyError):
+        reason = Reason.PUSH_SERVICE_UNREACHABLE
+    return _result(reason, None, text)
 
 
 def _result(reason: Reason, status: int | None, detail: str) -> PushResult:

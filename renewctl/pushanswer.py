@@ -62,7 +62,7 @@ _TIMEOUT = re.compile(r"timeout|timed out|deadline exceeded", re.IGNORECASE)
 
 # Tokens have no fixed length (Apple says so); they stand in URLs, and are hex.
 _TOKEN_IN_PATH = re.compile(r"(/3/device/)[^\s\"']+")
-_LONG_HEX = re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{32,}(?![0-9A-Za-z])")
+_LONG_HEX = re.compile(r"[0-9a-fA-F]{32,}")
 _DETAIL_CHARACTERS = 300
 
 

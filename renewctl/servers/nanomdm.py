@@ -24,7 +24,7 @@ from renewctl.servers.files import placed_certificate
 from renewctl.servers.nanomdm_database import Database
 from renewctl.servers.nanomdm_folder import CHECK_IN_COMMAND, open_folder
 from renewctl.servers.protocol import PushAnswer, PushTarget, Records, failure_of
-from renewctl.servers.transport import Answer, Credential, Transport
+from renewctl.servers.transport import DEADLINE_SECONDS, Answer, Credential, Transport
 
 DEFAULT_USER = "nanomdm"
 """The one user name NanoMDM takes (cmd/nanomdm/main.go); NanoHUB's is `nanohub`."""
@@ -48,10 +48,19 @@ class NanoMDM:
         node: as in the inventory.
         topics: UIDs to ask the API for; it cannot list them itself.
         credential: whether the node's API credential may be used. An exporter leaves it alone unless told.
+        deadline_seconds: for each request.
     """
 
-    def __init__(self, node: Node, topics: Sequence[str] = (), *, credential: bool = True) -> None:
+    def __init__(
+        self,
+        node: Node,
+        topics: Sequence[str] = (),
+        *,
+        credential: bool = True,
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> None:
         self.node = node
+        self._deadline = deadline_seconds
         self._topics = tuple(topics)
         self._may_use_credential = credential
         self._tells: bool | None = None
@@ -170,7 +179,10 @@ class NanoMDM:
         return {count.topic: count.enabled for count in counts}
 
     def _ask(self, method: str, path: str, *, body: bytes | None = None) -> Answer:
-        return Transport(self.node).ask(method, path, body=body, credential=self._credential())
+        return self._transport().ask(method, path, body=body, credential=self._credential())
+
+    def _transport(self) -> Transport:
+        return Transport(self.node, deadline_seconds=self._deadline)
 
     def _credential(self) -> Credential | None:
         if self.node.password is None or not self._may_use_credential:
@@ -181,7 +193,7 @@ class NanoMDM:
         """Whether the process answers, and its version text, which decides nothing. Sends no credential."""
         if self.node.url is None:
             return None, None
-        answer = _collect(failures, lambda: Transport(self.node).ask("GET", "/version"))
+        answer = _collect(failures, lambda: self._transport().ask("GET", "/version"))
         if answer is None:
             return False, None
         if answer.status >= _ERROR:

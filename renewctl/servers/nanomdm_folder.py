@@ -136,11 +136,9 @@ class PlainFolder:
         known = (self._folder / enrollment / "TokenUpdate.plist").exists()
         return str(self._latest_trace(enrollment)) if known else None
 
-    def push_target(self, enrollment: str) -> PushTarget | None:
-        """Token and push magic of one device."""
-        message = _plist(self._folder / enrollment / "TokenUpdate.plist")
-        token, magic = message.get("Token"), message.get("PushMagic")
-        return PushTarget(token.hex(), magic) if isinstance(token, bytes) and isinstance(magic, str) else None
+    def push_target(self, enrollment: str) -> PushTarget | None:  # noqa: ARG002 - the protocol's signature
+        """None: a device woken from here would have no command to answer; nobody would see it check in."""
+        return None
 
     def _enabled(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for path in _listed(self._node, self._folder, "*/TokenUpdate.plist"):

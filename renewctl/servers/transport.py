@@ -34,6 +34,7 @@ DEADLINE_SECONDS = 10.0
 MAX_ANSWER_BYTES = 1 << 20
 """Real answers have some hundred bytes."""
 
+_PIECE = 1 << 16
 _DENIED = (401, 403)
 _SERVER_ERROR = 500
 _HEADERS = {"User-Agent": "renewctl", "Accept-Encoding": "identity", "Connection": "close"}
@@ -156,7 +157,13 @@ class Transport:
             stream=True,
             timeout=self._deadline,
         ) as response:
-            return response.status_code, response.raw.read(MAX_ANSWER_BYTES + 1, decode_content=False)
+            content = b""
+            # To the end, since only the read after the last byte tells that the answer was cut short.
+            while len(content) <= MAX_ANSWER_BYTES and (
+                piece := response.raw.read(_PIECE, decode_content=False)
+            ):
+                content += piece
+            return response.status_code, content
 
     def _refuse_insecure(self) -> None:
         parts = urlsplit(self._base)
