@@ -32,20 +32,18 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         told: dict[str, Any] = super().run(tmp, task_vars)
-        worker.die_with_parent()
         _, arguments = self.validate_argument_spec(argument_spec=SPEC)
         base = Path(arguments["base"])
         try:
-            apns = apns_from_mapping(arguments["apns"] or {}, base)
-            told.update(
-                pre_flight.check(
-                    apns,
+            with worker.bound_to_parent():
+                shown = pre_flight.check(
+                    apns_from_mapping(arguments["apns"] or {}, base),
                     arguments["pair"],
                     arguments["previous"],
                     base,
                     forward_only=arguments["forward_only"],
                 )
-            )
+            told.update(shown)
         except RenewctlError as error:
             told.update(pre_flight.refusal(error.reason, error.values))
         except Exception as error:  # noqa: BLE001 - a foreign text may hold anything, a key even

@@ -36,12 +36,12 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         told: dict[str, Any] = super().run(tmp, task_vars)
-        worker.die_with_parent()
         host = str((task_vars or {}).get("inventory_hostname", ""))
         _, arguments = self.validate_argument_spec(argument_spec=SPEC)
         try:
-            settings = Settings.from_arguments(arguments, host, check=self._task.check_mode)
-            told.update(STEPS[settings.state](self._target(settings, task_vars), settings))
+            with worker.bound_to_parent():
+                settings = Settings.from_arguments(arguments, host, check=self._task.check_mode)
+                told.update(STEPS[settings.state](self._target(settings, task_vars), settings))
         except RenewctlError as error:
             told.update(of_error(host, error))
         except AnsibleError:

@@ -9,6 +9,8 @@ import multiprocessing
 import os
 import select
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from renewctl.errors import Attention
 from renewctl.reasons import Reason
@@ -20,12 +22,18 @@ PR_SET_PDEATHSIG = 1
 EVENTS_FD = "RENEWCTL_EVENTS_FD"
 
 
-def die_with_parent() -> None:
-    """Be killed when ansible-playbook dies; at once if it is dead already."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+@contextmanager
+def bound_to_parent() -> Iterator[None]:
+    """Within the block, be killed when ansible-playbook dies; at once if it is dead already."""
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     parent = multiprocessing.parent_process()
     if parent is not None and os.getppid() != parent.pid:
         os.kill(os.getpid(), signal.SIGKILL)  # it died between the fork and the line above
+    try:
+        yield
+    finally:
+        prctl(PR_SET_PDEATHSIG, 0)
 
 
 def events_fd() -> int | None:
