@@ -25,6 +25,7 @@ from renewctl.reasons import Reason
 from renewctl.secrets import Kind, SecretRef
 from renewctl.store import Store
 from tests.support.postgres import Database
+from tests.support.unprivileged import as_nobody, python
 
 
 def _pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, style: str = "TraditionalOpenSSL") -> bytes:
@@ -243,22 +244,17 @@ except RenewctlError as error:
 
 
 def _seal(prefix: list[str], path: Path, identity: Identity, key: rsa.RSAPrivateKey) -> str:
-    command = [*prefix, sys.executable, "-W", "error", "-c", _SEAL, str(path), identity.recipient]
-    done = subprocess.run(command, input=_pem(key), capture_output=True, timeout=60, check=False)
-    assert done.stderr == b""
-    return done.stdout.decode().strip()
+    return python(_SEAL, path, identity.recipient, prefix=prefix, stdin=_pem(key))
 
 
-def test_a_folder_one_may_not_write_is_told(
-    open_folder: Path, as_nobody: list[str], identity: Identity
-) -> None:
+def test_a_folder_one_may_not_write_is_told(open_folder: Path, identity: Identity) -> None:
     """Another account's folder, and a place where none can be made: `keys_denied`, nothing left."""
     path = open_folder / "keys"
-    path.mkdir(mode=0o700 if as_nobody else 0o500)
-    assert _seal(as_nobody, path, identity, _key()) == "keys_denied"
+    path.mkdir(mode=0o700 if as_nobody() else 0o500)
+    assert _seal(as_nobody(), path, identity, _key()) == "keys_denied"
     assert list(path.iterdir()) == []
     open_folder.chmod(0o555)
-    assert _seal(as_nobody, open_folder / "new", identity, _key()) == "keys_denied"
+    assert _seal(as_nobody(), open_folder / "new", identity, _key()) == "keys_denied"
     open_folder.chmod(0o755)
 
 

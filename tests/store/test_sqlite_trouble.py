@@ -20,6 +20,7 @@ from renewctl.reasons import Reason
 from renewctl.sql import resolve
 from renewctl.store import Stamp, Store
 from renewctl.store_read import StoreReader
+from tests.support.unprivileged import NOBODY, as_nobody, python
 
 OPENERS: list[Callable[[str], Any]] = [Store, lambda url: StoreReader(url).renewals()]
 
@@ -50,13 +51,6 @@ except RenewctlError as error:
 """
 
 
-def _python(code: str, *arguments: object, prefix: list[str] | None = None) -> str:
-    command = [*(prefix or []), sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stderr == ""
-    return done.stdout.strip()
-
-
 def _reason(open_it: Callable[[str], Any], url: str) -> Reason:
     with pytest.raises(RenewctlError) as caught:
         open_it(url)
@@ -74,7 +68,7 @@ def test_a_new_store_is_closed_to_others_and_leaves_nothing_beside_it(sqlite_pat
 def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
     """An operator's umask of 0 opens nothing."""
     code = "import os, sys; os.umask(0); from renewctl.store import Store; Store.create(sys.argv[1])"
-    _python(code, f"sqlite:///{tmp_path}/deep/er/x.db")
+    python(code, f"sqlite:///{tmp_path}/deep/er/x.db")
     assert stat.S_IMODE((tmp_path / "deep/er").stat().st_mode) == 0o750
     assert stat.S_IMODE((tmp_path / "deep/er/x.db").stat().st_mode) == 0o640
 
@@ -217,49 +211,49 @@ def test_the_owners_status_heals_the_store_by_looking(sqlite_path: Path, stamp: 
         assert reader.open_run() is None
 
 
-def test_an_exporter_in_the_group_reads_and_cannot_write(open_folder: Path, as_nobody: list[str]) -> None:
+def test_an_exporter_in_the_group_reads_and_cannot_write(open_folder: Path) -> None:
     """Another account with the folder's group reads; it gets `store_read_only` for trying to write."""
     path = open_folder / "store" / "x.db"
     Store.create(f"sqlite:///{path}")
-    assert _python(APPEND, path, 10) == "written"
-    if as_nobody:
+    assert python(APPEND, path, 10) == "written"
+    if as_nobody():
         for item in (path.parent, path):
-            os.chown(item, 0, 65534)
+            os.chown(item, 0, NOBODY)
     else:
         path.chmod(0o440)
         path.parent.chmod(0o550)
-    assert _python(READ, path, prefix=as_nobody) == "1"
-    assert _python(APPEND, path, 10, prefix=as_nobody) == "store_read_only"
-    assert _python(READ, path) == "1"
+    assert python(READ, path, prefix=as_nobody()) == "1"
+    assert python(APPEND, path, 10, prefix=as_nobody()) == "store_read_only"
+    assert python(READ, path) == "1"
     path.parent.chmod(0o750)
 
 
-def test_a_hot_journal_that_may_not_be_read_is_told_too(open_folder: Path, as_nobody: list[str]) -> None:
+def test_a_hot_journal_that_may_not_be_read_is_told_too(open_folder: Path) -> None:
     """The exporter's account beside a killed owner: `store_needs_recovery`, not `denied`."""
     path = open_folder / "store" / "x.db"
     Store.create(f"sqlite:///{path}")
     _crashed_writer(path)
     journal = path.with_name("x.db-journal")
-    if as_nobody:
+    if as_nobody():
         for item in (path.parent, path):
-            os.chown(item, 0, 65534)
-    journal.chmod(0o600 if as_nobody else 0)
-    assert _python(READ, path, prefix=as_nobody) == "store_needs_recovery"
+            os.chown(item, 0, NOBODY)
+    journal.chmod(0o600 if as_nobody() else 0)
+    assert python(READ, path, prefix=as_nobody()) == "store_needs_recovery"
 
 
-def test_a_stranger_is_denied(open_folder: Path, as_nobody: list[str]) -> None:
+def test_a_stranger_is_denied(open_folder: Path) -> None:
     """Neither in the folder nor at the file: `store_denied`."""
     path = open_folder / "store" / "x.db"
     Store.create(f"sqlite:///{path}")
-    if not as_nobody:
+    if not as_nobody():
         path.chmod(0)
-    assert _python(READ, path, prefix=as_nobody) == "store_denied"
+    assert python(READ, path, prefix=as_nobody()) == "store_denied"
     path.parent.chmod(0o755)
-    path.chmod(0o600 if as_nobody else 0)
-    assert _python(READ, path, prefix=as_nobody) == "store_denied"
+    path.chmod(0o600 if as_nobody() else 0)
+    assert python(READ, path, prefix=as_nobody()) == "store_denied"
 
 
-def test_a_store_is_not_made_where_one_may_not_write(open_folder: Path, as_nobody: list[str]) -> None:
+def test_a_store_is_not_made_where_one_may_not_write(open_folder: Path) -> None:
     """A read-only folder: one reason, and nothing left in it."""
     folder = open_folder / "closed"
     folder.mkdir(mode=0o555)
@@ -267,8 +261,8 @@ def test_a_store_is_not_made_where_one_may_not_write(open_folder: Path, as_nobod
         "import sys; from renewctl.errors import *; from renewctl.store import Store\n"
         "try: Store.create(sys.argv[1])\nexcept RenewctlError as error: print(error.reason.value)"
     )
-    assert _python(code, f"sqlite:///{folder}/x.db", prefix=as_nobody) == "store_denied"
-    assert _python(code, f"sqlite:///{folder}/deeper/x.db", prefix=as_nobody) == "store_denied"
+    assert python(code, f"sqlite:///{folder}/x.db", prefix=as_nobody()) == "store_denied"
+    assert python(code, f"sqlite:///{folder}/deeper/x.db", prefix=as_nobody()) == "store_denied"
     assert list(folder.iterdir()) == []
 
 
@@ -296,23 +290,7 @@ def _in_tiny_filesystem(folder: Path, code: str, size: str) -> list[str]:
     folder.mkdir()
     unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
     mount = f'mount -t tmpfs -o size={size} none "$1"; shift; exec "$@"'
-    command = [
-        *unshare,
-        "sh",
-        "-c",
-        mount,
-        "sh",
-        str(folder),
-        sys.executable,
-        "-W",
-        "error",
-        "-c",
-        code,
-        str(folder),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-    assert done.stderr == ""
-    return done.stdout.split()
+    return python(code, folder, prefix=[*unshare, "sh", "-c", mount, "sh", str(folder)]).split()
 
 
 def test_a_full_disk_is_named_and_every_event_told_written_is_there(tmp_path: Path) -> None:
@@ -333,12 +311,12 @@ def test_a_store_that_does_not_fit_is_not_made_by_half(tmp_path: Path) -> None:
 
 def test_a_write_error_is_told_and_leaves_the_store_as_it_was(sqlite_path: Path) -> None:
     """A file size limit makes SQLite's writes fail: one reason, nothing changed."""
-    assert _python(APPEND, sqlite_path, 10) == "written"
+    assert python(APPEND, sqlite_path, 10) == "written"
     before = sqlite_path.read_bytes()
-    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before)}, {len(before)}))\n"
-    assert _python(limited + APPEND, sqlite_path, 200_000) == "store_failed"
+    limit = ["prlimit", f"--fsize={len(before)}"]
+    assert python(APPEND, sqlite_path, 200_000, prefix=limit) == "store_failed"
     assert sqlite_path.read_bytes() == before
-    assert _python(APPEND, sqlite_path, 10) == "written"
+    assert python(APPEND, sqlite_path, 10) == "written"
 
 
 MOUNTS = """\

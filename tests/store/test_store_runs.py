@@ -169,9 +169,11 @@ def test_of_two_who_take_over_at_once_one_gets_the_run(store_url: str, stamp: St
     with Store(store_url) as holder:
         holder.begin_run("acme-1", stamp)
     got: list[object] = []
+    together = threading.Barrier(2)
 
     def take(actor: str) -> None:
         with Store(store_url, timing=QUICK) as store:
+            together.wait(30)
             try:
                 got.append(store.begin_run("acme-1", replace(stamp, actor=actor)).holder)
             except Attention as error:
@@ -209,15 +211,14 @@ def test_a_lease_ends_when_its_block_fails(store_url: str, stamp: Stamp) -> None
 def test_a_lease_that_was_taken_over_stops_changes(store_url: str, stamp: Stamp) -> None:
     """The holder's next beat finds the higher run; from then on every check says so."""
     other, _fake = _watcher(store_url)
-    slow = replace(QUICK, beat=0.5)
-    with Store(store_url, timing=slow) as store, other, store.lease("acme-1", stamp) as lease:
-        # The first beat is half a second away: for the other's clock, which leaps, that is silence.
+    with Store(store_url, timing=QUICK) as store, other:
+        lease = store.lease("acme-1", stamp)
         run = other.begin_run("acme-1", OTHER)
-        lease._thread.join(10)
-        with pytest.raises(Attention) as caught:
-            lease.check()
+        with lease:
+            lease._thread.join(20)
+            with pytest.raises(Attention) as caught:
+                lease.check()
         assert caught.value.reason is Reason.RUN_LOST
-    with other:
         assert other.open_run() == run
 
 
