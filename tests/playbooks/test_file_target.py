@@ -1,0 +1,177 @@
+"""A file node as the controller sees it: what is sent, what is refused, what a broken answer becomes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget, FileTarget
+
+from renewctl.errors import NodeFault, RenewctlError
+from renewctl.observation import Failure, Observation, Source
+from renewctl.pushcert import Pair, PushCertificate
+from renewctl.reasons import Reason
+from renewctl.servers.registry import connect
+from tests.support.certs import NOW, TOPIC, Issued, apple_like
+
+TOKEN = "ab" * 16
+
+
+class Remote:
+    """The node at the other end; answers by step."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.code = 0
+        self.steps: list[dict[str, Any]] = []
+        self.sent: list[tuple[str, bytes]] = []
+
+    def module(self, **arguments: Any) -> dict[str, Any]:
+        """Run a step."""
+        self.steps.append(arguments)
+        answer = self.answers.get(arguments["op"], True)
+        return answer if isinstance(answer, dict) and "failed" in answer else {"done": answer}
+
+    def send(self, command: str, data: bytes) -> int:
+        """Run a command."""
+        self.sent.append((command, data))
+        return self.code
+
+    def require_quiet(self) -> None:
+        """Nothing is kept."""
+
+
+@pytest.fixture(scope="module")
+def pair() -> Issued:
+    """The new pair."""
+    return apple_like().push(TOPIC, key="new")
+
+
+def target(base: Path, remote: Remote, *, run: int = 1, **install: object) -> FileTarget:
+    """A file node behind a remote."""
+    paths = {"certificate": "/etc/my mdm/push.pem", "key": "/etc/my mdm/push.key"}
+    arguments: dict[str, Any] = {name: spec.get("default") for name, spec in SPEC.items()}
+    arguments |= {"state": "present", "base": str(base), "topic": TOPIC, "run": run, "token": TOKEN}
+    arguments["node"] = {"product": "files", "install": {"paths": paths, **install}}
+    settings = Settings.from_arguments(arguments, "f1", check=False)
+    assert settings.node.name == "f1"
+    assert settings.node.install is not None
+    return FileTarget(connect(settings.node), settings.node.install, settings, remote)
+
+
+def opened(pair: Issued) -> Pair:
+    """As the product holds it."""
+    return Pair(PushCertificate.from_pem(pair.pem), pair.key_pem)
+
+
+def fault_of(step: Any) -> RenewctlError:
+    """What a step raises."""
+    with pytest.raises(RenewctlError) as caught:
+        step()
+    return caught.value
+
+
+def test_the_key_goes_by_standard_input_alone(tmp_path: Path, pair: Issued) -> None:
+    """One command takes the key; its text, and the module's arguments, hold paths and fingerprints."""
+    remote = Remote()
+    target(tmp_path, remote).install(opened(pair))
+    ((command, data),) = remote.sent
+    assert data == pair.key_pem
+    assert f"'/etc/my mdm/.renewctl/staged-{TOKEN}'" in command
+    assert command.startswith("umask 077")
+    (step,) = remote.steps
+    assert step["op"] == "switch"
+    assert "PRIVATE" not in str(step)
+
+
+def test_a_previous_pair_that_is_gone_from_the_node_is_sent(tmp_path: Path, pair: Issued) -> None:
+    """Back from the node's own release where it has one; otherwise from our key store."""
+    (tmp_path / "old.pem").write_bytes(pair.pem)
+    (tmp_path / "old.key").write_bytes(pair.key_pem)
+    named = {"certificate": "old.pem", "key": {"file": "old.key"}}
+    previous = PairReference.from_mapping(named, tmp_path)
+    assert previous is not None
+    kept, gone = Remote(revert=True), Remote(revert=None)
+    target(tmp_path, kept).restore(previous)
+    assert [step["op"] for step in kept.steps] == ["revert"]
+    assert kept.sent == []
+    target(tmp_path, gone).restore(previous)
+    assert [step["op"] for step in gone.steps] == ["revert", "switch"]
+
+
+def test_what_a_node_refuses(tmp_path: Path, pair: Issued) -> None:
+    """The node's own reason is passed on; a module that broke is a reason of its own, without its text."""
+    told = {"failed": True, "reason": "node_locked", "values": {"path": "/x"}}
+    fault = fault_of(lambda: target(tmp_path, Remote(look=told)).run())
+    assert (fault.reason, fault.values) == (Reason.NODE_LOCKED, {"node": "f1", "path": "/x"})
+    broken = {"failed": True, "msg": "MODULE FAILURE: secret"}
+    fault = fault_of(lambda: target(tmp_path, Remote(look=broken)).run())
+    assert (fault.reason, fault.values) == (Reason.NODE_STEP_FAILED, {"node": "f1", "got": "look"})
+    full = Remote()
+    full.code = 1
+    fault = fault_of(lambda: target(tmp_path, full).install(opened(pair)))
+    assert fault.reason is Reason.NODE_WRITE_FAILED
+    assert full.steps == []
+
+
+def test_without_a_run_nothing_is_changed(tmp_path: Path, pair: Issued) -> None:
+    """A step outside a run is refused on the controller already."""
+    remote = Remote()
+    fault = fault_of(lambda: target(tmp_path, remote, run=0).install(opened(pair)))
+    assert fault.reason is Reason.RUN_NOT_FENCED
+    assert remote.steps == remote.sent == []
+
+
+@pytest.mark.parametrize("listed", [None, "/bin/other\n", "reload-mdm\n"])
+def test_reload_programs_must_be_listed_here(
+    tmp_path: Path, pair: Issued, monkeypatch: pytest.MonkeyPatch, listed: str | None
+) -> None:
+    """No list, another program, or a name without a path: refused before the key leaves."""
+    if listed is not None:
+        (tmp_path / "allowed").write_text(listed)
+    monkeypatch.setenv("RENEWCTL_ALLOWED_COMMANDS", str(tmp_path / "allowed"))
+    program = "reload-mdm" if listed == "reload-mdm\n" else "/usr/bin/reload-mdm"
+    remote = Remote()
+    fault = fault_of(lambda: target(tmp_path, remote, reload=[program]).install(opened(pair)))
+    assert fault.reason is Reason.RELOAD_NOT_ALLOWED
+    assert remote.sent == []
+
+
+def test_fence_and_look(tmp_path: Path, pair: Issued) -> None:
+    """The run is taken and told; what the file says is part of the observation."""
+    look = {"certificate": pair.pem.decode(), "run": 4}
+    remote = Remote(look=look, fence=True, carries=False)
+    node = target(tmp_path, remote)
+    assert node.fence(check=False) == (True, {"run": 1, "undone": True})
+    assert node.fence(check=True) == (True, {})
+    assert node.run() == 4
+    seen = node.server.observe(NOW)
+    assert [found.serial for found in seen.certificates] == [pair.serial]
+    assert (seen.answered, seen.failures) == ((Source.FILE,), ())
+    assert node.server.canaries(TOPIC, 1) == ()
+
+
+class Dead:
+    """A node that does not answer."""
+
+    def __init__(self, *failures: Failure) -> None:
+        self._failures = failures
+
+    def observe(self, now: datetime) -> Observation:
+        """Nothing."""
+        return Observation("n1", now, up=False, failures=self._failures)
+
+
+def test_an_api_node_must_answer_before_anything_begins() -> None:
+    """Its own reason is told; under check nobody asks."""
+    server: Any = Dead(Failure(Reason.NODE_TIMEOUT, {"seconds": "10"}))
+    fault = fault_of(lambda: ApiTarget(server).fence(check=False))
+    assert isinstance(fault, NodeFault)
+    assert (fault.reason, fault.values) == (Reason.NODE_TIMEOUT, {"node": "n1", "seconds": "10"})
+    silent: Any = Dead()
+    assert fault_of(lambda: ApiTarget(silent).fence(check=False)).reason is Reason.NODE_UNREACHABLE
+    assert ApiTarget(silent).fence(check=True) == (False, {})
