@@ -159,7 +159,7 @@ def run(
         Refused: `playbook_failed`: it ended without a word of any node.
     """
     if importlib.util.find_spec("ansible") is None:
-        raise Unusable(Reason.EXTRA_MISSING, extra="ansible")
+        raise Unusable(Reason.EXTRA_MISSING, expected="ansible")
     inventory = {GROUP: {"hosts": {host: _host(host, own) for host, own in hosts.items()}}}
     with TemporaryDirectory(prefix="renewctl-run-") as temporary:
         folder = Path(temporary)

@@ -71,6 +71,9 @@ _OUTCOMES: Mapping[str, Outcome] = {
 }
 """The collection's words for what became of a node; any other says that it is not known."""
 
+_NO_ANSWER = frozenset({Reason.NODE_UNREACHABLE, Reason.NODE_TIMEOUT, Reason.DATABASE_UNREACHABLE})
+"""A node that gave no answer has neither done nor refused anything."""
+
 
 def roll_out(work: Workplace, topic: Topic, options: Options) -> Renewal:
     """Give every node of the topic the accepted pair, wave by wave, each proven before the next wave.
@@ -327,6 +330,8 @@ def _answer(node: str, ended: Ended, direction: Direction) -> NodeAnswer:
     if result is None:
         return NodeAnswer(node, direction, Outcome.UNKNOWN, False, None, None, {})
     outcome = _OUTCOMES.get(result.outcome, Outcome.UNKNOWN)
+    if outcome is Outcome.FAILED and result.reason in _NO_ANSWER:
+        outcome = Outcome.UNKNOWN
     if result.outcome == "put_back":
         direction = Direction.PREVIOUS
         if result.proof is not None and result.proof["verdict"] != Verdict.PROVEN:

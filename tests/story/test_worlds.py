@@ -1,0 +1,47 @@
+"""Every world of the one list ends as the list says; the nodes' own logs are the witnesses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from renewctl.sandbox.worlds import WORLDS, WorldSpec
+from tests.support.cli import validate
+from tests.support.operator import Operator, operator
+
+pytestmark = pytest.mark.slow
+
+FEW = 9
+QUICK = ("--check-in-timeout", "10")
+
+
+@pytest.mark.parametrize("spec", WORLDS, ids=lambda spec: spec.name)
+def test_every_world_ends_as_its_list_says(spec: WorldSpec, tmp_path: Path) -> None:
+    """Exit code and reason of the last step are the list's; refused before the roll-out touches nothing."""
+    with operator(replace(spec, devices=FEW), tmp_path) as person:
+        person.adopt()
+        person.told("renewal", "open")
+        before = person.changes()
+        last = _play(person, spec)
+        if spec.expected.step != "roll-out":
+            assert person.changes() == before == dict.fromkeys(before, 0)
+        if spec.expected.exit_code == 0:
+            assert last["renewal"]["phase"] == "proven"
+            validate("renewal", last)
+        else:
+            assert last["error"]["reason"] in spec.expected.reasons
+            validate("error", last)
+
+
+def _play(person: Operator, spec: WorldSpec) -> dict[str, dict[str, object]]:
+    wanted = spec.expected
+    if wanted.step == "request":
+        return person.told("renewal", "request", "--out", person.request, code=wanted.exit_code)
+    person.told("renewal", "request", "--out", person.request, code=3)
+    downloaded = person.world.person(person.request)
+    if wanted.step == "accept":
+        return person.told("renewal", "accept", downloaded, code=wanted.exit_code)
+    person.told("renewal", "accept", downloaded)
+    return person.told("renewal", "roll-out", *QUICK, *wanted.options, code=wanted.exit_code)
