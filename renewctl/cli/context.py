@@ -102,11 +102,9 @@ class Session:
         Raises:
             Unusable: the reference cannot be read, the URL cannot be used.
         """
-        from renewctl import secrets, sql  # noqa: PLC0415 - SQL
+        from renewctl.cli.workplace import store_url  # noqa: PLC0415 - SQL
 
-        store = self.inventory.store
-        text = store if isinstance(store, str) else secrets.read(store)
-        return sql.resolve(text, self.inventory.folder)
+        return store_url(self.inventory)
 
     def topics(self, topic_id: str | None) -> tuple[Topic, ...]:
         """The topic named (by id or UID), or all.

@@ -90,8 +90,13 @@ def _option(*names: str, **more: Any) -> Callable[[_Function], _Function]:  # no
 def init(session: Session, /, *, existing: bool, dry_run: bool, **options: Any) -> None:  # noqa: ANN401 - click's own types
     """Ask, look, write; nothing is written before all of it is known to be right."""
     if existing:
-        return _homes_of_existing(session, dry_run=dry_run)
-    told, path, output = Told(**options), session.inventory_path, session.output()
+        _homes_of_existing(session, dry_run=dry_run)
+    else:
+        _new(session, Told(**options), dry_run=dry_run)
+
+
+def _new(session: Session, told: Told, *, dry_run: bool) -> None:
+    path, output = session.inventory_path, session.output()
     if path.exists():
         raise Refused(Reason.INVENTORY_EXISTS, path=str(path))
     nodes, topics = _nodes(session, told), _topics(session, told)
@@ -132,10 +137,13 @@ def init(session: Session, /, *, existing: bool, dry_run: bool, **options: Any) 
 def _homes_of_existing(session: Session, *, dry_run: bool) -> None:
     """Store and key store of an inventory that is there already: it was written by hand, or came from git."""
     planned, output = session.inventory, session.output()
-    if not dry_run:
+    if dry_run:
+        output.say("init.would.store", store=_store_shown(planned))
+        output.say("init.would.keys", path=planned.keys.folder)
+    else:
         _make_homes(planned)
-    output.say("init.wrote.store", store=_store_shown(planned))
-    output.say("init.wrote.keys", path=planned.keys.folder)
+        output.say("init.wrote.store", store=_store_shown(planned))
+        output.say("init.wrote.keys", path=planned.keys.folder)
     output.json(
         {
             "inventory": session.inventory_path,
@@ -274,11 +282,26 @@ def _beside(path: Path, text: str) -> Iterator[Path]:
 
 
 def _write_new(path: Path, text: str, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
+    """A new file, whole and on disk, or none.
+
+    Raises:
+        Refused: `write_failed`.
+        FileExistsError: it is there.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+                file.write(text)
+                file.flush()
+                os.fsync(descriptor)
+        except BaseException:
+            path.unlink()
+            raise
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise Refused(Reason.WRITE_FAILED, path=str(path), got=error.strerror) from error
 
 
 def _tell(session: Session, planned: Inventory, identity: Path | None) -> None:

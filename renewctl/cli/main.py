@@ -120,7 +120,9 @@ def _translated(error: Exception) -> RenewctlError:
         return Unusable(Reason.OPTION_INVALID, got=error.format_message(), expected="--help")
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return Refused(Reason.WRITE_FAILED, path=str(error.filename), got=error.strerror)
-    return Refused(Reason.INTERNAL, got=type(error).__name__, expected=f"{DEBUG_VARIABLE}=1")
+    told = error.strerror if isinstance(error, OSError) else None  # the system's words quote nothing
+    got = f"{type(error).__name__}: {told}" if told else type(error).__name__
+    return Refused(Reason.INTERNAL, got=got)
 
 
 def _name(parameter: click.Parameter | None) -> str | None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.certs import NOW, apple_like
-from tests.support.cli import Done, held, renewctl, validate
-from tests.support.inventories import right, spoilt, with_files_node, write
+from tests.support.cli import FULL_DISK, HEED_MODES, Done, held, renewctl, validate
+from tests.support.inventories import RECIPIENT, right, spoilt, with_files_node, write
 
 
 def refused(done: Done, code: int, *words: str) -> None:
@@ -188,17 +188,6 @@ def test_a_node_that_never_answers(tmp_path: Path, silent: int) -> None:
     assert "asking 1 node(s) …" in done.err
 
 
-def test_a_read_only_folder(tmp_path: Path) -> None:
-    """`init` where nothing can be written says so and leaves nothing (a file for a folder: root may write anywhere)."""
-    (tmp_path / "taken").write_text("")
-    before = held(tmp_path)
-    done = renewctl(
-        *INIT, "--identity", "taken/identity.txt", "--inventory", "taken/renewctl.yaml", cwd=tmp_path
-    )
-    refused(done, 1, "taken")
-    assert held(tmp_path) == before
-
-
 INIT = (
     "init",
     "--topic",
@@ -210,6 +199,35 @@ INIT = (
     "--id",
     "tokyo",
 )
+
+
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    """`init` where nothing may be written says where, exit 1, and leaves nothing."""
+    folder = tmp_path / "folder"
+    folder.mkdir(mode=0o555)
+    done = renewctl(*INIT, "--recipient", RECIPIENT, cwd=folder, under=HEED_MODES)
+    refused(done, 1, "renewctl.yaml", "Permission denied")
+    assert held(folder) == {}
+
+
+def test_status_needs_no_right_to_write(tmp_path: Path) -> None:
+    """Looking works where nothing may be written."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with_files_node(folder, apple_like().push(not_after=NOW + timedelta(days=364)).pem)
+    folder.chmod(0o555)
+    before = held(folder)
+    done = renewctl("status", cwd=folder, under=HEED_MODES)
+    assert "Traceback" not in done.err
+    assert done.code in {0, 4}
+    assert held(folder) == before
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """`init` on a full disk says so, exit 1, and leaves nothing half-written."""
+    done = renewctl(*INIT, "--identity", "identity.txt", cwd=tmp_path, under=FULL_DISK)
+    refused(done, 1, "renewctl.yaml")
+    assert held(tmp_path) == {}
 
 
 def test_init_that_fails_midway_leaves_nothing_half_written(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from renewctl.cli import init as module
 from renewctl.cli import main as shell
 from renewctl.inventory import load
 from tests.support.cli import validate
-from tests.support.inventories import RECIPIENT, TOPIC
+from tests.support.inventories import RECIPIENT, TOPIC, right, write
 
 NANOMDM = """
 CREATE TABLE enrollments (id TEXT, user_id TEXT, topic TEXT, enabled INTEGER, last_seen_at TEXT);
@@ -206,3 +206,21 @@ def test_topics_are_found_in_a_nodes_database(node: str, tmp_path: Path) -> None
     words = ["--from", "n1", "--from-url", node, "--from-password-file", "pw", "--from-sql", "dsn"]
     assert shell.main(["init", *words, "--recipient", RECIPIENT]) == 0
     assert [topic.topic for topic in load(tmp_path / "renewctl.yaml").topics] == [TOPIC]
+
+
+def test_an_inventory_from_git_gets_its_store_and_key_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--existing` makes what the inventory names and leaves the inventory alone; a dry run makes nothing."""
+    path = write(tmp_path, right(store={"file": "store-url"}))
+    (tmp_path / "store-url").write_text("sqlite:///state/renewctl.db\n")
+    before = path.read_bytes()
+    assert shell.main(["init", "--existing", "--dry-run"]) == 0
+    assert "would make the key store" in capsys.readouterr().err
+    assert not (tmp_path / "keys").exists()
+    assert shell.main(["init", "--existing", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    validate("init", document)
+    assert document["store"] == f"file:{tmp_path}/store-url"
+    assert (tmp_path / "state" / "renewctl.db").is_file()
+    assert path.read_bytes() == before

@@ -14,7 +14,10 @@ import pytest
 
 from renewctl.cli import main as shell
 from renewctl.cli.context import Session
+from renewctl.cli.looking import look
+from renewctl.errors import Unusable
 from renewctl.inventory import load
+from renewctl.reasons import Reason
 from tests.support.certs import NOW, OTHER_TOPIC, apple_like, rsa_key
 from tests.support.cli import renewctl, validate
 from tests.support.inventories import right, with_files_node, write
@@ -287,3 +290,29 @@ def test_the_real_clock(tmp_path: Path) -> None:
     done = renewctl("status", "--json", cwd=tmp_path)
     validate("status", done.document)
     assert done.document["topics"][0]["days_left"] == days
+
+
+def test_no_nodes_and_nodes_that_cannot_even_be_connected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody to ask gives nothing; a node whose settings cannot be used is a failure of that node."""
+    inventory = load(with_files_node(tmp_path, PUSH.pem))
+    assert look(inventory, (), NOW) == {}
+
+    def broken(*_: object) -> None:
+        raise Unusable(Reason.SECRET_UNREADABLE, where="file:pw", detail="gone")
+
+    monkeypatch.setattr("renewctl.servers.registry.connect", broken)
+    (failure,) = look(inventory, inventory.nodes, NOW)["here"].failures
+    assert (failure.reason, failure.values["where"]) == (Reason.SECRET_UNREADABLE, "file:pw")
+
+
+def test_a_store_of_another_kind_ends_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A store that is there and cannot be read is an error, not "nothing recorded"."""
+    with_files_node(tmp_path, PUSH.pem)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "renewctl.db").write_text("no database, but long enough to be looked at")
+    code, out, err = call(capsys, "status")
+    assert code in {1, 2}
+    assert out == ""
+    assert err.startswith("error: ")

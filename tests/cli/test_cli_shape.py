@@ -209,3 +209,20 @@ class TestSession:
         (tmp_path / "url").write_text("sqlite:///x.db\n")
         path = write(tmp_path, right(store={"file": "url"}))
         assert Session(inventory_option=path).store_url == f"sqlite:///{tmp_path}/x.db"
+
+
+def test_a_system_error_without_a_file_is_told_in_the_systems_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No file to name, but what the system said helps."""
+    _ending(monkeypatch, OSError(24, "Too many open files"))
+    assert shell.main(["status"]) == 1
+    assert "OSError: Too many open files" in capsys.readouterr().err
+
+
+def test_a_word_that_only_looks_like_a_language(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--lang=ja` works as `--lang ja` does; `--language` is no option."""
+    assert shell.main(["--lang=ja", "status", "--bogus"]) == 2
+    assert capsys.readouterr().err.startswith("エラー: ")
+    assert shell.main(["--language", "ja"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")

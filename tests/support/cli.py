@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,33 @@ class Done:
         return json.loads(self.out)
 
 
+#: Root may write anywhere; without these two capabilities even root heeds a folder's mode.
+HEED_MODES = (
+    ["setpriv", "--inh-caps=-dac_override,-dac_read_search", "--bounding-set=-dac_override,-dac_read_search"]
+    if os.geteuid() == 0
+    else []
+)
+
+#: No file may grow: what a full disk does to every write.
+FULL_DISK = ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash"]
+
+
 def renewctl(
-    *words: str | Path, cwd: Path, env: Mapping[str, str] | None = None, seconds: float = 60
+    *words: str | Path,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    seconds: float = 60,
+    under: Sequence[str] = (),
 ) -> Done:
-    """Run `python -m renewctl …`, without a terminal, in English, with a home folder of its own."""
+    """Run `python -m renewctl …`, without a terminal, in English, with a home folder of its own.
+
+    Args:
+        words: the command line.
+        cwd: the folder to run in.
+        env: further variables.
+        seconds: how long it may take.
+        under: a program to run it under (`HEED_MODES`, `FULL_DISK`).
+    """
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -43,7 +66,7 @@ def renewctl(
     }
     environment |= {"LANG": "C.UTF-8", "HOME": str(cwd / "home"), **(env or {})}
     done = subprocess.run(
-        [sys.executable, "-m", "renewctl", *map(str, words)],
+        [*under, sys.executable, "-m", "renewctl", *map(str, words)],
         cwd=cwd,
         env=environment,
         stdin=subprocess.DEVNULL,
