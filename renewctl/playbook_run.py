@@ -120,6 +120,12 @@ _FIXED = {
     "PYTHONUNBUFFERED": "1",
 }
 
+_UNLESS_CHOSEN = {
+    # A cut link must end within 15 s; by itself ssh waits for ever.
+    "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s"
+    " -o ServerAliveInterval=5 -o ServerAliveCountMax=3",
+}
+
 _TAIL_LINES, _TAIL_CHARACTERS = 20, 2000
 
 # A child must not outlive us, however we end: prctl(PR_SET_PDEATHSIG = 1, SIGKILL = 9), before anything else.
@@ -247,6 +253,7 @@ def _environment(folder: Path, hosts: Mapping[str, Mapping[str, Any]]) -> dict[s
     wanted = PASSED_ON | set(_named_by_env(hosts))
     passed = {name: value for name, value in os.environ.items() if name in wanted}
     return {
+        **_UNLESS_CHOSEN,
         **passed,
         **_FIXED,
         "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),

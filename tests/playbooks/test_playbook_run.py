@@ -99,11 +99,13 @@ def test_the_environment_is_scrubbed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("ANSIBLE_SSH_COMMON_ARGS", "-J jump")
+    monkeypatch.delenv("ANSIBLE_SSH_ARGS", raising=False)
     host = {"renewctl_node": {**API_NODE["renewctl_node"], "password": {"env": "NODE_PASSWORD"}}}
     given = playbook_run._environment(tmp_path, {"n1": host})
     assert given["ANSIBLE_DEBUG"] == given["ANSIBLE_KEEP_REMOTE_FILES"] == "0"
     assert given["ANSIBLE_CONFIG"] == str(tmp_path / "ansible.cfg")
     assert given["ANSIBLE_SSH_COMMON_ARGS"] == "-J jump"
+    assert "ServerAliveInterval" in given["ANSIBLE_SSH_ARGS"]
     assert given["NODE_PASSWORD"] == "1"
     assert "MY_SECRET" not in given
 

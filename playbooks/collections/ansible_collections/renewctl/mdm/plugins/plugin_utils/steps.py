@@ -149,7 +149,7 @@ def _after_fault(
         return None
     # Without an answer it may still happen after this look; a 500 may come after storing.
     unread = fault.reason is Reason.NODE_ERROR and not _named(seen, expected)
-    unknown = fault.reason in OUTCOME_UNKNOWN or unread
+    unknown = unread or fault.reason in {*OUTCOME_UNKNOWN, Reason.NODE_UNREACHABLE}
     return of_error(name, fault, "unknown" if unknown else "failed")
 
 

@@ -67,13 +67,8 @@ class ApiTarget:
 
     def fence(self, *, check: bool) -> tuple[bool, dict[str, Any]]:
         """Nothing to take; but the node must answer before anything is changed anywhere."""
-        if check:
-            return False, {}
-        seen = self.server.observe(now())
-        if seen.up is False:
-            failure = next(iter(seen.failures), None)
-            reason = failure.reason if failure else Reason.NODE_UNREACHABLE
-            raise NodeFault(reason, **{"node": seen.node, **(dict(failure.values) if failure else {})})
+        if not check:
+            _require_up(self.server)
         return False, {}
 
     def run(self) -> int:
@@ -96,6 +91,7 @@ class FileTarget:
         self._install = install
         self._settings = settings
         self._remote = remote
+        self._api = server
         self.server: Server = PlacedServer(server, self._look)
 
     def fence(self, *, check: bool) -> tuple[bool, dict[str, Any]]:
@@ -104,6 +100,7 @@ class FileTarget:
         if check:
             return not self._step("carries")["done"], {}
         self._require_token()
+        _require_up(self._api)
         undone = bool(self._step("fence", reload=self._reload())["done"])
         return undone, {"run": self._settings.run, "undone": undone}
 
@@ -219,6 +216,15 @@ class PlacedServer:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+
+def _require_up(server: Server) -> None:
+    """Whoever cannot be asked now could not be proven later; a node without an API is not asked."""
+    seen = server.observe(now())
+    if seen.up is False:
+        failure = next(iter(seen.failures), None)
+        reason = failure.reason if failure else Reason.NODE_UNREACHABLE
+        raise NodeFault(reason, **{"node": seen.node, **(dict(failure.values) if failure else {})})
 
 
 def now() -> datetime:
