@@ -119,10 +119,14 @@ class Child:
         self.process.kill()
         self._reap()
 
-    def stop(self) -> None:
-        """Ask it to end, insist after five seconds, wait for it."""
+    def ask_to_end(self) -> None:
+        """Send SIGTERM, if it still runs."""
         if self.alive:
             self.process.terminate()
+
+    def stop(self) -> None:
+        """Ask it to end, insist after five seconds, wait for it."""
+        self.ask_to_end()
         try:
             self.process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:

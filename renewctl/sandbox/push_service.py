@@ -67,7 +67,8 @@ class PushService:
                 if stream.speaks_http2:
                     await _Connection(self, stream).run()
         except ssl.SSLError as refused:
-            self._log.write(status=0, reason=f"tls: {refused.reason or refused}")
+            reason = f"tls: {refused.reason or refused}"
+            self._log.write(token=None, serial=None, topic=None, status=0, reason=reason, woken=False)
         except (OSError, ProtocolError, asyncio.CancelledError):
             pass  # the client went away, or spoke nonsense, or we end: nobody awaits this task
         finally:
@@ -100,17 +101,14 @@ class PushService:
         path = request.headers.get(":path", "")
         token = path.removeprefix(_DEVICE_PATH)
         serial, topic = serial_of(certificate), topic_of(certificate) or ""
-        if faults.hang:
-            self._log.write(token=token[:8], serial=serial, topic=topic, status=None, reason="hang")
-            return None
-        result = self._answer(request, path, token, topic, serial)
-        woken = result.wake and self._courier.wake(token, _magic(request.body))
+        result = None if faults.hang else self._answer(request, path, token, topic, serial)
+        woken = result is not None and result.wake and self._courier.wake(token, _magic(request.body))
         self._log.write(
             token=token[:8],
             serial=serial,
             topic=topic,
-            status=result.status,
-            reason=result.reason,
+            status=result.status if result else None,
+            reason=result.reason if result else "hang",
             woken=woken,
         )
         return result

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pyrage
+import pyrage  # type: ignore[import-untyped]
 
 from renewctl.sandbox.authority import Apple, Issued, device_root, new_topic, web_root
 from renewctl.sandbox.mdm_pair import StoredPair

@@ -103,7 +103,10 @@ class World:
 
     def stop(self) -> None:
         """End every child, devices first."""
-        for child in reversed(self.children.values()):
+        last_first = list(reversed(self.children.values()))
+        for child in last_first:
+            child.ask_to_end()
+        for child in last_first:
             child.stop()
         self.children.clear()
 

@@ -124,4 +124,5 @@ def test_serials_and_topics_read_as_everywhere(apple: Apple) -> None:
     assert int(serial_of(pair.certificate), 16) == pair.certificate.serial_number
     assert len(serial_of(pair.certificate)) % 2 == 0
     assert topic_of(apple.root.certificate) is None
-    assert load_pem_private_key(pair.key_pem, None)
+    read = load_pem_private_key(pair.key_pem, None)
+    assert read.public_key() == pair.certificate.public_key()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import plistlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from renewctl.sandbox import device_messages as say
 from renewctl.sandbox.authority import Apple, Issued, device_root, new_topic, serial_of
+from renewctl.sandbox.children import listen, port_of
 from tests.support import sandbox_parts as parts
 
 TOPIC = new_topic()
@@ -315,12 +318,26 @@ def test_it_can_lie_be_slow_and_be_gone(node: parts.Node, old: Issued) -> None:
     assert httpx.get(f"{node.url}/sandbox/faults").json()["down"] is False
 
 
-def test_a_push_service_that_hangs_up(
+def test_a_busy_push_service_is_quoted(
     node: parts.Node, pushes: parts.Pushes, old: Issued, device: say.Device
 ) -> None:
-    """When the push service asks for silence the server's words are its own, not ours."""
+    """Status and reason of the push service stand in the server's text."""
     node.put(body(old))
     pushes.switch(answer="503 ServiceUnavailable")
     told = node.push(device.udid).json()["status"][device.udid]["push_error"]
     pushes.switch(answer=None)
     assert told == "push HTTP status: 503: APNs push error: ServiceUnavailable"
+
+
+def test_a_push_service_that_is_away(
+    node: parts.Node, pushes: parts.Pushes, old: Issued, tmp_path: Path
+) -> None:
+    """Nobody listens there: the enrollment's error says what the network said, and no result stands beside it."""
+    with listen() as dead:
+        nowhere = dataclasses.replace(pushes, url=f"https://127.0.0.1:{port_of(dead)}")
+    with parts.node(nowhere, tmp_path) as lonely:
+        lonely.put(body(old))
+        one = enrolled(pushes, lonely, "DEVICE-1", parts.TOKEN)
+        told = lonely.push(one.udid).json()["status"][one.udid]
+    assert list(told) == ["push_error"]
+    assert "refused" in told["push_error"]

@@ -18,6 +18,7 @@ from renewctl.sandbox.person import Deed, Person, PortalSaidNo
 from tests.support import sandbox_parts as parts
 
 OWNER, OTHER, LATE = "owner@example.com", "other@example.com", "late@example.com"
+EMPTY = "empty@example.com"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A portal with three accounts: one with two rows, one with none, one with a row that is past saving."""
+    """A portal with four accounts: two rows, none, none that stays, and one that is past saving."""
     folder = tmp_path_factory.mktemp("portal")
     apple = Apple.create(parts.now())
     apple.save(folder)
@@ -40,6 +41,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     entries = {
         OWNER: [_entry(apple, new_topic(), 200), _entry(apple, topic, 42)],
         OTHER: [],
+        EMPTY: [],
         LATE: [_entry(apple, late_topic, -31)],
     }
     (folder / "accounts.json").write_text(json.dumps(entries))
@@ -144,6 +146,9 @@ def test_a_browser_sees_pages(site: Site) -> None:
     with httpx.Client(base_url=site.url, follow_redirects=True) as browser:
         page = browser.get("/signin", params={"account": LATE}).text
         assert "Expired" in page
+    with httpx.Client(base_url=site.url, follow_redirects=True) as browser:
+        page = browser.get("/signin", params={"account": EMPTY}).text
+        assert "Get Started" in page
 
 
 def test_the_person_is_a_program_too(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import socket
 import ssl
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from h2.connection import H2Connection
 
 from renewctl.sandbox.apns_answers import KnownDevice, PushFaults, answer
 from renewctl.sandbox.authority import Apple, Issued, new_topic, serial_of
@@ -222,3 +225,41 @@ def test_answers_are_a_pure_rule(tmp_path: Path) -> None:
         token="ab", topic="t", serial="1", asked_topic="t", device=KnownDevice("t"), faults=PushFaults()
     )
     assert told.body() == {"reason": "BadDeviceToken"}
+
+
+def _http2_socket(service: parts.Pushes, pair: Issued) -> ssl.SSLSocket:
+    certificate, key = pair.write(service.folder / "clients", "raw")
+    context = ssl.create_default_context(cafile=service.pki / "web-root.pem")
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["h2"])
+    connection = socket.create_connection(("127.0.0.1", service.port), timeout=10)
+    return context.wrap_socket(connection, server_hostname="localhost")
+
+
+def test_a_client_may_change_its_mind(service: parts.Pushes, pair: Issued) -> None:
+    """A stream reset halfway is forgotten; after GOAWAY the connection is closed."""
+    with _http2_socket(service, pair) as connection:
+        http = H2Connection()
+        http.initiate_connection()
+        head = [(":method", "POST"), (":path", PATH), (":scheme", "https"), (":authority", "localhost")]
+        http.send_headers(1, head)
+        http.reset_stream(1)
+        http.close_connection()
+        connection.sendall(http.data_to_send())
+        while connection.recv(4096):
+            pass
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_nonsense_after_the_handshake_ends_the_connection(
+    inside: bool, service: parts.Pushes, pair: Issued
+) -> None:
+    """HTTP/1.1 where HTTP/2 was agreed, or bytes that are no TLS: that connection is closed."""
+    with _http2_socket(service, pair) as connection:
+        if inside:
+            connection.sendall(b"GET / HTTP/1.1\r\n\r\n" * 4)
+        else:
+            os.write(connection.fileno(), b"no TLS record at all" * 4)
+        with contextlib.suppress(OSError):
+            while connection.recv(4096):
+                pass

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from renewctl.sandbox.authority import Apple, Issued
+from renewctl.sandbox.authority import VENDOR_MARK, Apple, Issued
 from renewctl.sandbox.request_file import UploadRefused, check
 from tests.support import sandbox_parts as parts
 
@@ -54,7 +57,8 @@ def test_a_good_request_is_taken(apple: Apple, good: parts.Request) -> None:
 def test_line_breaks_in_the_base64_do_no_harm(apple: Apple, good: parts.Request) -> None:
     """A file wrapped at 76 characters with CRLF is the same file."""
     wrapped = base64.encodebytes(base64.b64decode(good.file())).replace(b"\n", b"\r\n")
-    assert check(wrapped, apple.root.certificate, parts.now())
+    upload = check(wrapped, apple.root.certificate, parts.now())
+    assert upload.vendor_name == "Example Corp"
 
 
 def _encoded(values: object) -> bytes:
@@ -67,7 +71,7 @@ def _encoded(values: object) -> bytes:
         (lambda _: b"", "not base64 of a plist"),
         (lambda _: b"<!doctype html>", "not base64 of a plist"),
         (lambda _: base64.b64encode(b"<plist><dict>"), "not base64 of a plist"),
-        (lambda good: good.csr.public_bytes(parts.Encoding.PEM), "not base64 of a plist"),
+        (lambda good: good.csr.public_bytes(Encoding.PEM), "not base64 of a plist"),
         (lambda _: _encoded(["a", "list"]), "not the three keys"),
         (lambda good: _encoded(good.plist() | {"More": "x"}), "not the three keys"),
         (lambda good: _encoded(good.plist() | {"PushCertSignature": b"x"}), "values must be strings"),
@@ -87,8 +91,10 @@ def test_the_csr_must_be_rsa_2048_and_signed_by_its_key(apple: Apple, vendor: Is
     """A larger key, an elliptic one, and a CSR changed after signing are refused."""
     large = parts.request(apple, vendor, rsa.generate_private_key(65537, 3072))
     assert refusal(large.file(), apple).why == "the key is not RSA 2048"
-    curve = parts.request(apple, vendor, ec.generate_private_key(ec.SECP256R1()))  # type: ignore[arg-type]
+    curve = parts.request(apple, vendor, ec.generate_private_key(ec.SECP256R1()))
     assert refusal(curve.file(), apple).why == "the key is not RSA 2048"
+    strong = parts.request(apple, vendor, csr_hash=SHA384())
+    assert refusal(strong.file(), apple).why == "the CSR is not signed with SHA-256"
     values = parts.request(apple, vendor).plist()
     der = bytearray(base64.b64decode(str(values["PushCertRequestCSR"])))
     der[-1] ^= 1
@@ -129,6 +135,18 @@ def test_the_signer_must_be_an_mdm_vendor(apple: Apple, good: parts.Request) -> 
     )
     request = dataclasses.replace(good, chain=(plain, *good.chain[1:]), vendor_key=key)
     assert refusal(request.file(), apple).why == "not an MDM vendor certificate"
+
+
+def test_the_vendors_key_must_be_rsa(apple: Apple, good: parts.Request) -> None:
+    """A vendor certificate over an elliptic key cannot have made the signature Apple asks for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    mark = (x509.UnrecognizedExtension(VENDOR_MARK, b"\x05\x00"), False)
+    subject = apple.root.certificate.subject
+    elliptic = apple.wwdr.issue(
+        subject, key.public_key(), ends=parts.in_days(9), lasts=timedelta(days=365), extensions=[mark]
+    )
+    request = dataclasses.replace(good, chain=(elliptic, *good.chain[1:]))
+    assert refusal(request.file(), apple).why == "the vendor's key is not RSA"
 
 
 def test_an_expired_vendor_gets_apples_words(apple: Apple) -> None:

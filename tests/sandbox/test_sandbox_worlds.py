@@ -21,7 +21,7 @@ import pytest
 from cryptography import x509
 
 from renewctl.sandbox import launch, up
-from renewctl.sandbox.authority import Issued, serial_of, topic_of
+from renewctl.sandbox.authority import Apple, Issued, serial_of, topic_of
 from renewctl.sandbox.children import Child, WorldBroken, listen
 from renewctl.sandbox.person import Deed
 from renewctl.sandbox.up import World
@@ -57,7 +57,7 @@ def push(running: World, node: str, udid: str) -> int:
 def request_file(running: World) -> Path:
     """A good request, made without the product."""
     path = running.stage.folder / "request"
-    apple = parts.Apple.load(running.stage.pki)
+    apple = Apple.load(running.stage.pki)
     path.write_bytes(parts.request(apple, running.stage.vendor).file())
     return path
 
@@ -145,6 +145,7 @@ def test_the_person_brings_a_certificate_back(happy: World) -> None:
     assert leaf.not_valid_after_utc > happy.stage.old.certificate.not_valid_after_utc
 
 
+@pytest.mark.slow
 def test_a_power_cut_is_told_from_a_plan(tmp_path: Path) -> None:
     """A node taken down on purpose is no alarm and can come back with its devices; one that dies is."""
     with World.start(small("happy-year"), tmp_path / "world") as running:
@@ -165,17 +166,18 @@ def test_a_power_cut_is_told_from_a_plan(tmp_path: Path) -> None:
     parts.eventually(lambda: all(refused(port) for port in taken))
 
 
+@pytest.mark.slow
 def test_what_fails_on_the_way_up_is_taken_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the devices cannot enrol, everything started before is ended again."""
     started: list[Child] = []
     real = Child.start.__func__  # type: ignore[attr-defined]
 
-    def watched(cls: type[Child], name: str, module: str, *more: object, **named: object) -> Child:
+    def watched(cls: type[Child], name: str, module: str, /, *more: object, **named: object) -> Child:
         module = "renewctl.no_such_module" if name == "devices" else module
         started.append(real(cls, name, module, *more, **named))
         return started[-1]
 
-    monkeypatch.setattr(launch.Child, "start", classmethod(watched))
+    monkeypatch.setattr(Child, "start", classmethod(watched))
     with pytest.raises(WorldBroken, match="devices"):
         World.start(small("happy-year"), tmp_path / "world")
     assert len(started) == len(NODES) + 3
@@ -270,6 +272,7 @@ def _metrics(running: World) -> str:
     return "\n".join(line for line in lines if "expiry_timestamp" in line)
 
 
+@pytest.mark.slow
 def test_an_exporter_that_is_never_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the exporter does not come up the world says so, with its last words."""
     monkeypatch.setattr(

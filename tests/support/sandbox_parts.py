@@ -18,9 +18,9 @@ from pathlib import Path
 
 import httpx
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
@@ -145,14 +145,19 @@ class Request:
 
 
 def request(
-    apple: Apple, vendor: Issued, key: rsa.RSAPrivateKey | None = None, *, sha1: bool = False
+    apple: Apple,
+    vendor: Issued,
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | None = None,
+    *,
+    sha1: bool = False,
+    csr_hash: SHA256 | SHA384 | None = None,
 ) -> Request:
-    """A good request, or one signed with SHA-1."""
+    """A good request, unless told otherwise."""
     key = key or rsa.generate_private_key(65537, 2048)
     csr = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "push")]))
-        .sign(key, SHA256())
+        .sign(key, csr_hash or SHA256())
     )
     assert isinstance(vendor.key, rsa.RSAPrivateKey)
     chain = (vendor.certificate, apple.wwdr.certificate, apple.root.certificate)
