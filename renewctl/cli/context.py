@@ -33,6 +33,19 @@ def utc_now() -> datetime:
     return datetime.now(tz=UTC)
 
 
+def store_url(inventory: Inventory) -> str:
+    """The store's URL, absolute; read from its reference where the inventory gives one.
+
+    Raises:
+        Unusable: the reference cannot be read, the URL cannot be used.
+    """
+    from renewctl import secrets, sql  # noqa: PLC0415 - SQL
+
+    store = inventory.store
+    text = store if isinstance(store, str) else secrets.read(store)
+    return sql.resolve(text, inventory.folder)
+
+
 @dataclass
 class Session:
     """One call of `renewctl`; click's context object.
@@ -97,13 +110,7 @@ class Session:
 
     @property
     def store_url(self) -> str:
-        """The store's URL, absolute; read from its reference where the inventory gives one.
-
-        Raises:
-            Unusable: the reference cannot be read, the URL cannot be used.
-        """
-        from renewctl.cli.workplace import store_url  # noqa: PLC0415 - SQL
-
+        """The store's URL, as `store_url`."""
         return store_url(self.inventory)
 
     def topics(self, topic_id: str | None) -> tuple[Topic, ...]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from renewctl import inventory
-from renewctl.cli.context import Session
+from renewctl.cli.context import Session, store_url
 from renewctl.cli.init_text import Answers, NodeAnswer, TopicAnswer, render
 from renewctl.cli.options import (
     Command,
@@ -160,8 +160,7 @@ def _homes_of_existing(session: Session, *, dry_run: bool) -> None:
 
 def _make_homes(planned: Inventory) -> None:
     """Create what is not there yet; what is there stays as it is."""
-    from renewctl.cli.workplace import store_url  # noqa: PLC0415 - SQL
-    from renewctl.store import Store  # noqa: PLC0415
+    from renewctl.store import Store  # noqa: PLC0415 - SQL
 
     Store.create(store_url(planned))
     if planned.keys.folder is not None:

@@ -113,11 +113,11 @@ def show_end(
 
 def show_renewal(voice: Voice, name: str | None) -> int:
     """Tell a renewal's story: `renewal show`."""
-    from renewctl.cli.workplace import steps_for, store_url  # noqa: PLC0415
+    from renewctl.cli.workplace import steps_for  # noqa: PLC0415
     from renewctl.history import histories  # noqa: PLC0415
     from renewctl.store_read import StoreReader  # noqa: PLC0415
 
-    with StoreReader(store_url(voice.session.inventory)) as reader:
+    with StoreReader(voice.session.store_url) as reader:
         events = reader.renewals()
     history = histories(events).get(voice.topic.id)
     known = history.renewals if history is not None else ()

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import renewctl
-from renewctl import keystore, secrets, sql
+from renewctl import keystore
 from renewctl.cli.context import Session
 from renewctl.guidance import Situation, Step, next_steps
 from renewctl.history import TopicHistory
-from renewctl.inventory import Inventory, Topic
+from renewctl.inventory import Topic
 from renewctl.renewal import owed
-from renewctl.secrets import SecretRef
 from renewctl.store import Stamp, Store
 from renewctl.workflow.workplace import Workplace
 
@@ -30,7 +29,7 @@ def workplace(
         Unusable, NodeFault: as the inventory, the store and the key store raise.
     """
     inventory = session.inventory
-    url = store_url(inventory)
+    url = session.store_url
     stamp = Stamp(
         actor=session.actor,
         host=session.actor.partition("@")[2],
@@ -48,13 +47,6 @@ def workplace(
             now=session.now,
             tell=tell or (lambda _key, _values: None),
         )
-
-
-def store_url(inventory: Inventory) -> str:
-    """The store's absolute URL, its reference read."""
-    store = inventory.store
-    text = secrets.read(store) if isinstance(store, SecretRef) else store
-    return sql.resolve(text, inventory.folder)
 
 
 def steps_for(session: Session, topic: Topic, history: TopicHistory, **known: Any) -> tuple[Step, ...]:
