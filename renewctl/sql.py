@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import re
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -183,8 +182,6 @@ class Database:
             raise Collision from None
         except exc.DBAPIError as error:
             raise self._error(error.orig or error) from None
-        except sqlite3.Error as error:
-            raise self._error(error) from None
 
     def _error(self, error: BaseException) -> RenewctlError:
         trouble = trouble_of(error, self._url.database)

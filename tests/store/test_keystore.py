@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import re
 import stat
@@ -477,3 +478,34 @@ def test_a_plain_key_that_cannot_be_used_says_why(tmp_path: Path) -> None:
             unseal.load_plain_key(source)
         assert caught.value.reason is reason
         assert caught.value.exit_code == 2
+
+
+def test_a_new_identity_is_one_that_age_takes(tmp_path: Path) -> None:
+    """The text `init` writes is an age identity file, and its recipient belongs to it."""
+    content, recipient = unseal.new_identity()
+    ref, key = _ref(tmp_path, content), _key()
+    home = KeyFolder(tmp_path / "keys", [recipient])
+    sealed = home.sealed(home.seal(_pem(key)))
+    assert unseal.open_key(sealed, ref) == _pem(key)
+    done = subprocess.run(["age", "-d", "-i", ref.where[0]], input=sealed, capture_output=True, check=True)
+    assert done.stdout == _pem(key)
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"), [(errno.ENOSPC, Reason.DISK_FULL), (errno.EIO, Reason.KEYS_DENIED)]
+)
+def test_a_key_that_cannot_be_synced_is_not_told_as_written(
+    tmp_path: Path, identity: Identity, monkeypatch: pytest.MonkeyPatch, number: int, reason: Reason
+) -> None:
+    """Fsync fails: one reason, and no file under any name."""
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    home = KeyFolder(tmp_path / "keys", [identity.recipient])
+    home.path.mkdir(mode=0o700)
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(NodeFault) as caught:
+        home.seal(_pem(_key()))
+    assert caught.value.reason is reason
+    assert list(home.path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -17,7 +18,8 @@ from renewctl import sqlite_file
 from renewctl.errors import NodeFault, RenewctlError, Unusable
 from renewctl.events import Kind
 from renewctl.reasons import Reason
-from renewctl.sql import resolve
+from renewctl.sql import _looked_at, resolve
+from renewctl.sql_faults import Trouble
 from renewctl.store import Stamp, Store
 from renewctl.store_read import StoreReader
 from tests.support.unprivileged import NOBODY, as_nobody, python
@@ -365,3 +367,69 @@ def test_a_path_with_odd_characters_is_opened(tmp_path: Path) -> None:
     assert [entry.name for entry in folder.iterdir()] == ["a b.db"]
     with Store(url) as store:
         assert store.renewals() == {}
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.ENOSPC, Reason.DISK_FULL),
+        (errno.EDQUOT, Reason.DISK_FULL),
+        (errno.EROFS, Reason.STORE_READ_ONLY),
+        (errno.EACCES, Reason.STORE_DENIED),
+        (errno.EIO, Reason.STORE_DENIED),
+    ],
+)
+def test_the_systems_refusals_have_reasons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, reason: Reason
+) -> None:
+    """Making a store and looking for one, with each error injected: one reason, nothing left."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    url = f"sqlite:///{tmp_path}/x.db"
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "link", fail)
+        assert _reason(Store.create, url) is reason
+    assert list(tmp_path.iterdir()) == []
+    Store.create(url)
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "is_file", fail)
+        found = _reason(Store, url)
+    assert found is reason
+
+
+def test_what_access_forbids_is_told_before_sqlite_is_asked(
+    sqlite_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No right to read: denied; no right to write beside the file: read-only, for writers alone."""
+    url = f"sqlite:///{sqlite_path}"
+    with Store(url) as store:
+        with monkeypatch.context() as closed:
+            closed.setattr(os, "access", lambda _path, mode: mode == os.R_OK)
+            assert store.renewals() == {}
+            assert _reason(lambda _url: store.put_document(b"x"), url) is Reason.STORE_READ_ONLY
+        monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+        assert _reason(lambda _url: store.renewals(), url) is Reason.STORE_DENIED
+
+
+def test_an_input_output_error_on_a_full_disk_is_a_full_disk(
+    sqlite_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite calls some full disks an I/O error; and an unreadable journal a file it cannot open."""
+    assert _looked_at(Trouble.FAILED, sqlite_path) is Trouble.FAILED
+    monkeypatch.setattr(sqlite_file, "is_full", lambda _path: True)
+    assert _looked_at(Trouble.FAILED, sqlite_path) is Trouble.FULL
+    assert _looked_at(Trouble.DENIED, sqlite_path) is Trouble.DENIED
+    sqlite_path.with_name(f"{sqlite_path.name}-journal").write_bytes(b"")
+    assert _looked_at(Trouble.DENIED, sqlite_path) is Trouble.NEEDS_RECOVERY
+
+
+def test_an_account_without_a_name_writes_by_its_number(
+    sqlite_path: Path, stamp: Stamp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containers run as numbers nobody has named."""
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_123_456)
+    with Store(f"sqlite:///{sqlite_path}") as store:
+        event = store.append("acme-1", Kind.OPENED, {}, stamp=stamp, expected_seq=1)
+    assert event.authenticated == "4000123456"
