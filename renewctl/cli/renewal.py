@@ -112,7 +112,8 @@ def request(
                 pairs.prove_key_opens(work, made.renewal)  # before anybody is sent to the portal
                 made = prepare.make_request(work, voice.topic, new_key=False, csr_only=False)
         files = write(made, out)
-        known: dict[str, Any] = {"csr_file": files.csr, "request_file": files.request}
+        show_findings(voice, made.findings)
+        known = {"csr_file": files.csr, "request_file": files.request, "findings": made.findings}
         show_end(voice, work, made.renewal, "renewal.requested" if made.signed else "renewal.csr_made", known)
         return ExitCode.PERSONS_TURN
 

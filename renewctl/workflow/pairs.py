@@ -64,11 +64,11 @@ def previous_pair(renewal: Renewal, *, forward_only: bool) -> PairRef | None:
     Raises:
         Refused: `previous_pair_missing`: not adopted, or adopted without its key.
     """
+    if forward_only:
+        return None
     previous = renewal.previous
     if previous is not None and previous.key_fingerprint is not None:
         return previous
-    if forward_only:
-        return None
     raise Refused(
         Reason.PREVIOUS_PAIR_MISSING,
         renewal=renewal.name,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,13 @@ class RequestMade:
     Attributes:
         csr: PEM.
         signed: the portal's file, or None where a vendor still has to sign.
-        last_day: the last day on which the chain in it is valid.
+        findings: warnings about the vendor's signature or chain.
     """
 
     renewal: Renewal
     csr: bytes
     signed: bytes | None
-    last_day: datetime | None
+    findings: tuple[Finding, ...] = ()
 
 
 def open_renewal(work: Workplace, topic: Topic) -> Renewal:
@@ -72,7 +71,7 @@ def make_request(work: Workplace, topic: Topic, *, new_key: bool, csr_only: bool
         renewal = _make_csr(work, topic, renewal)
     csr = work.store.document(renewal.csr or "")
     if renewal.request is None and not csr_only:
-        renewal = _sign(work, topic, renewal, csr)
+        return _sign(work, topic, renewal, csr)
     return _made(work, renewal)
 
 
@@ -86,8 +85,8 @@ def take_signed(work: Workplace, topic: Topic, file: Path) -> RequestMade:
     renewal = work.open_renewal(topic)
     require(renewal, Kind.REQUESTED)
     csr = work.store.document(renewal.csr or "")
-    signed = request.check_signed(intake.read_bytes(file), csr, work.now())
-    return _made(work, _requested(work, renewal, signed, "external"))
+    signed = request.check_signed(intake.read_bytes(file), csr, work.now(), path=str(file))
+    return _made(work, _requested(work, renewal, signed, "external"), signed.findings)
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ def _make_csr(work: Workplace, topic: Topic, renewal: Renewal) -> Renewal:
     return work.append(renewal, Kind.CSR_MADE, {"key_fingerprint": fingerprint, "document": document})
 
 
-def _sign(work: Workplace, topic: Topic, renewal: Renewal, csr: bytes) -> Renewal:
+def _sign(work: Workplace, topic: Topic, renewal: Renewal, csr: bytes) -> RequestMade:
     owner = topic.vendor or work.inventory.vendor
     if owner is None:
         raise Unusable(Reason.VENDOR_NOT_CONFIGURED, topic=topic.id, option="--csr-only")
@@ -176,7 +175,9 @@ def _sign(work: Workplace, topic: Topic, renewal: Renewal, csr: bytes) -> Renewa
     checked = vendor.check_vendor(certificate, above, key, work.now(), path=str(owner.certificate))
     findings.insist(checked.findings)
     file = request.sign(csr, certificate, above, key)
-    return _requested(work, renewal, request.check_signed(file, csr, work.now()), "vendor")
+    signed = request.check_signed(file, csr, work.now(), path=str(owner.certificate))
+    warnings = [*checked.findings, *(f for f in signed.findings if f not in checked.findings)]
+    return _made(work, _requested(work, renewal, signed, "vendor"), tuple(warnings))
 
 
 def _requested(work: Workplace, renewal: Renewal, signed: request.SignedRequest, signer: str) -> Renewal:
@@ -189,11 +190,9 @@ def _requested(work: Workplace, renewal: Renewal, signed: request.SignedRequest,
     return work.append(renewal, Kind.REQUESTED, body)
 
 
-def _made(work: Workplace, renewal: Renewal) -> RequestMade:
-    csr = work.store.document(renewal.csr or "")
-    if renewal.request is None:
-        return RequestMade(renewal, csr, None, None)
-    return RequestMade(renewal, csr, work.store.document(renewal.request.document), renewal.request.last_day)
+def _made(work: Workplace, renewal: Renewal, warnings: tuple[Finding, ...] = ()) -> RequestMade:
+    signed = None if renewal.request is None else work.store.document(renewal.request.document)
+    return RequestMade(renewal, work.store.document(renewal.csr or ""), signed, warnings)
 
 
 def _judge(
