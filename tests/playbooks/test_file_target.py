@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -164,6 +165,21 @@ class Dead:
     def observe(self, now: datetime) -> Observation:
         """Nothing."""
         return Observation("n1", now, up=False, failures=self._failures)
+
+
+def test_an_api_node_takes_either_pair(tmp_path: Path, pair: Issued) -> None:
+    """Installing and restoring are the same request with another pair."""
+    (tmp_path / "old.pem").write_bytes(pair.pem)
+    (tmp_path / "old.key").write_bytes(pair.key_pem)
+    reference = PairReference.from_mapping({"certificate": "old.pem", "key": {"file": "old.key"}}, tmp_path)
+    assert reference is not None
+    got: list[Pair] = []
+    server: Any = SimpleNamespace(install=got.append)
+    node = ApiTarget(server)
+    node.install(opened(pair))
+    node.restore(reference)
+    assert [one.key for one in got] == [pair.key_pem] * 2
+    assert node.run() == 0
 
 
 def test_an_api_node_must_answer_before_anything_begins() -> None:

@@ -153,6 +153,29 @@ def test_going_back(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
     assert place.files.revert(1, TOKEN, fingerprint(old)) is True
     assert place.serves(old)
     assert place.files.revert(1, TOKEN, fingerprint(old)) is False
+    assert place.files.look()["active"] == fingerprint(old)
+    assert place.files.look()["certificate"] == old.pem.decode()
+
+
+def test_a_node_never_switched_has_nothing_to_go_back_to(
+    tmp_path: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """Its files stay as they are, and looking at them needs no journal."""
+    old, _ = pairs
+    place = Place(tmp_path, old)
+    assert place.files.look()["run"] == 0
+    place.files.fence(1, TOKEN)
+    assert place.files.revert(1, TOKEN, fingerprint(old)) is None
+    assert not place.certificate.is_symlink()
+
+
+def test_something_else_that_writes_is_noticed(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
+    """What is read back must be what was written; otherwise the old pair comes back."""
+    old, new = pairs
+    place = Place(tmp_path, old)
+    place.files.reload = ["/bin/sh", "-c", f"echo other > {place.certificate}"]
+    place.files.fence(1, TOKEN)
+    assert reason_of(lambda: place.switch(new)) == "node_read_back_differs"
 
 
 def test_runs_only_go_upwards(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:

@@ -32,6 +32,7 @@ def pair(tmp_path: Path) -> Issued:
     identity = pyrage.x25519.Identity.generate()
     (tmp_path / "identity").write_text(str(identity))
     (tmp_path / "new.age").write_bytes(pyrage.encrypt(made.key_pem, [identity.to_public()]))
+    (tmp_path / "not.age").write_bytes(pyrage.encrypt(b"no key", [identity.to_public()]))
     return made
 
 
@@ -86,6 +87,10 @@ def test_a_key_in_the_table(
             Reason.FILE_UNREADABLE,
         ),
         ({"certificate": "new.pem", "key": {"file": "other.key"}}, Reason.PAIR_MISMATCHED),
+        (
+            {"certificate": "new.pem", "key": {"sealed": "not.age", "identity": IDENTITY}},
+            Reason.PRIVATE_KEY_ABSENT,
+        ),
     ],
 )
 def test_a_pair_that_cannot_be_used(

@@ -206,8 +206,6 @@ class PairFiles:
         return os.path.join(self.home, "releases", name)
 
     def _same_as_release(self, name, pem, key):
-        if name is None:
-            return False
         folder = self._folder(name)
         return (
             disk.read(os.path.join(folder, "cert.pem")) == pem

@@ -54,10 +54,7 @@ class PairReference:
             Unusable, Refused: no key named, not readable, or not this certificate's.
         """
         key = self._key()
-        try:
-            found = key_fingerprint(key)
-        except ValueError:
-            raise Unusable(Reason.PAIR_INCOMPLETE, got="key") from None
+        found = key_fingerprint(key)
         if found != self.certificate.key_fingerprint:
             raise Refused(Reason.PAIR_MISMATCHED, got=found, expected=self.certificate.key_fingerprint)
         return Pair(self.certificate, key)
