@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,11 @@ class Known:
         found = [each for each in self.renewals if fingerprint and each.key_fingerprint == fingerprint]
         return found[0] if found else None
 
+    def requests(self, content: bytes) -> list[Renewal]:
+        """The open renewal whose file for the portal this is, byte for byte."""
+        document = hashlib.sha256(content).hexdigest()
+        return [each for each in self.renewals if each.request and each.request.document == document]
+
 
 @click.command(cls=Command, help="help.inspect")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -61,6 +67,9 @@ def inspect(session: Session, file: Path) -> ExitCode:
         output.show("inspect.title", title=found.title)
     for certificate in found.certificates:
         _show_certificate(session, certificate, known)
+    for renewal in known.requests(intake.read_bytes(file)):
+        last_day = renewal.request.last_day if renewal.request is not None else None
+        output.show("inspect.request_of", renewal=renewal.name, last_day=last_day)
     for label, fingerprint in _keys(found):
         _show_key(output, label, known.keyed(fingerprint), fingerprint)
     return ExitCode.DONE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 
@@ -35,18 +35,23 @@ def observe(session: Session, name: str | None) -> ExitCode:
         seen = look(session.inventory, nodes, session.now())
     output.json({"at": session.now(), "nodes": [_as_json(each, seen[each.name]) for each in nodes]})
     columns = ("node", "product", "up", "topic", "not_after", "days_left", "serial", "source", "devices")
-    rows = [row for each in nodes for row in _rows(output, each, seen[each.name])]
+    zones = {topic.topic: topic.zone for topic in session.inventory.topics}
+    rows = [row for each in nodes for row in _rows(output, each, seen[each.name], zones)]
     output.table([f"column.{column}" for column in columns], rows)
     for observation in seen.values():
         _say_failures(output, observation)
     return ExitCode.ATTENTION if any(each.failures for each in seen.values()) else ExitCode.DONE
 
 
-def _rows(output: Output, node: Node, seen: Observation) -> Iterator[list[object]]:
+def _rows(output: Output, node: Node, seen: Observation, zones: Mapping[str, str]) -> Iterator[list[object]]:
     up = output.text("word.unknown" if seen.up is None else "word.yes" if seen.up else "word.no")
     devices = {count.topic: count.enabled for count in seen.devices or ()}
     for served in seen.certificates or (None,):
-        facts = [None] * 5 if served is None else _facts(output, served, seen)
+        facts = (
+            [None] * 5
+            if served is None
+            else _facts(output, served, seen, zones.get(served.topic, output.zone))
+        )
         yield [
             node.name,
             node.product.value,
@@ -56,10 +61,10 @@ def _rows(output: Output, node: Node, seen: Observation) -> Iterator[list[object
         ]
 
 
-def _facts(output: Output, served: ServedCertificate, seen: Observation) -> list[object]:
+def _facts(output: Output, served: ServedCertificate, seen: Observation, zone: str) -> list[object]:
     return [
         served.topic,
-        messages.day(served.not_after, output.zone, output.language),
+        messages.day(served.not_after, zone, output.language),
         messages.days(days_left(served.not_after, seen.at), output.language),
         served.serial,
         output.text(f"source.{served.source}"),

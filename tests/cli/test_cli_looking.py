@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import json
 import threading
@@ -112,7 +113,7 @@ def test_status_after_a_renewal_was_opened(tmp_path: Path, capsys: pytest.Captur
     assert json.loads(out)["topics"][0]["renewal"]["phase"] == "requested"
 
 
-def _store_with_a_renewal(folder: Path, key_fingerprint: str = "aa") -> None:
+def _store_with_a_renewal(folder: Path, key_fingerprint: str = "aa", request: str = "d") -> None:
     from renewctl.events import Kind  # noqa: PLC0415
     from renewctl.store import Stamp, Store  # noqa: PLC0415
 
@@ -126,7 +127,7 @@ def _store_with_a_renewal(folder: Path, key_fingerprint: str = "aa") -> None:
         (Kind.OPENED, {"topic_id": "tokyo", "topic": topic, "previous": None}),
         (Kind.KEY_MADE, {"key_fingerprint": key_fingerprint}),
         (Kind.CSR_MADE, {"key_fingerprint": key_fingerprint, "document": "d"}),
-        (Kind.REQUESTED, {"document": "d", "last_day": last_day, "signer": "vendor", "serial": "01"}),
+        (Kind.REQUESTED, {"document": request, "last_day": last_day, "signer": "vendor", "serial": "01"}),
     ]
     with Store(url) as store:
         for number, (kind, body) in enumerate(bodies, start=1):
@@ -256,6 +257,22 @@ class TestInspect:
         validate("inspect", json.loads(out))
         assert json.loads(out)["renewals"] == ["tokyo-1"]
 
+    def test_the_open_renewals_request(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """The file for the portal, recognised byte for byte, with the last day it is good for."""
+        from renewctl.request import make_csr, sign  # noqa: PLC0415
+
+        apple = apple_like()
+        vendor = apple.vendor()
+        csr = make_csr(PUSH.key_pem, common_name="tokyo")
+        request = sign(csr, vendor.pem, [apple.wwdr.pem, apple.root.pem], vendor.key_pem)
+        (tmp_path / "tokyo-1.plist").write_bytes(request)
+        with_files_node(tmp_path, PUSH.pem)
+        _store_with_a_renewal(tmp_path, request=hashlib.sha256(request).hexdigest())
+        code, out, _ = call(capsys, "inspect", "tokyo-1.plist")
+        assert code == 0
+        assert "this is the request of the open renewal tokyo-1" in out
+        assert "2026-12-31" in out
+
     def test_a_saved_web_page(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """Recognised by its title."""
         page = "<!DOCTYPE html><html><head><title>Sign in</title></head><body></body></html>"
@@ -275,8 +292,6 @@ class TestInspect:
 
 
 def _key_fingerprint() -> str:
-    import hashlib  # noqa: PLC0415
-
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
 
     public = rsa_key("push").public_key()
