@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import errno
 import os
-import re
 import stat
 import subprocess
 import sys
@@ -13,62 +12,30 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from renewctl import keystore, unseal
-from renewctl.errors import NodeFault, Refused, RenewctlError, Unusable
+from renewctl.errors import NodeFault, Refused, Unusable
 from renewctl.inventory import Keys
 from renewctl.keystore import KeyFolder, KeyHome, KeyTable
 from renewctl.reasons import Reason
-from renewctl.secrets import Kind, SecretRef
 from renewctl.store import Store
+from tests.support.identities import Identity, new_key, pem
 from tests.support.postgres import Database
 from tests.support.unprivileged import as_nobody, python
 
 
-def _pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, style: str = "TraditionalOpenSSL") -> bytes:
-    none = serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, getattr(serialization.PrivateFormat, style), none)
-
-
-def _key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, 2048)
-
-
 def _spki(key: rsa.RSAPrivateKey) -> str:
     """The name openssl would compute: SHA-256 of the public key, DER."""
-    pem = key.public_key().public_bytes(
+    public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     der = subprocess.run(
-        ["openssl", "pkey", "-pubin", "-outform", "DER"], input=pem, capture_output=True, check=True
+        ["openssl", "pkey", "-pubin", "-outform", "DER"], input=public, capture_output=True, check=True
     ).stdout
     done = subprocess.run(["sha256sum"], input=der, capture_output=True, check=True)
     return done.stdout.decode().split()[0]
-
-
-class Identity:
-    """An age or SSH key pair in a file, made by the programs people use."""
-
-    def __init__(self, folder: Path, kind: str, passphrase: str = "") -> None:
-        self.file = folder / f"identity-{kind}{len(passphrase)}"
-        if kind == "age":
-            subprocess.run(["age-keygen", "-o", str(self.file)], capture_output=True, check=True)
-            found = re.search(r"age1\w+", self.file.read_text())
-            assert found is not None
-            self.recipient = found[0]
-            return
-        command = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", str(self.file), "-C", "operator"]
-        subprocess.run(command, check=True)
-        self.recipient = self.file.with_name(f"{self.file.name}.pub").read_text()
-
-    @property
-    def ref(self) -> SecretRef:
-        """How the inventory names it."""
-        return SecretRef(Kind.FILE, (str(self.file),))
 
 
 @pytest.fixture
@@ -91,47 +58,47 @@ def test_a_sealed_key_is_found_by_the_name_of_its_public_half(
     make_home: Callable[..., KeyHome], identity: Identity
 ) -> None:
     """The name is what openssl computes over the public key; what comes out is PKCS#1."""
-    key, home = _key(), make_home(identity.recipient)
+    key, home = new_key(), make_home(identity.recipient)
     assert home.names() == []
-    name = home.seal(_pem(key, "PKCS8"))
+    name = home.seal(pem(key, "PKCS8"))
     assert name == _spki(key)
     assert (home.has(name), home.has("0" * 64), home.names()) == (True, False, [name])
-    assert unseal.open_key(home.sealed(name), identity.ref) == _pem(key)
+    assert unseal.open_key(home.sealed(name), identity.ref) == pem(key)
 
 
 def test_age_itself_opens_a_sealed_key(
     make_home: Callable[..., KeyHome], identity: Identity, tmp_path: Path
 ) -> None:
     """`age -d` needs nothing of ours: the way out if this program is gone."""
-    key, home = _key(), make_home(identity.recipient)
+    key, home = new_key(), make_home(identity.recipient)
     path = tmp_path / "copy.age"
-    path.write_bytes(home.sealed(home.seal(_pem(key))))
+    path.write_bytes(home.sealed(home.seal(pem(key))))
     done = subprocess.run(["age", "-d", "-i", str(identity.file), str(path)], capture_output=True, check=True)
-    assert done.stdout == _pem(key)
+    assert done.stdout == pem(key)
 
 
 def test_every_recipient_opens_alone(make_home: Callable[..., KeyHome], tmp_path: Path) -> None:
     """An age key, two kinds of SSH keys and an escrow: each is enough, for us and for `age`."""
     identities = [Identity(tmp_path, kind) for kind in ("age", "ed25519", "rsa")]
-    key, home = _key(), make_home(*(identity.recipient for identity in identities))
-    sealed = home.sealed(home.seal(_pem(key)))
+    key, home = new_key(), make_home(*(identity.recipient for identity in identities))
+    sealed = home.sealed(home.seal(pem(key)))
     for identity in identities:
-        assert unseal.open_key(sealed, identity.ref) == _pem(key)
+        assert unseal.open_key(sealed, identity.ref) == pem(key)
         done = subprocess.run(
             ["age", "-d", "-i", str(identity.file)], input=sealed, capture_output=True, check=True
         )
-        assert done.stdout == _pem(key)
+        assert done.stdout == pem(key)
 
 
 def test_a_key_is_written_once(make_home: Callable[..., KeyHome], identity: Identity, tmp_path: Path) -> None:
     """Sealing the same key again, even to others, keeps what is there; other keys stay beside it."""
-    key = _key()
-    name = make_home(identity.recipient).seal(_pem(key))
+    key = new_key()
+    name = make_home(identity.recipient).seal(pem(key))
     before = make_home().sealed(name)
     again = make_home(Identity(tmp_path, "ed25519").recipient)
-    assert again.seal(_pem(key)) == name
+    assert again.seal(pem(key)) == name
     assert again.sealed(name) == before
-    second = again.seal(_pem(_key()))
+    second = again.seal(pem(new_key()))
     assert again.names() == sorted([name, second])
 
 
@@ -147,7 +114,7 @@ def test_without_recipients_nothing_is_sealed(make_home: Callable[..., KeyHome])
     """A key nobody could open is not written."""
     home = make_home()
     with pytest.raises(Unusable) as caught:
-        home.seal(_pem(_key()))
+        home.seal(pem(new_key()))
     assert caught.value.reason is Reason.RECIPIENTS_NONE
     assert home.names() == []
 
@@ -157,7 +124,7 @@ def test_a_wrong_identity_is_told(
 ) -> None:
     """Sealed to somebody else: refused, naming the reference and nothing of the key."""
     home = make_home(identity.recipient)
-    sealed = home.sealed(home.seal(_pem(_key())))
+    sealed = home.sealed(home.seal(pem(new_key())))
     for kind in ("ed25519", "rsa"):
         other = Identity(tmp_path, kind)
         with pytest.raises(Refused) as caught:
@@ -170,7 +137,7 @@ def _needles(key: rsa.RSAPrivateKey) -> list[bytes]:
     """What must not be found: the key's numbers and lines, in usual encodings."""
     numbers = key.private_numbers()
     raw = [n.to_bytes((n.bit_length() + 7) // 8) for n in (numbers.p, numbers.q, numbers.d)]
-    lines = [line for pem in (_pem(key), _pem(key, "PKCS8")) for line in pem.splitlines()[2:-2]]
+    lines = [line for pem in (pem(key), pem(key, "PKCS8")) for line in pem.splitlines()[2:-2]]
     return [*raw, *(n.hex().encode() for n in raw), *lines, *(base64.b64encode(n)[:-4] for n in raw)]
 
 
@@ -178,8 +145,8 @@ def test_no_byte_of_a_key_reaches_a_disk(
     make_home: Callable[..., KeyHome], identity: Identity, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Neither in the home nor in any file beside it, in the usual encodings."""
-    key, home = _key(), make_home(identity.recipient)
-    name = home.seal(_pem(key))
+    key, home = new_key(), make_home(identity.recipient)
+    name = home.seal(pem(key))
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     written.append(home.sealed(name))
     if isinstance(home, KeyTable):
@@ -195,7 +162,7 @@ def test_the_folder_is_closed_and_holds_nothing_but_keys(tmp_path: Path, identit
     """0700, 0600, whatever the umask; no temporary name stays; strangers' files are no keys."""
     path, before = tmp_path / "deep" / "keys", os.umask(0)
     try:
-        name = KeyFolder(path, [identity.recipient]).seal(_pem(_key()))
+        name = KeyFolder(path, [identity.recipient]).seal(pem(new_key()))
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
@@ -215,7 +182,7 @@ def test_a_folder_others_may_enter_takes_no_key(
     path.mkdir()
     path.chmod(mode)
     with pytest.raises(Refused) as caught:
-        KeyFolder(path, [identity.recipient], shared=shared).seal(_pem(_key()))
+        KeyFolder(path, [identity.recipient], shared=shared).seal(pem(new_key()))
     assert caught.value.reason is Reason.KEYS_FOLDER_OPEN
     assert caught.value.values["got"] == f"{mode:04o}"
     assert list(path.iterdir()) == []
@@ -227,7 +194,7 @@ def test_a_shared_folder_may_be_entered_by_its_group(tmp_path: Path, identity: I
     path.mkdir()
     path.chmod(0o770)
     home = KeyFolder(path, [identity.recipient], shared=True)
-    name = home.seal(_pem(_key()))
+    name = home.seal(pem(new_key()))
     assert home.names() == [name]
     assert stat.S_IMODE((path / f"{name}.age").stat().st_mode) == 0o640
 
@@ -245,17 +212,17 @@ except RenewctlError as error:
 
 
 def _seal(prefix: list[str], path: Path, identity: Identity, key: rsa.RSAPrivateKey) -> str:
-    return python(_SEAL, path, identity.recipient, prefix=prefix, stdin=_pem(key))
+    return python(_SEAL, path, identity.recipient, prefix=prefix, stdin=pem(key))
 
 
 def test_a_folder_one_may_not_write_is_told(open_folder: Path, identity: Identity) -> None:
     """Another account's folder, and a place where none can be made: `keys_denied`, nothing left."""
     path = open_folder / "keys"
     path.mkdir(mode=0o700 if as_nobody() else 0o500)
-    assert _seal(as_nobody(), path, identity, _key()) == "keys_denied"
+    assert _seal(as_nobody(), path, identity, new_key()) == "keys_denied"
     assert list(path.iterdir()) == []
     open_folder.chmod(0o555)
-    assert _seal(as_nobody(), open_folder / "new", identity, _key()) == "keys_denied"
+    assert _seal(as_nobody(), open_folder / "new", identity, new_key()) == "keys_denied"
     open_folder.chmod(0o755)
 
 
@@ -269,18 +236,18 @@ def test_a_full_disk_leaves_no_half_key(tmp_path: Path, identity: Identity) -> N
         'head -c 8192 /dev/zero > "$1/filler" 2>/dev/null; shift; "$@"; ls -A "$DIR/keys" | wc -l'
     )
     prefix = ["env", f"DIR={folder}", *unshare, "sh", "-c", mount, "sh", str(folder)]
-    assert _seal(prefix, folder / "keys", identity, _key()) == "disk_full\n0"
+    assert _seal(prefix, folder / "keys", identity, new_key()) == "disk_full\n0"
 
 
 def test_two_processes_may_seal_the_same_key(tmp_path: Path, identity: Identity) -> None:
     """One file, whole, and both are told its name."""
-    key, path = _key(), tmp_path / "keys"
+    key, path = new_key(), tmp_path / "keys"
     command = [sys.executable, "-W", "error", "-c", _SEAL, str(path), identity.recipient]
     sealers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
-    answers = {sealer.communicate(_pem(key), timeout=60)[0].decode().strip() for sealer in sealers}
+    answers = {sealer.communicate(pem(key), timeout=60)[0].decode().strip() for sealer in sealers}
     assert answers == {_spki(key)}
     assert [entry.name for entry in path.iterdir()] == [f"{_spki(key)}.age"]
-    assert unseal.open_key(KeyFolder(path, []).sealed(_spki(key)), identity.ref) == _pem(key)
+    assert unseal.open_key(KeyFolder(path, []).sealed(_spki(key)), identity.ref) == pem(key)
 
 
 # The table
@@ -289,24 +256,24 @@ def test_two_processes_may_seal_the_same_key(tmp_path: Path, identity: Identity)
 def test_a_role_that_may_only_insert_can_seal_and_not_read(database: Database, identity: Identity) -> None:
     """The desk adds keys; it can neither list nor fetch them."""
     Store.create(database.url)
-    key, desk = _key(), KeyTable(database.role("INSERT ON keys"), [identity.recipient])
-    name = desk.seal(_pem(key))
-    assert desk.seal(_pem(key)) == name
+    key, desk = new_key(), KeyTable(database.role("INSERT ON keys"), [identity.recipient])
+    name = desk.seal(pem(key))
+    assert desk.seal(pem(key)) == name
     for ask in (desk.names, lambda: desk.has(name), lambda: desk.sealed(name)):
         with pytest.raises(NodeFault) as caught:
             ask()
         assert caught.value.reason is Reason.STORE_DENIED
-    assert unseal.open_key(KeyTable(database.url, []).sealed(name), identity.ref) == _pem(key)
+    assert unseal.open_key(KeyTable(database.url, []).sealed(name), identity.ref) == pem(key)
 
 
 def test_a_table_out_of_reach_is_told(database: Database, identity: Identity) -> None:
     """No server: unreachable, after a few tries; no table: no store."""
     with pytest.raises(Unusable) as missing:
-        KeyTable(database.url, [identity.recipient]).seal(_pem(_key()))
+        KeyTable(database.url, [identity.recipient]).seal(pem(new_key()))
     assert missing.value.reason is Reason.STORE_MISSING
     gone = KeyTable(database.url.replace(f":{database.cluster.port}/", ":1/"), [identity.recipient])
     with pytest.raises(NodeFault) as caught:
-        gone.seal(_pem(_key()))
+        gone.seal(pem(new_key()))
     assert caught.value.reason is Reason.STORE_UNREACHABLE
 
 
@@ -354,143 +321,6 @@ def test_a_recipient_that_is_none_is_told_by_its_place(identity: Identity) -> No
         assert secret not in str(caught.value)
 
 
-# Identities
-
-
-def _ref(tmp_path: Path, content: str | bytes) -> SecretRef:
-    path = tmp_path / f"identity-{os.urandom(4).hex()}"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return SecretRef(Kind.FILE, (str(path),))
-
-
-def test_an_identity_file_may_hold_several_keys_and_comments(tmp_path: Path, identity: Identity) -> None:
-    """As age reads it: comments and blank lines are passed over, any of the keys will do."""
-    other = tmp_path / "other"
-    other.mkdir()
-    both = Identity(other, "age").file.read_text() + "\r\n\n" + identity.file.read_text()
-    home = KeyFolder(tmp_path / "keys", [identity.recipient])
-    key = _key()
-    assert unseal.open_key(home.sealed(home.seal(_pem(key))), _ref(tmp_path, both)) == _pem(key)
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("# nothing but a comment\n", Reason.IDENTITY_INVALID),
-        ("hunter2\n", Reason.IDENTITY_INVALID),
-        (
-            "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----",
-            Reason.IDENTITY_INVALID,
-        ),
-        ("age1qqqqqqqqqq\n", Reason.IDENTITY_IS_RECIPIENT),
-        ("ssh-ed25519 AAAAC3 me\n", Reason.IDENTITY_IS_RECIPIENT),
-        (" \n", Reason.SECRET_EMPTY),
-        (b"\xff\xfe\x00", Reason.SECRET_NOT_TEXT),
-    ],
-)
-def test_what_is_no_identity_is_told_without_repeating_it(
-    tmp_path: Path, content: str | bytes, reason: Reason
-) -> None:
-    """A password, a public half, a broken file: named by its reference alone."""
-    ref = _ref(tmp_path, content)
-    with pytest.raises(Unusable) as caught:
-        unseal.open_key(b"age-encryption.org/v1\n", ref)
-    assert caught.value.reason is reason
-    assert caught.value.values == {"where": f"file:{ref.where[0]}"}
-
-
-def test_an_ssh_key_with_a_passphrase_is_told_as_locked(tmp_path: Path) -> None:
-    """A roll-out has nobody who could type it."""
-    with pytest.raises(Unusable) as caught:
-        unseal.open_key(b"age-encryption.org/v1\n", Identity(tmp_path, "ed25519", "hunter2").ref)
-    assert caught.value.reason is Reason.IDENTITY_LOCKED
-
-
-def test_a_damaged_sealed_key_is_told_as_damaged(tmp_path: Path, identity: Identity) -> None:
-    """Cut, changed or replaced by something else; an armored one is as good as a binary one."""
-    home, key = KeyFolder(tmp_path / "keys", [identity.recipient]), _key()
-    sealed = home.sealed(home.seal(_pem(key)))
-    for damaged in (b"", b"junk", sealed[:-5], sealed[:40], sealed[:-1] + bytes([sealed[-1] ^ 1])):
-        with pytest.raises(Refused) as caught:
-            unseal.open_key(damaged, identity.ref)
-        assert caught.value.reason is Reason.SEALED_KEY_DAMAGED
-    armored = subprocess.run(
-        ["age", "-a", "-r", identity.recipient], input=_pem(key, "PKCS8"), capture_output=True, check=True
-    ).stdout
-    assert unseal.open_key(armored, identity.ref) == _pem(key)
-
-
-def test_something_else_sealed_by_hand_is_told(identity: Identity) -> None:
-    """`age -r` over the wrong file: what was sealed is no key."""
-    done = subprocess.run(
-        ["age", "-r", identity.recipient], input=b"shopping list", capture_output=True, check=True
-    )
-    with pytest.raises(Unusable) as caught:
-        unseal.open_key(done.stdout, identity.ref)
-    assert caught.value.reason is Reason.PRIVATE_KEY_ABSENT
-
-
-# Keys that were never sealed
-
-
-def _certificate(key: rsa.RSAPrivateKey) -> bytes:
-    from datetime import UTC, datetime, timedelta  # noqa: PLC0415 - only here
-
-    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")]), datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 5, now, now + timedelta(1))
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
-def test_a_plain_key_is_taken_as_people_have_it(tmp_path: Path) -> None:
-    """PKCS#1 or PKCS#8, CRLF, a certificate before it: out comes PKCS#1."""
-    key = _key()
-    for content in (
-        _pem(key), _pem(key, "PKCS8"), _certificate(key) + _pem(key), _pem(key).replace(b"\n", b"\r\n"),
-    ):  # fmt: skip
-        path = tmp_path / "key.pem"
-        path.write_bytes(content)
-        assert unseal.load_plain_key(path) == unseal.load_plain_key(content) == _pem(key)
-
-
-def test_a_plain_key_that_cannot_be_used_says_why(tmp_path: Path) -> None:
-    """Encrypted, of another kind, cut, absent, no file, a folder, too large."""
-    key = _key()
-    locked = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-        serialization.BestAvailableEncryption(b"x"),
-    )  # fmt: skip
-    old = _pem(key).replace(b"KEY-----\n", b"KEY-----\nProc-Type: 4,ENCRYPTED\n\n", 1)
-    cut = b"\n".join(_pem(key).splitlines()[:5] + _pem(key).splitlines()[-1:])
-    cases: list[tuple[Path | bytes, Reason]] = [
-        (locked, Reason.PRIVATE_KEY_ENCRYPTED),
-        (old, Reason.PRIVATE_KEY_ENCRYPTED),
-        (_pem(ec.generate_private_key(ec.SECP256R1())), Reason.PRIVATE_KEY_NOT_RSA),
-        (cut, Reason.PRIVATE_KEY_UNREADABLE),
-        (_certificate(key), Reason.PRIVATE_KEY_ABSENT),
-        (b"", Reason.PRIVATE_KEY_ABSENT),
-        (tmp_path / "none", Reason.FILE_NOT_FOUND),
-        (tmp_path, Reason.FILE_UNREADABLE),
-        (tmp_path / "large", Reason.FILE_TOO_LARGE),
-    ]
-    (tmp_path / "large").write_bytes(b"x" * (1024 * 1024 + 1))
-    for source, reason in cases:
-        with pytest.raises(RenewctlError) as caught:
-            unseal.load_plain_key(source)
-        assert caught.value.reason is reason
-        assert caught.value.exit_code == 2
-
-
-def test_a_new_identity_is_one_that_age_takes(tmp_path: Path) -> None:
-    """The text `init` writes is an age identity file, and its recipient belongs to it."""
-    content, recipient = unseal.new_identity()
-    ref, key = _ref(tmp_path, content), _key()
-    home = KeyFolder(tmp_path / "keys", [recipient])
-    sealed = home.sealed(home.seal(_pem(key)))
-    assert unseal.open_key(sealed, ref) == _pem(key)
-    done = subprocess.run(["age", "-d", "-i", ref.where[0]], input=sealed, capture_output=True, check=True)
-    assert done.stdout == _pem(key)
-
-
 @pytest.mark.parametrize(
     ("number", "reason"), [(errno.ENOSPC, Reason.DISK_FULL), (errno.EIO, Reason.KEYS_DENIED)]
 )
@@ -506,6 +336,6 @@ def test_a_key_that_cannot_be_synced_is_not_told_as_written(
     home.path.mkdir(mode=0o700)
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(NodeFault) as caught:
-        home.seal(_pem(_key()))
+        home.seal(pem(new_key()))
     assert caught.value.reason is reason
     assert list(home.path.iterdir()) == []
