@@ -53,7 +53,10 @@ _CERTIFICATE_ALERT = re.compile(
 )
 _ALERT_FROM_PEER = re.compile(r"remote error: tls:|tlsv1[0-9]?_alert|sslv3_alert", re.IGNORECASE)
 _NOT_TRUSTED = re.compile(r"failed to verify certificate|certificate[ _]verify[ _]failed", re.IGNORECASE)
-_RESET = re.compile(r"connection reset by peer|broken pipe", re.IGNORECASE)
+# What is left of a refusal whose alert was overtaken by the end of the connection; the last is Go's HTTP/2.
+_RESET = re.compile(
+    r"connection reset by peer|broken pipe|http2: client conn could not be established", re.IGNORECASE
+)
 _UNREACHABLE = re.compile(
     r"\bdial (tcp|udp)|no such host|connection refused|network is unreachable|no route to host|proxyconnect",
     re.IGNORECASE,

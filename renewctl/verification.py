@@ -37,9 +37,9 @@ SECOND_TRY_AFTER = 1.5
 """Seconds. MicroMDM used the previous certificate for up to a second after an upload (facts/lab.md §0, 2)."""
 
 _POLL_EVERY = 0.5
-_TRIES = (
-    3  # of a push whose connection is reset: the alert of a refusal may have been overtaken (lab.md §0, 15)
-)
+_TRIES = 3
+# The alert of a refusal may have been overtaken by the end of the connection (facts/lab.md §0, 15).
+_TRY_AGAIN = frozenset({Reason.PUSH_CONNECTION_RESET, Reason.PUSH_ANSWER_UNKNOWN})
 
 
 class Pusher(Protocol):
@@ -168,14 +168,15 @@ class _Climb:
         return not differing
 
     def can_push(self) -> bool:
-        """Whether this node can be asked to push, and has a device to push to."""
+        """Whether this node can be asked to push, and has devices at all."""
         if self._server.node.url is None:
             return False
         try:
             enrolled = self._server.enrolled_topics()
         except RenewctlError:
             return True  # the canaries will tell
-        return enrolled is None or bool(enrolled.get(self._expected.topic or ""))
+        # Devices, but none of this topic: no reason to call the pair proven.
+        return enrolled is None or bool(enrolled)
 
     def push_through_node(self, enrollment: str) -> PushAnswer | None:
         """One push by the node."""
@@ -231,7 +232,7 @@ class _Climb:
     def _judged(self, enrollment: str, push: Callable[[str], PushAnswer | None]) -> PushAnswer | None:
         answer = push(enrollment)
         for _ in range(_TRIES - 1):
-            if answer is None or answer.reason is not Reason.PUSH_CONNECTION_RESET:
+            if answer is None or answer.reason not in _TRY_AGAIN:
                 break
             self._timing.sleep(self._timing.second_try_after)
             answer = push(enrollment)

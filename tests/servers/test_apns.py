@@ -173,9 +173,12 @@ def test_the_key_never_becomes_a_file(
     """The pair is loaded from memory: nothing is opened for writing, and no descriptor stays open."""
     opened: list[str] = []
     real = os.open
-    monkeypatch.setattr(
-        os, "open", lambda path, *rest, **more: opened.append(str(path)) or real(path, *rest, **more)
-    )
+
+    def watched(path: str, flags: int, mode: int = 0o777) -> int:
+        opened.append(str(path))
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", watched)
     before = len(list(Path("/proc/self/fd").iterdir()))
     assert service.check(pair).accepted
     assert len(list(Path("/proc/self/fd").iterdir())) <= before

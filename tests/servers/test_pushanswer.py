@@ -56,6 +56,7 @@ def test_every_documented_answer_has_its_meaning(
         ("bad certificate, said somebody else", Reason.PUSH_ANSWER_UNKNOWN),
         ("[Errno 104] Connection reset by peer", Reason.PUSH_CONNECTION_RESET),
         ("[Errno 111] Connection refused", Reason.PUSH_SERVICE_UNREACHABLE),
+        ("http2: client conn could not be established", Reason.PUSH_CONNECTION_RESET),
         ("proxyconnect tcp: EOF", Reason.PUSH_SERVICE_UNREACHABLE),
         ("context deadline exceeded", Reason.PUSH_SERVICE_TIMEOUT),
         ("", Reason.PUSH_ANSWER_UNKNOWN),

@@ -37,7 +37,7 @@ def rows(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 @pytest.fixture
 def stored(tmp_path: Path, rows: sqlite3.Connection) -> Database:
     """The same database as the product reads it."""
-    assert rows
+    assert rows is not None
     return Database("n1", f"sqlite:///{tmp_path}/mdm.db")
 
 

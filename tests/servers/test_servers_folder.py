@@ -13,7 +13,6 @@ from renewctl.errors import NodeFault
 from renewctl.inventory import Devices, Node, Product
 from renewctl.observation import Source
 from renewctl.reasons import Reason
-from renewctl.servers import localfile
 from renewctl.servers.nanomdm import NanoMDM
 from renewctl.servers.nanomdm_folder import (
     CHECK_IN_COMMAND,
@@ -118,9 +117,12 @@ def test_filekv_certificates_come_without_opening_any_key(
     (tmp_path / "push_cert" / "11" / "11" / "broken.pem").write_text("rubbish")
     opened: list[str] = []
     real = os.open
-    monkeypatch.setattr(
-        localfile.os, "open", lambda path, *rest: opened.append(str(path)) or real(path, *rest)
-    )
+
+    def watched(path: str | Path, flags: int) -> int:
+        opened.append(str(path))
+        return real(path, flags)
+
+    monkeypatch.setattr("renewctl.servers.localfile.os.open", watched)
     node = Node("n1", Product.NANOMDM, (), "n1", devices=Devices(folder=tmp_path))
     seen = NanoMDM(node).observe(NOW)
     assert {found.serial for found in seen.certificates} == serials
