@@ -52,7 +52,7 @@ def test_without_ansible_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(Unusable) as caught:
         playbook_run.run("observe", {}, {}, on_event=nothing)
-    assert (caught.value.reason, caught.value.values) == (Reason.EXTRA_MISSING, {"extra": "ansible"})
+    assert (caught.value.reason, caught.value.values) == (Reason.EXTRA_MISSING, {"expected": "ansible"})
 
 
 @pytest.mark.slow
