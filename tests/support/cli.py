@@ -63,6 +63,7 @@ def renewctl(
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("RENEWCTL_", "LC_", "LANG", "XDG_"))
+        and not (under and name.startswith("COVERAGE_"))  # it could not write its figures either
     }
     environment |= {"LANG": "C.UTF-8", "HOME": str(cwd / "home"), **(env or {})}
     done = subprocess.run(
