@@ -8,6 +8,7 @@ equal. A key without a sentence is shown as it is: a missing word must never hid
 from __future__ import annotations
 
 import gettext
+import re
 import string
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ _WEEKDAYS = {
     "ja": ("月", "火", "水", "木", "金", "土", "日"),
 }
 _ABSENT = "–"
+_ISO_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
+"""How findings and events write instants."""
 
 
 def text(key: str, language: str, /, **values: object) -> str:
@@ -75,6 +78,15 @@ def instant(at: datetime, zone: str, language: str) -> str:
     if language == "ja":
         return f"{local.year}年{local.month}月{local.day}日({weekday}) {local:%H:%M} {name}"
     return f"{local:%Y-%m-%d} ({weekday}) {local:%H:%M} {name}"
+
+
+def readable(value: object, zone: str, language: str) -> object:
+    """A value as people read it: instants, also as ISO 8601 text (`…Z`), become `instant`."""
+    if isinstance(value, str) and _ISO_INSTANT.fullmatch(value):
+        value = datetime.fromisoformat(value)
+    if isinstance(value, datetime):
+        return instant(value.replace(tzinfo=value.tzinfo or UTC), zone, language)
+    return value
 
 
 def day(at: datetime, zone: str, language: str) -> str:
@@ -131,8 +143,6 @@ class _Shown(dict[str, object]):
         value = self.get(name)
         if value is None or value == "":
             return _ABSENT
-        if isinstance(value, datetime):
-            return instant(value.replace(tzinfo=value.tzinfo or UTC), "UTC", self._language)
         if isinstance(value, list | tuple | set | frozenset):
             return ", ".join(str(item) for item in value)
-        return value
+        return readable(value, "UTC", self._language)

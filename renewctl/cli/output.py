@@ -43,11 +43,10 @@ class Output:
 
     def text(self, key: str, /, **values: object) -> str:
         """A sentence, its instants shown in `zone`."""
-        shown = {
-            name: messages.instant(value, self.zone, self.language) if isinstance(value, datetime) else value
-            for name, value in values.items()
-        }
-        return messages.text(key, self.language, **shown)
+        return messages.text(key, self.language, **self._readable(values))
+
+    def _readable(self, values: Mapping[str, object]) -> dict[str, object]:
+        return {name: messages.readable(value, self.zone, self.language) for name, value in values.items()}
 
     def instant(self, at: datetime) -> str:
         """An instant in this topic's zone, the zone named."""
@@ -57,7 +56,7 @@ class Output:
         """A warning of a check: what was found, and what to make of it."""
         if self.as_json:
             return
-        happened, hint = messages.sentence(reason, self.language, values)
+        happened, hint = messages.sentence(reason, self.language, self._readable(values))
         _write(sys.stderr, f"{self.text('label.warning')}: {happened}")
         _write(sys.stderr, f"  {self.text('label.hint')}: {hint}")
 
@@ -144,16 +143,17 @@ class Output:
             _write(sys.stderr, self.text("label.more", count=len(faults) - _MOST_FAULTS))
 
     def _error_lines(self, error: RenewctlError) -> None:
-        happened, hint = messages.sentence(error.reason, self.language, error.values)
+        values = self._readable(error.values)
+        happened, hint = messages.sentence(error.reason, self.language, values)
         told = messages.placeholders(error.reason.value, self.language)
         _write(sys.stderr, f"{self.text(_label(error))}: {happened}")
         for name in ("got", "expected"):
-            if name not in told and error.values.get(name) not in {None, ""}:
-                _write(sys.stderr, f"  {self.text(f'label.{name}')}: {error.values[name]}")
+            if name not in told and values.get(name) not in {None, ""}:
+                _write(sys.stderr, f"  {self.text(f'label.{name}')}: {values[name]}")
         _write(sys.stderr, f"  {self.text('label.hint')}: {hint}")
 
     def _error_object(self, error: RenewctlError) -> dict[str, object]:
-        happened, hint = messages.sentence(error.reason, self.language, error.values)
+        happened, hint = messages.sentence(error.reason, self.language, self._readable(error.values))
         found: dict[str, object] = {
             "reason": error.reason.value,
             "exit_code": int(error.exit_code),
