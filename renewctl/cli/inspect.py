@@ -84,7 +84,7 @@ def _known(session: Session) -> Known:
         return Known({}, ())
     topics = {topic.topic: topic for topic in session.inventory.topics}
     try:
-        with StoreReader(session.store_url) as store:
+        with StoreReader(session.store_url, recover=True) as store:
             past = histories(store.renewals())
     except RenewctlError as error:
         if not (isinstance(error, Unusable) and error.reason is Reason.STORE_MISSING):

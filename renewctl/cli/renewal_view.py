@@ -117,7 +117,7 @@ def show_renewal(voice: Voice, name: str | None) -> int:
     from renewctl.history import histories  # noqa: PLC0415
     from renewctl.store_read import StoreReader  # noqa: PLC0415
 
-    with StoreReader(voice.session.store_url) as reader:
+    with StoreReader(voice.session.store_url, recover=True) as reader:
         events = reader.renewals()
     history = histories(events).get(voice.topic.id)
     known = history.renewals if history is not None else ()

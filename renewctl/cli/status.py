@@ -84,7 +84,7 @@ def _histories(session: Session) -> tuple[dict[str, TopicHistory], list[Warn]]:
     from renewctl.store_read import StoreReader  # noqa: PLC0415 - SQL
 
     try:
-        with StoreReader(session.store_url) as store:
+        with StoreReader(session.store_url, recover=True) as store:
             return histories(store.renewals()), []
     except Unusable as error:
         if error.reason is not Reason.STORE_MISSING:
