@@ -155,7 +155,7 @@ class Transport:
             verify=True if self._node.ca_file is None else str(self._node.ca_file),
             allow_redirects=False,
             stream=True,
-            timeout=self._deadline,
+            timeout=(self._deadline, self._deadline + 1),  # once connected, our own deadline comes first
         ) as response:
             content = b""
             # To the end, since only the read after the last byte tells that the answer was cut short.
@@ -225,8 +225,8 @@ class _Deadline:
     """Ends whatever its connections are doing once the time is up.
 
     A timeout of requests is one for each read: a server that drips a byte now and then never meets it.
-    Shutting the socket down from a timer ends connect, handshake, headers and body alike. (Only a slow
-    resolver is outside: then the connection is closed before anything is sent.)
+    Shutting the socket down from a timer ends handshake, headers and body alike. (A slow resolver or several
+    dead addresses may take longer; the connection is then closed before anything is sent.)
     """
 
     def __init__(self, seconds: float) -> None:
