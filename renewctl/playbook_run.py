@@ -7,6 +7,7 @@ censored everywhere (facts/stack.md §2.2). The child dies with us, and its work
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -281,12 +282,16 @@ class _Tail:
         self._thread.start()
 
     def _read(self) -> None:
-        for line in self._stream:
-            if line.strip():
-                self._lines.append(line.rstrip())
+        with contextlib.suppress(ValueError):  # closed under us: nobody waits for more
+            for line in self._stream:
+                if line.strip():
+                    self._lines.append(line.rstrip())
+
+    def finish(self) -> None:
+        """Wait for the last line; not for ever, since a grandchild may hold the stream."""
+        self._thread.join(timeout=5)
 
     def text(self) -> str:
-        self._thread.join(timeout=5)
         return "\n".join(self._lines)[-_TAIL_CHARACTERS:]
 
 
@@ -312,8 +317,11 @@ def _child(
             os.close(writing)
         with child:
             assert child.stdout is not None  # noqa: S101 - asked for above
+            tail = _Tail(child.stdout)
             try:
-                yield child, events, _Tail(child.stdout)
+                yield child, events, tail
             except BaseException:
                 child.kill()  # before the wait that ends this block
                 raise
+            finally:
+                tail.finish()
