@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import renewctl
@@ -49,17 +50,25 @@ def workplace(
         )
 
 
-def steps_for(session: Session, topic: Topic, history: TopicHistory, **known: Any) -> tuple[Step, ...]:
-    """NEXT STEPS of one topic; `known`: what a command just learned (`request_file`, …)."""
-    latest = history.latest
+def steps_for(
+    session: Session,
+    topic: Topic,
+    history: TopicHistory,
+    *,
+    request_file: Path | None = None,
+    csr_file: Path | None = None,
+) -> tuple[Step, ...]:
+    """NEXT STEPS of one topic; the files are those a command has just written."""
+    latest, current = history.latest, history.current
     nodes = [node.name for node in session.inventory.nodes_of(topic.id)]
-    current = history.current
     situation = Situation(
         topic=topic,
         history=history,
         now=session.now(),
         owed=() if latest is None else owed(latest, nodes),
+        not_after=None if current is None else current.not_after,
+        request_file=request_file,
+        csr_file=csr_file,
         options=session.options,
-        **{"not_after": None if current is None else current.not_after, **known},
     )
     return next_steps(situation)

@@ -11,7 +11,7 @@ from typing import Any
 from renewctl import unseal
 from renewctl.errors import Refused, Unusable
 from renewctl.events import PairRef
-from renewctl.inventory import Keys
+from renewctl.inventory import Inventory
 from renewctl.pushcert import Pair, PushCertificate
 from renewctl.reasons import Reason
 from renewctl.renewal import Renewal
@@ -29,7 +29,7 @@ def open_pair(work: Workplace, ref: PairRef) -> Pair:
     """
     if ref.key_fingerprint is None or not work.keys.has(ref.key_fingerprint):
         raise Refused(Reason.KEY_NOT_IN_STORE, got=ref.serial, key=ref.key_fingerprint or "-")
-    key = unseal.open_key(work.keys.sealed(ref.key_fingerprint), identity(work.inventory.keys))
+    key = unseal.open_key(work.keys.sealed(ref.key_fingerprint), identity(work.inventory))
     certificate = PushCertificate.from_pem(work.store.document(ref.document))
     return Pair(certificate, key)
 
@@ -44,18 +44,20 @@ def prove_key_opens(work: Workplace, renewal: Renewal) -> None:
     fingerprint = renewal.key_fingerprint
     if fingerprint is None or not work.keys.has(fingerprint):
         raise Refused(Reason.KEY_NOT_IN_STORE, got="-", key=fingerprint or "-")
-    unseal.open_key(work.keys.sealed(fingerprint), identity(work.inventory.keys))
+    unseal.open_key(work.keys.sealed(fingerprint), identity(work.inventory))
 
 
-def identity(keys: Keys) -> SecretRef:
+def identity(inventory: Inventory) -> SecretRef:
     """The reference to the identity that opens keys.
 
     Raises:
         Unusable: `inventory_missing_key`.
     """
-    if keys.identity is None:
-        raise Unusable(Reason.INVENTORY_MISSING_KEY, path="keys.identity", got="-", expected="{file: …}")
-    return keys.identity
+    found = inventory.keys.identity
+    if found is None:
+        where = str(inventory.path)
+        raise Unusable(Reason.INVENTORY_MISSING_KEY, where=where, path="keys.identity", expected="{file: …}")
+    return found
 
 
 def previous_pair(renewal: Renewal, *, forward_only: bool) -> PairRef | None:
@@ -94,7 +96,7 @@ def _told(work: Workplace, ref: PairRef, folder: Path) -> Mapping[str, Any]:
 
 
 def _key(work: Workplace, ref: PairRef) -> Mapping[str, Any]:
-    opened_by = reference(identity(work.inventory.keys))
+    opened_by = reference(identity(work.inventory))
     keys = work.inventory.keys
     if keys.folder is not None:
         return {"sealed": str(keys.folder / f"{ref.key_fingerprint}.age"), "identity": opened_by}
