@@ -155,7 +155,7 @@ class Transport:
             verify=True if self._node.ca_file is None else str(self._node.ca_file),
             allow_redirects=False,
             stream=True,
-            timeout=(self._deadline, self._deadline + 1),  # once connected, our own deadline comes first
+            timeout=self._deadline,
         ) as response:
             content = b""
             # To the end, since only the read after the last byte tells that the answer was cut short.
@@ -183,7 +183,7 @@ class Transport:
         )
 
     def _fault(self, error: Exception, *, expired: bool) -> NodeFault:
-        if expired or isinstance(error, requests.ReadTimeout):
+        if expired or isinstance(error, requests.ReadTimeout) or _ended_by_a_timeout(error):
             return self._timeout()
         values = {"node": self._node.name, "address": self.address, "got": _cause(error)}
         return NodeFault(_reason(error), **values)
@@ -202,6 +202,12 @@ def _reason(error: Exception) -> Reason:
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
         return Reason.NODE_TLS_FAILED  # requests looks for the CA file before it connects
     return Reason.NODE_ANSWER_UNREADABLE
+
+
+def _ended_by_a_timeout(error: Exception) -> bool:
+    """The socket's own timeout while sending: ConnectionError(ProtocolError(…, TimeoutError))."""
+    inner = error.args[0] if error.args else None
+    return isinstance(inner, urllib3.exceptions.ProtocolError) and isinstance(inner.args[-1], TimeoutError)
 
 
 def _cause(error: BaseException) -> str:
