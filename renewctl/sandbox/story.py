@@ -74,7 +74,16 @@ class Story:
         self._heading("The roll-out, canary first, by Ansible")
         if not self._step("roll-out", *self._spec.expected.options):
             return
+        self._what_is_owed()
         self._proof()
+
+    def _what_is_owed(self) -> None:
+        """Nodes that were down come back, and are given what they are owed."""
+        for node in self._spec.down:
+            self._heading(f"{node} is back: what it is owed is done")
+            self._world.bring_back(node)
+        if self._spec.down:
+            self._renewctl("renewal", "roll-out")
 
     def _adopt(self) -> None:
         self._heading("What is in use now is taken over, so that there is a way back")
@@ -100,9 +109,8 @@ class Story:
         self._wait_for_exporter()
         self._metrics(_EXPIRY)
         self._heading("Closed, until next year")
-        if not self._spec.down:
-            self._renewctl("renewal", "close")
-        self._renewctl("status", expected=_ATTENTION if self._spec.down else 0)
+        self._renewctl("renewal", "close")
+        self._renewctl("status")
 
     def _step(self, command: str, *words: str, expected: int = 0) -> bool:
         """One command of the renewal; False where this world's story ends with it."""

@@ -93,18 +93,18 @@ class Year:
 
     def changes(self) -> dict[str, list[tuple[str, str]]]:
         """Node -> requests in its own log that stored a pair or pushed."""
-        return {
-            name: [
-                r for r in node.requests() if r[1].startswith(("/v1/push", "/v1/enqueue")) and r[0] != "HEAD"
-            ]
-            for name, node in self.nodes.items()
-        }
+        return {name: [r for r in node.requests() if _changes(*r)] for name, node in self.nodes.items()}
 
     def serials_of(self, enrollment: str, since: int) -> list[str]:
         """Serials a device was woken with, in order, from the push service's log after `since` lines."""
-        token = self.group.enrolled[enrollment].token
+        token = self.group.enrolled[enrollment].token.hex()
         lines = [line for line in self.pushes.log()[since:] if line["status"] == 200]
         return [str(line["serial"]) for line in lines if token.startswith(str(line["token"]))]
+
+
+def _changes(method: str, path: str) -> bool:
+    """Any method pushes; a GET of the pair is our look for newer versions, and carries no body."""
+    return path.startswith(("/v1/push/", "/v1/enqueue/")) or (path == "/v1/pushcert" and method != "GET")
 
 
 @contextmanager
