@@ -84,7 +84,7 @@ class PushService:
         # A complaint about the token comes from a service that has accepted the pair.
         if result.accepted or result.reason in pushanswer.ONE_DEVICE:
             return PairCheck(accepted=True, status=result.status, detail=result.detail)
-        accepted = False if result.says_wrong_pair or result.reason is Reason.PUSH_PAIR_UNUSABLE else None
+        accepted = False if result.says_wrong_pair else None
         return PairCheck(accepted, result.reason, result.status, result.detail)
 
     def push(self, pair: Pair, token: str, magic: str) -> PushResult:
@@ -96,13 +96,16 @@ class PushService:
             magic: the enrollment's PushMagic.
         """
         try:
-            context = self._context(pair)
+            context = ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
+        except OSError as error:  # not there, or (an SSLError) nothing in it
+            detail = f"{self._ca_file}: {error.strerror}"
+            return PushResult(accepted=None, reason=Reason.PUSH_SERVICE_NOT_TRUSTED, detail=detail)
+        try:
+            with _memory_file(pair.certificate.pem + pair.key) as path:
+                context.load_cert_chain(path, password="")  # an encrypted key would ask on the terminal
         except (ssl.SSLError, ValueError) as error:
             # A key that is not the certificate's, or no key at all.
             return PushResult(accepted=False, reason=Reason.PUSH_PAIR_UNUSABLE, detail=type(error).__name__)
-        except OSError as error:
-            detail = f"{self._ca_file}: {error.strerror}"
-            return PushResult(accepted=None, reason=Reason.PUSH_SERVICE_NOT_TRUSTED, detail=detail)
         try:
             status, body = asyncio.run(self._ask(context, pair, token, magic))
         except (TimeoutError, httpx.TimeoutException):
@@ -130,12 +133,6 @@ class PushService:
                 if len(body) > MAX_ANSWER_BYTES:
                     break
             return answer.status_code, body[:MAX_ANSWER_BYTES]
-
-    def _context(self, pair: Pair) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
-        with _memory_file(pair.certificate.pem + pair.key) as path:
-            context.load_cert_chain(path, password="")  # an encrypted key would ask on the terminal
-        return context
 
 
 @contextlib.contextmanager

@@ -13,7 +13,12 @@ from renewctl.reasons import Reason
 
 #: Answers that prove the pair itself wrong: only they make us put the previous pair back.
 WRONG_PAIR: frozenset[Reason] = frozenset(
-    {Reason.PUSH_TLS_REFUSED, Reason.PUSH_CERTIFICATE_REFUSED, Reason.PUSH_TOPIC_REFUSED}
+    {
+        Reason.PUSH_TLS_REFUSED,
+        Reason.PUSH_CERTIFICATE_REFUSED,
+        Reason.PUSH_TOPIC_REFUSED,
+        Reason.PUSH_PAIR_UNUSABLE,
+    }
 )
 
 #: Answers about one device, which say nothing of the pair.

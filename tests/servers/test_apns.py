@@ -153,6 +153,9 @@ def test_connections_that_fail_prove_nothing(pair: Pair, calm: Pushes, tmp_path:
     assert PushService(calm.url).check(pair).reason is Reason.PUSH_SERVICE_NOT_TRUSTED
     missing = PushService(calm.url, tmp_path / "none.pem").check(pair)
     assert (missing.accepted, missing.reason) == (None, Reason.PUSH_SERVICE_NOT_TRUSTED)
+    (tmp_path / "empty.pem").write_text("nothing in it")
+    empty = PushService(calm.url, tmp_path / "empty.pem").check(pair)
+    assert (empty.accepted, empty.reason) == (None, Reason.PUSH_SERVICE_NOT_TRUSTED)
     assert PushService("https://[broken").check(pair).accepted is None
 
 
