@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk, pair_files
@@ -19,8 +15,7 @@ from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Faul
 from ansible_collections.renewctl.mdm.plugins.module_utils.pair_files import PairFiles
 
 from tests.support.certs import NOW, TOPIC, Issued, apple_like
-
-TOKEN, OTHER_TOKEN = "ab" * 16, "cd" * 16
+from tests.support.pair_place import OTHER_TOKEN, TOKEN, Place, fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -30,53 +25,12 @@ def pairs() -> tuple[Issued, Issued]:
     return apple.push(TOPIC, not_after=NOW + timedelta(days=42)), apple.push(TOPIC, key="new")
 
 
-class Place:
-    """A node's two files and the pairs that come and go there."""
-
-    def __init__(self, folder: Path, old: Issued | None, reload: list[str] | None = None) -> None:
-        self.certificate, self.key = folder / "push.pem", folder / "push.key"
-        if old is not None:
-            self.certificate.write_bytes(old.pem)
-            self.key.write_bytes(old.key_pem)
-            self.key.chmod(0o644)
-        self.home = folder / ".renewctl"
-        self.files = PairFiles(str(self.certificate), str(self.key), reload)
-
-    def stage(self, pair: Issued, token: str = TOKEN) -> None:
-        """What the controller's command leaves."""
-        staged = self.home / f"staged-{token}"
-        staged.mkdir(exist_ok=True)
-        (staged / "key.pem").write_bytes(pair.key_pem)
-
-    def switch(self, pair: Issued, run: int = 1, token: str = TOKEN) -> bool:
-        """Stage and switch."""
-        self.stage(pair, token)
-        done: bool = self.files.switch(
-            run, token, pair.pem.decode(), hashlib.sha256(pair.key_pem).hexdigest()
-        )
-        return done
-
-    def serves(self, pair: Issued) -> bool:
-        """Both paths lead to this pair."""
-        return self.certificate.read_bytes() == pair.pem and self.key.read_bytes() == pair.key_pem
-
-    def state(self) -> dict[str, Any]:
-        """The journal."""
-        told: dict[str, Any] = json.loads((self.home / "state.json").read_text())
-        return told
-
-
 def reason_of(step: Callable[[], object]) -> str:
     """Why a step refuses."""
     with pytest.raises(Fault) as caught:
         step()
     reason: str = caught.value.reason
     return reason
-
-
-def fingerprint(pair: Issued) -> str:
-    """Name of a pair's release."""
-    return hashlib.sha256(pair.der).hexdigest()
 
 
 def test_a_switch_replaces_both_files_by_one_rename(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
@@ -350,58 +304,3 @@ def test_two_steps_at_once_wait_for_each_other(tmp_path: Path, monkeypatch: pyte
         pytest.fail("two holders")
     with node_disk.locked(lock, seconds=0):
         pass
-
-
-KILLED = """
-import os, sys
-sys.path[:0] = {paths!r}
-from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk
-from ansible_collections.renewctl.mdm.plugins.module_utils.pair_files import PairFiles
-left = int(sys.argv[1])
-def dying(name, real):
-    def call(*args, **kwargs):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), 9)
-        return real(*args, **kwargs)
-    setattr(os, name, call)
-for name in ("mkdir", "unlink", "open", "fsync", "replace", "symlink", "chmod", "fchmod"):
-    dying(name, getattr(os, name))
-PairFiles({certificate!r}, {key!r}).switch(1, {token!r}, {pem!r}, {digest!r})
-"""
-
-
-@pytest.mark.slow
-def test_killed_anywhere_in_a_switch_the_pair_is_never_mixed(
-    tmp_path: Path, pairs: tuple[Issued, Issued]
-) -> None:
-    """Killed before every single file operation: consumers read one whole pair, and the next fence mends it."""
-    old, new = pairs
-    points = 0
-    while True:
-        points += 1
-        folder = tmp_path / str(points)
-        folder.mkdir()
-        place = Place(folder, old)
-        place.files.fence(1, TOKEN)
-        place.stage(new)
-        script = KILLED.format(
-            paths=[p for p in sys.path if p],
-            certificate=str(place.certificate),
-            key=str(place.key),
-            token=TOKEN,
-            pem=new.pem.decode(),
-            digest=hashlib.sha256(new.key_pem).hexdigest(),
-        )
-        done = subprocess.run([sys.executable, "-c", script, str(points)], check=False, capture_output=True)
-        assert place.serves(old) or place.serves(new), points
-        if done.returncode == 0:
-            break
-        place.files.fence(2, OTHER_TOKEN)
-        assert place.serves(old) or place.state()["phase"] == "committed", points
-        assert place.switch(new, 2, OTHER_TOKEN) in {True, False}
-        assert place.serves(new), points
-        assert place.files.revert(2, OTHER_TOKEN, fingerprint(old)) is True
-        assert place.serves(old), points
-    assert points > 30
