@@ -156,7 +156,15 @@ def new_store(path: Path, topic: str, pem: bytes, devices: int = 2) -> Path:
     with closing(sqlite3.connect(path)) as store, store:
         store.executescript(_SCHEMA)
         for number in range(devices):
-            row = (f"DEVICE-{number}", None, topic, 1, f"2026-11-01 00:00:0{number}", f"{number:064x}", "magic")
+            row = (
+                f"DEVICE-{number}",
+                None,
+                topic,
+                1,
+                f"2026-11-01 00:00:0{number}",
+                f"{number:064x}",
+                "magic",
+            )
             store.execute("INSERT INTO enrollments VALUES (?, ?, ?, ?, ?, ?, ?)", row)
     install(path, topic, pem)
     return path
