@@ -80,13 +80,37 @@ def judge(
         *_topic(candidate, topic),
         *_key(candidate, expected_key_fingerprint, current),
         *_current_topic(current, topic),
-        *_enrolled(enrolled, topic, known_topics),
+        *enrolled_elsewhere(enrolled, topic, known_topics),
         *_dates(candidate, current, now),
         *_marks(candidate),
         *_issuer(candidate, issuers, now),
     ]
     where = {"topic": topic, "account": account}
     return tuple(Finding(one.reason, one.level, {**where, **one.values}) for one in found)
+
+
+def enrolled_elsewhere(
+    enrolled: Mapping[str, int] | None, topic: str, known_topics: Collection[str]
+) -> Iterator[Finding]:
+    """Whether enrolled devices use the topic; asked before accepting and again before the roll-out.
+
+    Args:
+        enrolled: topic -> enrolled devices; None where no node could tell.
+        topic: the pinned topic.
+        known_topics: other topics of the inventory; their devices are no strays.
+    """
+    if enrolled is None:
+        yield _warn(Reason.ENROLLED_TOPIC_UNKNOWN, expected=topic)
+        return
+    strays = {name: count for name, count in enrolled.items() if count and name not in {topic, *known_topics}}
+    if not strays:
+        return
+    got = ", ".join(f"{name} ({count})" for name, count in sorted(strays.items()))
+    values = {"got": got, "expected": topic, "devices": sum(strays.values())}
+    if enrolled.get(topic, 0):
+        yield _warn(Reason.ENROLLED_ELSEWHERE, **values)
+    else:
+        yield _refuse(Reason.ENROLLED_TOPIC_DIFFERS, **values)
 
 
 def disagree(observations: Iterable[Observation], topic: str) -> Finding | None:
@@ -173,23 +197,6 @@ def _key(
 def _current_topic(current: PushCertificate | ServedCertificate | None, topic: str) -> Iterator[Finding]:
     if current is not None and current.topic != topic:
         yield _refuse(Reason.CURRENT_TOPIC_DIFFERS, got=current.topic or "-", expected=topic)
-
-
-def _enrolled(
-    enrolled: Mapping[str, int] | None, topic: str, known_topics: Collection[str]
-) -> Iterator[Finding]:
-    if enrolled is None:
-        yield _warn(Reason.ENROLLED_TOPIC_UNKNOWN, expected=topic)
-        return
-    strays = {name: count for name, count in enrolled.items() if count and name not in {topic, *known_topics}}
-    if not strays:
-        return
-    got = ", ".join(f"{name} ({count})" for name, count in sorted(strays.items()))
-    values = {"got": got, "expected": topic, "devices": sum(strays.values())}
-    if enrolled.get(topic, 0):
-        yield _warn(Reason.ENROLLED_ELSEWHERE, **values)
-    else:
-        yield _refuse(Reason.ENROLLED_TOPIC_DIFFERS, **values)
 
 
 def _dates(

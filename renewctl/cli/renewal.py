@@ -195,8 +195,7 @@ def roll_out(
     )
     with voice.workplace({"ticket": ticket, "reason": reason}) as work:
         if dry_run:
-            show_dry_run(voice, *rolling.dry_run(work, voice.topic, options))
-            return ExitCode.DONE
+            return show_dry_run(voice, rolling.dry_run(work, voice.topic, options))
         return voice.ending(work, lambda: rolling.roll_out(work, voice.topic, options), "renewal.rolled_out")
 
 

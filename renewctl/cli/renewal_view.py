@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from renewctl.cli.context import Session
     from renewctl.events import Event
     from renewctl.findings import Finding
-    from renewctl.workflow.rolling import NodeAnswer
+    from renewctl.workflow.engine import NodeAnswer
+    from renewctl.workflow.rolling import Plan
     from renewctl.workflow.workplace import Workplace
 
 
@@ -150,23 +151,32 @@ def show_findings(voice: Voice, found: Sequence[Finding]) -> None:
         voice.output.finding(one.reason, one.values)
 
 
-def show_dry_run(voice: Voice, waves: Sequence[Sequence[str]], answers: Sequence[NodeAnswer]) -> None:
-    """What a roll-out would change where."""
+def show_dry_run(voice: Voice, plan: Plan) -> int:
+    """What a roll-out would change where; ends like the roll-out where it would not begin."""
     output = voice.output
-    by_name = {answer.node: answer for answer in answers}
+    would = {answer.node: _would(answer) for answer in plan.answers}
     rows = [
-        (number, node, output.text(f"dry_run.{'change' if by_name[node].changed else 'keep'}"))
-        for number, wave in enumerate(waves, start=1)
+        (number, node, output.text(f"dry_run.{would[node]}"))
+        for number, wave in enumerate(plan.waves, start=1)
         for node in wave
     ]
     output.table(("column.wave", "column.node", "column.would"), rows)
+    if plan.refused is not None:
+        raise plan.refused
     output.json(
         {
             "dry_run": True,
-            "waves": waves,
-            "nodes": [{"node": a.node, "would_change": a.changed, "reason": a.reason} for a in answers],
+            "waves": plan.waves,
+            "nodes": [{"node": a.node, "would_change": a.changed, "reason": a.reason} for a in plan.answers],
         }
     )
+    return ExitCode.DONE
+
+
+def _would(answer: NodeAnswer) -> str:
+    if answer.outcome.value not in {"installed", "proven"}:
+        return "unknown"
+    return "change" if answer.changed else "keep"
 
 
 def renewal_json(renewal: Renewal, nodes: Sequence[str]) -> dict[str, Any]:

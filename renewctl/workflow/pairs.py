@@ -60,14 +60,32 @@ def identity(inventory: Inventory) -> SecretRef:
     return found
 
 
+def accepted(renewal: Renewal) -> PairRef:
+    """The accepted pair.
+
+    Raises:
+        Refused: `out_of_order`: nothing was accepted yet.
+    """
+    if renewal.accepted is None:
+        raise Refused(Reason.OUT_OF_ORDER, renewal=renewal.name, got=renewal.phase.value, step="roll-out")
+    return renewal.accepted
+
+
 def previous_pair(renewal: Renewal, *, forward_only: bool) -> PairRef | None:
     """The way back; None where a person chose to go without.
 
     Raises:
         Refused: `previous_pair_missing`: not adopted, or adopted without its key.
     """
-    if forward_only:
-        return None
+    return None if forward_only else way_back(renewal)
+
+
+def way_back(renewal: Renewal) -> PairRef:
+    """The previous pair, key and all.
+
+    Raises:
+        Refused: `previous_pair_missing`: not adopted, or adopted without its key.
+    """
     previous = renewal.previous
     if previous is not None and previous.key_fingerprint is not None:
         return previous

@@ -1,0 +1,171 @@
+"""One run over one topic's nodes: the playbooks are played, and each node's answer is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from renewctl import playbook_run
+from renewctl.errors import Attention, Refused, RenewctlError
+from renewctl.events import Kind
+from renewctl.inventory import Node, Topic
+from renewctl.lease import Lease
+from renewctl.playbook_run import Ended, PlaybookEvent
+from renewctl.reasons import Reason
+from renewctl.renewal import Direction, Outcome, Renewal
+from renewctl.verification import Verdict
+from renewctl.workflow.hosts import host_variables
+from renewctl.workflow.workplace import Workplace
+
+
+@dataclass(frozen=True)
+class NodeAnswer:
+    """What is known of one node after something was done to it."""
+
+    node: str
+    direction: Direction
+    outcome: Outcome
+    changed: bool
+    proof: Mapping[str, Any] | None
+    reason: str | None
+    values: Mapping[str, Any]
+
+    @property
+    def for_stop_rule(self) -> Outcome:
+        """A node that had to be put back counts as wrong, however well that went."""
+        return Outcome.WRONG if self.direction is Direction.PREVIOUS else self.outcome
+
+
+_OUTCOMES: Mapping[str, Outcome] = {
+    "unchanged": Outcome.PROVEN,
+    "proven": Outcome.PROVEN,
+    "not_proven": Outcome.INSTALLED,
+    "put_back": Outcome.PROVEN,
+    "would_install": Outcome.INSTALLED,
+    "failed": Outcome.FAILED,
+    "wrong": Outcome.WRONG,
+}
+"""The collection's words for what became of a node; any other says that it is not known."""
+
+_NO_ANSWER = frozenset({Reason.NODE_UNREACHABLE, Reason.NODE_TIMEOUT, Reason.DATABASE_UNREACHABLE})
+"""A node that gave no answer has neither done nor refused anything."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One run over one topic's nodes: what stays the same from wave to wave."""
+
+    work: Workplace
+    topic: Topic
+    lease: Lease
+    nodes: Sequence[Node]
+    pairs: Mapping[str, Any]
+    forward_only: bool
+
+    def play(self, name: str, limit: Sequence[str] | None = None) -> Ended:
+        """Play one playbook, if the run is still ours.
+
+        Raises:
+            Attention: `run_lost`.
+        """
+        self.lease.check()
+        variables = {
+            **fixed(self.work, self.topic),
+            **self.pairs,
+            "renewctl_run": self.lease.run.number,
+            "renewctl_token": self.lease.run.token,
+            "renewctl_forward_only": self.forward_only,
+        }
+        return playbook_run.run(
+            name, host_variables(self.nodes), variables, limit=limit, on_event=teller(self.work)
+        )
+
+    def one_a_storage_first(self, names: Sequence[str]) -> list[list[str]]:
+        """Install once a storage; the nodes that share it are read back and proven after."""
+        storage = {node.name: node.storage for node in self.nodes}
+        first = {storage[name]: name for name in reversed(names)}.values()
+        batches = [[n for n in names if n in first], [n for n in names if n not in first]]
+        return [batch for batch in batches if batch]
+
+    def wave(
+        self, renewal: Renewal, playbook: str, direction: Direction, names: Sequence[str]
+    ) -> tuple[Renewal, list[NodeAnswer]]:
+        """Announce a wave, play it, write down what became of each of its nodes."""
+        run = self.lease.run.number
+        begun = {"run": run, "direction": direction.value, "nodes": list(names)}
+        renewal = self.work.append(renewal, Kind.WAVE_STARTED, begun)
+        ended = self.play(playbook, limit=names)
+        answers = [answer_of(name, ended, direction) for name in names]
+        for answer in answers:
+            body = {**told_of(answer), "run": run, "changed": answer.changed}
+            renewal = self.work.append(renewal, Kind.NODE_FINISHED, body)
+            given = renewal.accepted if answer.direction is Direction.NEW else renewal.previous
+            serial = None if given is None else given.serial
+            self.work.tell("roll.node_finished", {"node": answer.node, "answer": answer, "serial": serial})
+        return renewal, answers
+
+
+def fence(engine: Engine) -> RenewctlError | None:
+    """Show the pairs to the push service, take the run on every node; what went wrong, if anything."""
+    engine.work.tell("roll.fence", {"count": len(engine.nodes)})
+    ended = engine.play("fence")
+    refused = refused_by(ended)
+    if refused is None and ended.exit_code != 0:
+        return Attention(Reason.FENCE_FAILED, got=ended.tail, exit_code=ended.exit_code)
+    return refused
+
+
+def refused_by(ended: Ended) -> RenewctlError | None:
+    """Why the pre-flight or a node refused; None where none did."""
+    checked = ended.push_service
+    if checked is not None and not checked.accepted:
+        return Refused(checked.reason or Reason.PUSH_SERVICE_UNKNOWN, **checked.values)
+    for result in ended.results.values():
+        if result.reason is not None:
+            return Attention(result.reason, **{**result.values, "node": result.node})
+    return None
+
+
+def answer_of(node: str, ended: Ended, direction: Direction) -> NodeAnswer:
+    """A node Ansible told nothing of, or could not reach, is unknown: neither done nor failed."""
+    result = ended.results.get(node)
+    if result is None:
+        return NodeAnswer(node, direction, Outcome.UNKNOWN, False, None, None, {})
+    outcome = _OUTCOMES.get(result.outcome, Outcome.UNKNOWN)
+    if outcome is Outcome.FAILED and result.reason in _NO_ANSWER:
+        outcome = Outcome.UNKNOWN
+    if result.outcome == "put_back":
+        direction = Direction.PREVIOUS
+        if result.proof is not None and result.proof["verdict"] != Verdict.PROVEN:
+            outcome = Outcome.INSTALLED
+    reason = None if result.reason is None else result.reason.value
+    return NodeAnswer(node, direction, outcome, result.changed, result.proof, reason, result.values)
+
+
+def told_of(answer: NodeAnswer) -> dict[str, Any]:
+    """A node's answer as events carry it."""
+    return {
+        "node": answer.node,
+        "direction": answer.direction.value,
+        "outcome": answer.outcome.value,
+        "proof": answer.proof,
+        "reason": answer.reason,
+        "values": dict(answer.values),
+    }
+
+
+def fixed(work: Workplace, topic: Topic) -> dict[str, Any]:
+    """Variables every playbook gets."""
+    apns = work.inventory.apns
+    ca_file = None if apns.ca_file is None else str(apns.ca_file)
+    return {"renewctl_topic": topic.topic, "renewctl_apns": {"url": apns.url, "ca_file": ca_file}}
+
+
+def teller(work: Workplace) -> Callable[[PlaybookEvent], None]:
+    """Hands events on as they come."""
+
+    def on_event(event: PlaybookEvent) -> None:
+        work.tell("roll.event", {"event": event})
+
+    return on_event
