@@ -34,7 +34,7 @@ demo: install ## a year goes by in a minute (WORLD=wrong-apple-account, KEEP=1)
 	@$(BIN)/python -m renewctl.sandbox.story --world $(WORLD) $(if $(KEEP),--keep)
 
 check: dev lint ## the fast half: lint, types, contracts, fast tests (< 2 minutes)
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	TZ=Asia/Tokyo $(BIN)/python -m pytest -q -n 2 -m "not slow"
 
 lint: dev
 	$(BIN)/ruff check .
@@ -51,7 +51,7 @@ peers: dev ## build the real servers the tests talk to
 
 test: dev system peers lint ## everything, none skipped (installs what it needs; < 20 minutes)
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m pytest -q -n 2 --durations=15
+	TZ=UTC $(BIN)/python -m coverage run -m pytest -q -n 2 --durations=15
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +37,9 @@ class Operator:
         """What every command needs."""
         return {"RENEWCTL_INVENTORY": str(self.world.inventory)}
 
-    def run(self, *words: str | Path, seconds: float = 240) -> Done:
-        """One command, as typed."""
-        return renewctl(*words, cwd=self.folder, env=self.environment, seconds=seconds)
+    def run(self, *words: str | Path, more: Mapping[str, str] | None = None, seconds: float = 240) -> Done:
+        """One command, as typed; `more`: further environment variables."""
+        return renewctl(*words, cwd=self.folder, env={**self.environment, **(more or {})}, seconds=seconds)
 
     def told(self, *words: str | Path, code: int = 0) -> dict[str, Any]:
         """One command's JSON; its exit code must be `code`."""
