@@ -52,7 +52,8 @@ peers: dev ## build the real servers the tests talk to
 test: dev system peers lint ## everything, none skipped (installs what it needs; < 20 minutes)
 	rm -f .coverage .coverage.*
 	TZ=UTC $(BIN)/python -m coverage run -m pytest -q -n 2 --durations=15
-	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage combine --quiet 2>/dev/null
+	rm -f .coverage.* # of processes that tests killed
 	$(BIN)/python -m coverage report
 
 catalogues: dev ## compile the sentences after changing a .po file
