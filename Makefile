@@ -7,7 +7,7 @@ WORLD  ?= happy-year
 KEEP   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo check test test-sqlite lint system peers bench catalogues constraints clean
+.PHONY: help install dev demo check test lint system peers catalogues constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -48,7 +48,8 @@ class Definition:
 EXPIRY = Definition(
     "mdm_push_certificate_expiry_timestamp_seconds",
     "When the push certificate a node serves for a topic expires, by where that is known from "
-    f"(source: api, database, file, recorded); the last known value while the node is silent. {POLLED}",
+    "(source: api, database, file, recorded, adopted); the last known value while the node is silent. "
+    f"{POLLED}",
     ("topic", "node", "source"),
     "Nothing has ever told this node's date for the topic; then mdm_topic_expiry_known is 0. "
     "An expired certificate keeps its series.",
@@ -96,7 +97,7 @@ NODE_LAST_SUCCESS = Definition(
 NODE_SNAPSHOT = Definition(
     "mdm_node_snapshot_timestamp_seconds",
     "When the oldest of the certificate facts shown for a node was observed "
-    f"(source recorded left aside); 0 if there are none. {POLLED}",
+    f"(sources recorded and adopted left aside); 0 if there are none. {POLLED}",
     ("node",),
     "Never, for a node of the inventory.",
     ("time() - mdm_node_snapshot_timestamp_seconds", "age of what is shown of each node's certificates"),

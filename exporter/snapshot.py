@@ -103,11 +103,13 @@ class Snapshot:
     Attributes:
         nodes: node name -> facts; a node never looked at may be missing.
         renewals: one a topic that has a renewal; the last ones read while the store is down.
+        adopted: topic id -> the pair a person said is in use, until a node or a roll-out says more.
         store_up: the last read succeeded; None: no store is configured.
     """
 
     nodes: Mapping[str, NodeFacts] = field(default_factory=dict)
     renewals: tuple[RenewalFacts, ...] = ()
+    adopted: Mapping[str, Known] = field(default_factory=dict)
     store_up: bool | None = None
 
     def node(self, name: str) -> NodeFacts:

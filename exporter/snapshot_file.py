@@ -36,6 +36,7 @@ def load(path: Path) -> Snapshot | None:
         return Snapshot(
             nodes={name: _node_in(facts) for name, facts in stored["nodes"].items()},
             renewals=tuple(_renewal_in(facts) for facts in stored["renewals"]),
+            adopted={topic: _known_in(known) for topic, known in stored["adopted"].items()},
         )
     except FileNotFoundError:
         return None
@@ -55,6 +56,7 @@ def save(path: Path, snapshot: Snapshot) -> None:
         "version": VERSION,
         "nodes": {name: _node_out(facts) for name, facts in snapshot.nodes.items()},
         "renewals": [_renewal_out(facts) for facts in snapshot.renewals],
+        "adopted": {topic: _known_out(known) for topic, known in snapshot.adopted.items()},
     }
     beside = path.with_name(f"{path.name}.new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from exporter.node_look import by_command
@@ -12,10 +12,11 @@ from exporter.snapshot import Known, RenewalFacts, Snapshot
 from renewctl import secrets
 from renewctl.errors import RenewctlError
 from renewctl.events import PairRef
+from renewctl.history import TopicHistory, histories
 from renewctl.inventory import Inventory
 from renewctl.observation import ServedCertificate, Source
 from renewctl.reasons import Reason
-from renewctl.renewal import Direction, Outcome, Renewal, fold, owed, owed_previous
+from renewctl.renewal import Direction, Outcome, Renewal, owed, owed_previous
 from renewctl.secrets import SecretRef
 
 log = logging.getLogger("exporter")
@@ -31,14 +32,17 @@ class StoreLook:
     def look(self) -> Change:
         """Read; while that fails the last values stay."""
         try:
-            renewals = self._read()
+            topics = self._read()
         except RenewctlError as error:
             return self._down(str(error.reason))
         except Exception as error:
             log.debug("store", exc_info=error)
             return self._down(type(error).__name__)
-        facts = tuple(renewal_facts(self._inventory, renewals))
-        return lambda snapshot: self._publish(replace(snapshot, renewals=facts, store_up=True), "read")
+        facts = tuple(renewal_facts(self._inventory, topics))
+        known = adopted(self._inventory, topics)
+        return lambda snapshot: self._publish(
+            replace(snapshot, renewals=facts, adopted=known, store_up=True), "read"
+        )
 
     def overdue(self) -> Change:
         """The store does not answer."""
@@ -48,7 +52,7 @@ class StoreLook:
         """The store could not be read."""
         return not snapshot.store_up
 
-    def _read(self) -> list[Renewal]:
+    def _read(self) -> dict[str, TopicHistory]:
         from renewctl.sql import resolve  # noqa: PLC0415 - SQL only where used
         from renewctl.store_read import StoreReader  # noqa: PLC0415
 
@@ -57,8 +61,7 @@ class StoreLook:
             raise RenewctlError(Reason.SECRET_COMMAND_NOT_ALLOWED)
         url = secrets.read(store) if isinstance(store, SecretRef) else store
         with StoreReader(resolve(url, self._inventory.path)) as reader:
-            histories = reader.renewals().values()
-        return [renewal for renewal in map(fold, histories) if renewal is not None]
+            return histories(reader.renewals())
 
     def _down(self, why: str) -> Change:
         return lambda snapshot: self._publish(replace(snapshot, store_up=False), why)
@@ -70,11 +73,21 @@ class StoreLook:
         return snapshot
 
 
-def renewal_facts(inventory: Inventory, renewals: Iterable[Renewal]) -> Iterable[RenewalFacts]:
-    """What there is to publish of each topic's renewals."""
-    oldest_first = sorted(renewals, key=_number)
+def adopted(inventory: Inventory, topics: Mapping[str, TopicHistory]) -> dict[str, Known]:
+    """Topic id -> the pair a person said is in use."""
+    found: dict[str, Known] = {}
     for topic in inventory.topics:
-        own = [renewal for renewal in oldest_first if renewal.topic_id == topic.id]
+        history = topics.get(topic.id)
+        if history is not None and history.adopted is not None and history.adopted_at is not None:
+            served = _served(topic.topic, history.adopted, Source.ADOPTED)
+            found[topic.id] = Known(served, history.adopted_at)
+    return found
+
+
+def renewal_facts(inventory: Inventory, topics: Mapping[str, TopicHistory]) -> Iterable[RenewalFacts]:
+    """What there is to publish of each topic's renewals."""
+    for topic in inventory.topics:
+        own = topics[topic.id].renewals if topic.id in topics else ()
         if not own:
             continue
         nodes = [node.name for node in inventory.nodes_of(topic.id)]
@@ -91,7 +104,7 @@ def renewal_facts(inventory: Inventory, renewals: Iterable[Renewal]) -> Iterable
         )
 
 
-def _recorded(oldest_first: list[Renewal]) -> dict[str, Known]:
+def _recorded(oldest_first: Sequence[Renewal]) -> dict[str, Known]:
     """Node -> what was last installed there by us and read back."""
     found: dict[str, Known] = {}
     for renewal in oldest_first:
@@ -99,21 +112,16 @@ def _recorded(oldest_first: list[Renewal]) -> dict[str, Known]:
         for node, state in renewal.nodes.items():
             pair = pairs[state.direction]
             if pair is not None and state.outcome in {Outcome.INSTALLED, Outcome.PROVEN}:
-                found[node] = Known(_served(renewal.topic, pair), state.at)
+                found[node] = Known(_served(renewal.topic, pair, Source.RECORDED), state.at)
     return found
 
 
-def _served(topic: str, pair: PairRef) -> ServedCertificate:
+def _served(topic: str, pair: PairRef, source: Source) -> ServedCertificate:
     return ServedCertificate(
         topic=topic,
         not_after=pair.not_after,
-        source=Source.RECORDED,
+        source=source,
         serial=pair.serial,
         fingerprint=pair.fingerprint,
         key_fingerprint=pair.key_fingerprint,
     )
-
-
-def _number(renewal: Renewal) -> int:
-    """Renewals are counted up: `<topic id>-<n>`."""
-    return int(renewal.name.rpartition("-")[2])

@@ -31,8 +31,8 @@ def of_topic(metric: str, *matchers: str) -> str:
 
 
 _EXPIRY = "mdm_push_certificate_expiry_timestamp_seconds"
-_SEEN = of_topic(_EXPIRY, 'source!="recorded"')
-_RECORDED = of_topic(_EXPIRY, 'source="recorded"')
+_SEEN = of_topic(_EXPIRY, 'source!~"recorded|adopted"')
+_RECORDED = of_topic(_EXPIRY, 'source=~"recorded|adopted"')
 
 SERVED = f"(min by (topic, node) ({_SEEN}) or min by (topic, node) ({_RECORDED}))"
 """Expiry by topic and node; what a node was seen to serve beats what we recorded."""

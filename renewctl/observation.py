@@ -20,6 +20,7 @@ class Source(StrEnum):
     DATABASE = "database"
     FILE = "file"
     RECORDED = "recorded"  # installed by us and read back, never merely accepted
+    ADOPTED = "adopted"  # told by a person who adopted the pair in use; read from no node
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Push certificates as nodes tell of them, and as recorded after a roll-out."""
+"""Push certificates as nodes tell of them, as recorded after a roll-out, or as adopted."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ def shown(inventory: Inventory, snapshot: Snapshot) -> Iterator[tuple[str, Known
             by_topic[known.served.topic].append(known)
         for told in by_topic.values():
             yield from ((node.name, known) for known in _not_overtaken(told))
+        adopted = (snapshot.adopted.get(topic) for topic in node.topics)
+        yield from ((node.name, a) for a in adopted if a is not None and a.served.topic not in by_topic)
 
 
 def _not_overtaken(told: list[Known]) -> list[Known]:

@@ -87,12 +87,29 @@ def test_a_new_renewal_does_not_forget_what_the_year_before_left_undone(sqlite_i
 
 
 def test_renewals_of_a_topic_that_left_the_inventory_are_not_shown(sqlite_inventory: Inventory) -> None:
-    """And a topic that was only adopted has no renewal."""
+    """Nor is anything else of them."""
+    url = str(sqlite_inventory.store)
+    history.write(url, "kyoto-1", [(Kind.OPENED, {"topic_id": "kyoto", "topic": "k", "previous": None})])
+    assert read(sqlite_inventory) == Snapshot(store_up=True)
+
+
+def test_an_adopted_pair_dates_a_topic_until_a_node_or_a_roll_out_says_more(
+    sqlite_inventory: Inventory,
+) -> None:
+    """A server that tells nothing has a date from the first day on; what was read back replaces it."""
     url = str(sqlite_inventory.store)
     adopted = {"pair": history.OLD, "topic_id": "tokyo", "topic": "t"}
     history.write(url, "tokyo-0", [(Kind.ADOPTED, adopted)])
-    history.write(url, "kyoto-1", [(Kind.OPENED, {"topic_id": "kyoto", "topic": "k", "previous": None})])
-    assert read(sqlite_inventory) == Snapshot(store_up=True)
+    expiry = "mdm_push_certificate_expiry_timestamp_seconds"
+    first = read(sqlite_inventory)
+    assert first.renewals == ()
+    ends = history.OLD_ENDS.timestamp()
+    assert value(sqlite_inventory, first, expiry, source="adopted", node="a") == ends
+    assert value(sqlite_inventory, first, "mdm_topic_expiry_known") == 1
+    history.write(url, "tokyo-1", history.accepted(), history.rolled_out("a"))
+    later = read(sqlite_inventory)
+    assert value(sqlite_inventory, later, expiry, source="adopted", node="a") is None
+    assert value(sqlite_inventory, later, expiry, source="adopted", node="b") == ends
 
 
 def kept(asked: Inventory, words: str, caplog: pytest.LogCaptureFixture) -> None:
