@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-
-from renewctl.cli.context import Session
 from renewctl.cli.options import (
     Command,
     Option,
@@ -17,8 +15,9 @@ from renewctl.cli.options import (
     topic_option,
 )
 from renewctl.cli.output import steps_json
-from renewctl.errors import ExitCode, Unusable
-from renewctl.reasons import Reason
+from renewctl.errors import ExitCode
+
+from renewctl.cli.context import Session
 
 _FILE = click.Path(path_type=Path)
 
@@ -43,13 +42,10 @@ def adopt(
 ) -> int:
     """Take over certificate and key, or the certificate alone."""
     from renewctl.cli.workplace import steps_for, workplace  # noqa: PLC0415 - SQL; not for `--help`
+
     from renewctl.workflow import deploy  # noqa: PLC0415
 
-    chosen = session.topics(topic_id)
-    if len(chosen) != 1:
-        expected = ", ".join(topic.id for topic in chosen)
-        raise Unusable(Reason.SEVERAL_TOPICS, expected=expected, option="--topic")
-    topic = chosen[0]
+    topic = session.topic(topic_id)
     file = certificate or Path(session.ask("ask.certificate", "--certificate"))
     if key is None and not certificate_only:
         key = Path(session.ask("ask.key", "--key / --certificate-only"))

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-
-from renewctl import messages
 from renewctl.cli.output import Output
 from renewctl.errors import Unusable
 from renewctl.reasons import Reason
+
+from renewctl import messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,6 +128,18 @@ class Session:
             raise Unusable(Reason.TOPIC_UNKNOWN, got=topic_id, expected=expected)
         return found
 
+    def topic(self, topic_id: str | None) -> Topic:
+        """The one topic a command works on.
+
+        Raises:
+            Unusable: `topic_unknown`; `several_topics` where one has to be named.
+        """
+        chosen = self.topics(topic_id)
+        if len(chosen) != 1:
+            expected = ", ".join(topic.id for topic in chosen)
+            raise Unusable(Reason.SEVERAL_TOPICS, expected=expected, option="--topic")
+        return chosen[0]
+
     def nodes(self, name: str | None) -> tuple[Node, ...]:
         """The node named, or all.
 
@@ -155,12 +167,10 @@ class Session:
             raise Unusable(Reason.OPTION_MISSING, option=option)
         return str(click.prompt(self.output().text(key), default=default, err=True))
 
-    def ask_secret(self, key: str) -> str:
-        """Ask for a passphrase, unseen, on stderr.
+    @property
+    def passphrase(self) -> Callable[[], str] | None:
+        """Asks for a file's passphrase, unseen, on stderr; None without a terminal."""
+        return self._ask_passphrase if sys.stdin.isatty() else None
 
-        Raises:
-            Unusable: `passphrase_needed`, without a terminal.
-        """
-        if not sys.stdin.isatty():
-            raise Unusable(Reason.PASSPHRASE_NEEDED, path="-")
-        return str(click.prompt(self.output().text(key), hide_input=True, err=True))
+    def _ask_passphrase(self) -> str:
+        return str(click.prompt(self.output().text("ask.passphrase"), hide_input=True, err=True))

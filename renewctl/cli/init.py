@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-
-from renewctl import inventory
-from renewctl.cli.context import Session, store_url
 from renewctl.cli.init_text import Answers, NodeAnswer, TopicAnswer, render
 from renewctl.cli.options import (
     Command,
@@ -27,6 +24,9 @@ from renewctl.errors import Refused, Unusable
 from renewctl.inventory import Inventory
 from renewctl.reasons import Reason
 from renewctl.secrets import SecretRef, shown
+
+from renewctl import inventory
+from renewctl.cli.context import Session, store_url
 
 DEFAULT_STORE = "sqlite:///state/renewctl.db"
 DEFAULT_KEYS = "keys"
@@ -139,11 +139,13 @@ def _homes_of_existing(session: Session, *, dry_run: bool) -> None:
     planned, output = session.inventory, session.output()
     if dry_run:
         output.say("init.would.store", store=_store_shown(planned))
-        output.say("init.would.keys", path=planned.keys.folder)
+        if planned.keys.folder is not None:
+            output.say("init.would.keys", path=planned.keys.folder)
     else:
         _make_homes(planned)
         output.say("init.wrote.store", store=_store_shown(planned))
-        output.say("init.wrote.keys", path=planned.keys.folder)
+        if planned.keys.folder is not None:
+            output.say("init.wrote.keys", path=planned.keys.folder)
     output.json(
         {
             "inventory": session.inventory_path,

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-
-from renewctl import messages
-from renewctl.cli.context import Session
 from renewctl.cli.options import Command, common_options, json_option, pass_session
 from renewctl.errors import ExitCode, RenewctlError, Unusable
 from renewctl.reasons import Reason
+
+from renewctl import messages
+from renewctl.cli.context import Session
 
 if TYPE_CHECKING:
     from renewctl.cli.output import Output
@@ -56,8 +55,7 @@ def inspect(session: Session, file: Path) -> ExitCode:
     """Say what a file holds; exit 2 where nothing can be made of it."""
     from renewctl import intake  # noqa: PLC0415 - cryptography
 
-    asks = sys.stdin.isatty()
-    found = intake.read(file, (lambda: session.ask_secret("ask.passphrase")) if asks else None)
+    found = intake.read(file, session.passphrase)
     known, output = _known(session), session.output()
     output.json(_as_json(session, found, known))
     output.show("inspect.what", path=found.path, what=output.text(f"intake.what.{found.what}"))
@@ -141,7 +139,6 @@ def _keys(found: Intake) -> list[tuple[str, str | None]]:
 def _csr_key(csr: bytes) -> str:
     from cryptography import x509  # noqa: PLC0415 - heavy
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
-
     from renewctl.pushcert import spki_fingerprint  # noqa: PLC0415
 
     public = x509.load_pem_x509_csr(csr).public_key()

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-
-from renewctl.cli.context import Session
 from renewctl.cli.options import (
     Command,
     Group,
@@ -20,9 +18,11 @@ from renewctl.cli.options import (
     pass_session,
     topic_option,
 )
-from renewctl.cli.renewal_view import Voice, show_dry_run, show_end, show_findings, show_renewal
 from renewctl.errors import ExitCode, Unusable
 from renewctl.reasons import Reason
+
+from renewctl.cli.context import Session
+from renewctl.cli.renewal_view import Voice, show_dry_run, show_end, show_findings, show_renewal
 
 
 @click.group(cls=Group, help="help.renewal")
@@ -55,11 +55,7 @@ def _at_work(function: Callable[..., int]) -> Callable[..., int]:
 
     @pass_session
     def wrapper(session: Session, /, topic_id: str | None, **options: Any) -> int:  # noqa: ANN401 - click's
-        chosen = session.topics(topic_id)
-        if len(chosen) != 1:
-            ids = ", ".join(topic.id for topic in chosen)
-            raise Unusable(Reason.SEVERAL_TOPICS, expected=ids, option="--topic")
-        return function(Voice(session, chosen[0]), **options)
+        return function(Voice(session, session.topic(topic_id)), **options)
 
     return update_wrapper(wrapper, function)
 
@@ -73,7 +69,7 @@ def open_(voice: Voice, *, dry_run: bool, **record: str | None) -> int:
 
     with voice.workplace(record) as work:
         if dry_run:
-            return voice.would("open", work.history(voice.topic).next_name)
+            return voice.would("open", prepare.next_renewal(work, voice.topic))
         opened = prepare.open_renewal(work, voice.topic)
         return show_end(voice, work, opened, "renewal.opened")
 
@@ -84,7 +80,13 @@ def open_(voice: Voice, *, dry_run: bool, **record: str | None) -> int:
     "--signed", cls=Option, metavar="FILE", type=click.Path(path_type=Path), help="help.option.signed"
 )
 @click.option("--new-key", cls=Option, is_flag=True, help="help.option.new_key")
-@click.option("--out", cls=Option, metavar="FILE", type=click.Path(path_type=Path), help="help.option.out")
+@click.option(
+    "--out",
+    cls=Option,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="help.option.out",
+)
 @dry_run_option
 @_at_work
 def request(
@@ -99,6 +101,7 @@ def request(
 ) -> int:
     """Key, CSR and the file for the portal."""
     from renewctl.cli.request_files import write  # noqa: PLC0415
+
     from renewctl.workflow import pairs, prepare  # noqa: PLC0415
 
     with voice.workplace(record) as work:
@@ -129,7 +132,7 @@ def accept(voice: Voice, *, file: Path, dry_run: bool, **record: str | None) -> 
     with voice.workplace(record) as work:
         with voice.output.working("renewal.asking_nodes"):
             topics = enrolled.enrolled_topics(work.nodes(voice.topic))
-        certificate = prepare.Downloaded(file, voice.ask_passphrase, topics)
+        certificate = prepare.Downloaded(file, voice.session.passphrase, topics)
         if dry_run:
             show_findings(voice, prepare.judge(work, voice.topic, certificate))
             return voice.would("accept", work.open_renewal(voice.topic).name)
@@ -230,7 +233,7 @@ def roll_back(
     options = rolling.Options(**choices)
     with voice.workplace({"ticket": ticket, "reason": reason}) as work:
         if dry_run:
-            return voice.would("roll-back", work.open_renewal(voice.topic).name)
+            return voice.would("roll-back", rolling.can_roll_back(work, voice.topic).name)
         return voice.ending(
             work, lambda: rolling.roll_back(work, voice.topic, options), "renewal.rolled_back"
         )
@@ -247,7 +250,10 @@ def close(voice: Voice, *, leave_owed: bool, without_proof: bool, dry_run: bool,
 
     with voice.workplace(record) as work:
         if dry_run:
-            return voice.would("close", work.open_renewal(voice.topic).name)
+            renewal, _ = deploy.can_close(
+                work, voice.topic, leave_owed=leave_owed, without_proof=without_proof
+            )
+            return voice.would("close", renewal.name)
         closed = deploy.close(work, voice.topic, leave_owed=leave_owed, without_proof=without_proof)
         return show_end(voice, work, closed, "renewal.closed")
 
@@ -261,7 +267,7 @@ def abort(voice: Voice, *, dry_run: bool, **record: str | None) -> int:
 
     with voice.workplace(record) as work:
         if dry_run:
-            return voice.would("abort", work.open_renewal(voice.topic).name)
+            return voice.would("abort", prepare.can_abort(work, voice.topic).name)
         return show_end(voice, work, prepare.abort(work, voice.topic), "renewal.aborted")
 
 

@@ -15,10 +15,11 @@ from renewctl.reasons import Reason
 from renewctl.renewal import Renewal, owed
 
 if TYPE_CHECKING:
-    from renewctl.cli.context import Session
     from renewctl.events import Event
     from renewctl.findings import Finding
     from renewctl.workflow.engine import NodeAnswer
+
+    from renewctl.cli.context import Session
     from renewctl.workflow.rolling import Plan
     from renewctl.workflow.workplace import Workplace
 
@@ -62,10 +63,6 @@ class Voice:
         elif not hasattr(event, "result") and getattr(event, "state", None) in _TOLD_STATES:
             step = self.output.text(f"step.{event.state}")
             self.output.say("roll.node_started", node=event.node, step=step)
-
-    def ask_passphrase(self) -> str:
-        """For a locked `.p12`; without a terminal it cannot be asked."""
-        return self.session.ask_secret("ask.passphrase")
 
     def would(self, step: str, renewal: str) -> int:
         """What a dry run says of a step that touches no node."""
@@ -167,16 +164,21 @@ def show_dry_run(voice: Voice, plan: Plan) -> int:
         {
             "dry_run": True,
             "waves": plan.waves,
-            "nodes": [{"node": a.node, "would_change": a.changed, "reason": a.reason} for a in plan.answers],
+            "nodes": [
+                {"node": a.node, "would_change": _changes(a), "reason": a.reason} for a in plan.answers
+            ],
         }
     )
     return ExitCode.DONE
 
 
 def _would(answer: NodeAnswer) -> str:
-    if answer.outcome.value not in {"installed", "proven"}:
-        return "unknown"
-    return "change" if answer.changed else "keep"
+    return {None: "unknown", True: "change", False: "keep"}[_changes(answer)]
+
+
+def _changes(answer: NodeAnswer) -> bool | None:
+    """Whether a node would be given the new pair; None where it gives no answer."""
+    return answer.changed if answer.outcome.value in {"installed", "proven"} else None
 
 
 def renewal_json(renewal: Renewal, nodes: Sequence[str]) -> dict[str, Any]:

@@ -6,13 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from renewctl import intake
 from renewctl.errors import Attention, Refused
 from renewctl.events import Kind, PairRef
 from renewctl.inventory import Topic
 from renewctl.pushcert import PushCertificate, key_fingerprint
 from renewctl.reasons import Reason
 from renewctl.renewal import Outcome, Phase, Renewal, owed, require
+
+from renewctl import intake
 from renewctl.workflow.workplace import Workplace
 
 
@@ -84,6 +85,18 @@ def close(work: Workplace, topic: Topic, *, leave_owed: bool, without_proof: boo
         Attention: `nodes_owed`, `nodes_not_proven`.
         Refused: `out_of_order`, `renewal_none_open`.
     """
+    renewal, left = can_close(work, topic, leave_owed=leave_owed, without_proof=without_proof)
+    return work.append(renewal, Kind.CLOSED, {"left_owed": list(left)})
+
+
+def can_close(
+    work: Workplace, topic: Topic, *, leave_owed: bool, without_proof: bool
+) -> tuple[Renewal, tuple[str, ...]]:
+    """The renewal `close` would end, and the nodes it would leave owed.
+
+    Raises:
+        Attention, Refused: as `close`.
+    """
     renewal = work.open_renewal(topic)
     require(renewal, Kind.CLOSED)
     left = owed(renewal, [node.name for node in work.nodes(topic)])
@@ -92,4 +105,4 @@ def close(work: Workplace, topic: Topic, *, leave_owed: bool, without_proof: boo
     unproven = [name for name, state in renewal.nodes.items() if state.outcome is not Outcome.PROVEN]
     if renewal.phase is not Phase.PROVEN and unproven and not without_proof:
         raise Attention(Reason.NODES_NOT_PROVEN, renewal=renewal.name, nodes=", ".join(unproven))
-    return work.append(renewal, Kind.CLOSED, {"left_owed": list(left)})
+    return renewal, left

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from renewctl import findings, intake, request, secrets, vendor
 from renewctl.errors import Refused, Unusable
 from renewctl.events import Kind, PairRef
 from renewctl.findings import Finding, Level
@@ -16,6 +15,8 @@ from renewctl.pushcert import PushCertificate
 from renewctl.reasons import Reason
 from renewctl.recognise import Passphrase
 from renewctl.renewal import Renewal, require
+
+from renewctl import findings, intake, request, secrets, vendor
 from renewctl.workflow.workplace import Workplace
 
 
@@ -42,17 +43,27 @@ def open_renewal(work: Workplace, topic: Topic) -> Renewal:
         Refused: `renewal_open_already`.
         Attention: somebody else opened it in this moment.
     """
-    history = work.history(topic)
-    if history.open is not None:
-        raise Refused(Reason.RENEWAL_OPEN_ALREADY, renewal=history.open.name, got=history.open.phase.value)
-    previous = history.current
+    name = next_renewal(work, topic)
+    previous = work.history(topic).current
     body = {
         "topic_id": topic.id,
         "topic": topic.topic,
         "previous": None if previous is None else previous.as_body(),
     }
-    work.write(history.next_name, Kind.OPENED, body, 1)
+    work.write(name, Kind.OPENED, body, 1)
     return work.open_renewal(topic)
+
+
+def next_renewal(work: Workplace, topic: Topic) -> str:
+    """The name of the renewal that would begin now.
+
+    Raises:
+        Refused: `renewal_open_already`.
+    """
+    history = work.history(topic)
+    if history.open is not None:
+        raise Refused(Reason.RENEWAL_OPEN_ALREADY, renewal=history.open.name, got=history.open.phase.value)
+    return history.next_name
 
 
 def make_request(work: Workplace, topic: Topic, *, new_key: bool, csr_only: bool) -> RequestMade:
@@ -104,13 +115,19 @@ class Downloaded:
 
 
 def judge(work: Workplace, topic: Topic, downloaded: Downloaded) -> tuple[Finding, ...]:
-    """Every finding on a downloaded certificate; writes nothing.
+    """The warnings `accept` would give; writes nothing.
 
     Raises:
-        Unusable: a file no certificate can be read from.
+        Refused, Unusable: as `accept`.
     """
+    renewal = work.open_renewal(topic)
     leaf = intake.read(downloaded.file, downloaded.passphrase).leaf()
-    return _judge(work, topic, work.open_renewal(topic), leaf, downloaded.enrolled)
+    if _is_accepted(renewal, leaf):
+        return ()
+    found = _judge(work, topic, renewal, leaf, downloaded.enrolled)
+    if refused := _refusals(found):
+        raise _as_error(refused)
+    return found
 
 
 def accept(work: Workplace, topic: Topic, downloaded: Downloaded) -> tuple[Renewal, tuple[Finding, ...]]:
@@ -122,13 +139,11 @@ def accept(work: Workplace, topic: Topic, downloaded: Downloaded) -> tuple[Renew
     """
     renewal = work.open_renewal(topic)
     leaf = intake.read(downloaded.file, downloaded.passphrase).leaf()
-    if renewal.accepted is not None and renewal.accepted.fingerprint == leaf.fingerprint:
+    if _is_accepted(renewal, leaf):
         return renewal, ()
-    require(renewal, Kind.ACCEPTED)
     findings = _judge(work, topic, renewal, leaf, downloaded.enrolled)
-    refused = [finding for finding in findings if finding.level is Level.REFUSE]
     body: dict[str, Any] = {"findings": [_told(finding) for finding in findings]}
-    if refused:
+    if refused := _refusals(findings):
         told_of = {"reason": refused[0].reason.value, "fingerprint": leaf.fingerprint, **body}
         work.append(renewal, Kind.CERTIFICATE_REFUSED, told_of)
         raise _as_error(refused)
@@ -149,7 +164,18 @@ def abort(work: Workplace, topic: Topic) -> Renewal:
     Raises:
         Refused: `out_of_order`, `renewal_none_open`.
     """
-    return work.append(work.open_renewal(topic), Kind.ABORTED, {})
+    return work.append(can_abort(work, topic), Kind.ABORTED, {})
+
+
+def can_abort(work: Workplace, topic: Topic) -> Renewal:
+    """The renewal `abort` would end.
+
+    Raises:
+        Refused: as `abort`.
+    """
+    renewal = work.open_renewal(topic)
+    require(renewal, Kind.ABORTED)
+    return renewal
 
 
 def _make_csr(work: Workplace, topic: Topic, renewal: Renewal) -> Renewal:
@@ -202,6 +228,7 @@ def _judge(
     leaf: PushCertificate,
     enrolled: Mapping[str, int] | None,
 ) -> tuple[Finding, ...]:
+    require(renewal, Kind.ACCEPTED)
     previous = renewal.previous
     current = None
     if previous is not None:
@@ -226,6 +253,14 @@ def trusted(inventory: Inventory) -> list[bytes]:
         Unusable: a file no certificate can be read from.
     """
     return [one.der for path in inventory.trust for one in intake.read(path).certificates]
+
+
+def _is_accepted(renewal: Renewal, leaf: PushCertificate) -> bool:
+    return renewal.accepted is not None and renewal.accepted.fingerprint == leaf.fingerprint
+
+
+def _refusals(found: Sequence[Finding]) -> list[Finding]:
+    return [finding for finding in found if finding.level is Level.REFUSE]
 
 
 def _told(finding: Finding) -> dict[str, Any]:

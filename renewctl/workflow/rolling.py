@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from renewctl import findings, playbook_run
 from renewctl.errors import Attention, Refused, RenewctlError, Unusable
 from renewctl.events import Kind, PairRef
 from renewctl.inventory import Node, Topic
@@ -28,6 +27,8 @@ from renewctl.workflow.engine import (
 from renewctl.workflow.enrolled import enrolled_topics
 from renewctl.workflow.hosts import host_variables
 from renewctl.workflow.pairs import accepted, open_pair, previous_pair, told, way_back
+
+from renewctl import findings, playbook_run
 from renewctl.workflow.workplace import Workplace
 
 
@@ -144,10 +145,8 @@ def roll_back(work: Workplace, topic: Topic, options: Options) -> Renewal:
         Refused: nothing was touched, or there is no previous pair to put back.
         Attention: `roll_back_owed`.
     """
-    renewal = work.open_renewal(topic)
-    require(renewal, Kind.ROLL_BACK_STARTED)
+    renewal = can_roll_back(work, topic)
     previous = way_back(renewal)
-    open_pair(work, previous)
     by_name = {node.name: node for node in work.nodes(topic)}
     nodes = [by_name[name] for name in renewal.nodes if name in by_name]
     with _lease(work, renewal) as lease, told(work, accepted(renewal), previous) as pairs:
@@ -157,16 +156,31 @@ def roll_back(work: Workplace, topic: Topic, options: Options) -> Renewal:
         return _backward(engine, renewal)
 
 
+def can_roll_back(work: Workplace, topic: Topic) -> Renewal:
+    """The renewal whose nodes `roll_back` would put back.
+
+    Raises:
+        Refused: as `roll_back`, before it begins.
+    """
+    renewal = work.open_renewal(topic)
+    require(renewal, Kind.ROLL_BACK_STARTED)
+    open_pair(work, way_back(renewal))
+    return renewal
+
+
 def verify(work: Workplace, topic: Topic, options: Options) -> Renewal:
     """Prove again every node that was given the new pair; changes nothing on any node.
 
     Raises:
         Attention: a node is not proven, or unknown.
-        Refused: a node serves another pair.
+        Refused: a node serves another pair; no node was given the new one, or all were put back.
     """
     renewal = work.open_renewal(topic)
     require(renewal, Kind.NODE_VERIFIED)
-    nodes = [node for node in work.nodes(topic) if node.name in renewal.nodes]
+    given = [name for name, state in renewal.nodes.items() if state.direction is Direction.NEW]
+    nodes = [node for node in work.nodes(topic) if node.name in given]
+    if not nodes:  # all were put back: to judge them by the new pair would call them wrong
+        raise Refused(Reason.OUT_OF_ORDER, renewal=renewal.name, got=renewal.phase.value, step="verify")
     work.tell("roll.verify", {"count": len(nodes)})
     with told(work, accepted(renewal), None) as pairs:
         variables = {**fixed(work, topic), **pairs, **_proof_variables(options)}

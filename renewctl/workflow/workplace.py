@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from renewctl.errors import Refused, Unusable
+from renewctl.errors import Refused
 from renewctl.events import Event, Kind
 from renewctl.history import TopicHistory, histories
 from renewctl.inventory import Inventory, Node, Topic
@@ -32,23 +32,6 @@ class Workplace:
     stamp: Stamp
     now: Callable[[], datetime]
     tell: Callable[[str, Mapping[str, Any]], None]
-
-    def topic(self, topic_id: str | None) -> Topic:
-        """The topic named, or the only one there is.
-
-        Raises:
-            Unusable: `topic_unknown`, or `several_topics` where one has to be named.
-        """
-        topics = self.inventory.topics
-        ids = ", ".join(topic.id for topic in topics)
-        if topic_id is None:
-            if len(topics) == 1:
-                return topics[0]
-            raise Unusable(Reason.SEVERAL_TOPICS, expected=ids, option="--topic")
-        for topic in topics:
-            if topic_id in {topic.id, topic.topic}:
-                return topic
-        raise Unusable(Reason.TOPIC_UNKNOWN, got=topic_id, expected=ids)
 
     def nodes(self, topic: Topic) -> tuple[Node, ...]:
         """The nodes that serve a topic."""
