@@ -92,18 +92,19 @@ class Intake:
         raise Unusable(reason, path=self.path)
 
 
-def read(path: Path | str, passphrase: Passphrase | None = None) -> Intake:
+def read(path: Path | str, passphrase: Passphrase | None = None, *, certificate_only: bool = False) -> Intake:
     """Read a file and say what it holds.
 
     Args:
         path: a regular file of at most 1 MiB; opened without blocking, whatever it is.
         passphrase: asked for the passphrase of a `.p12` or an encrypted key. Without it a `.p12` is
             opened only if it has none, and an encrypted key stays closed.
+        certificate_only: nobody wants a key of it: an encrypted key stays closed, and nobody is asked.
 
     Raises:
         Unusable: with the reason why nothing can be made of it.
     """
-    return parse(read_bytes(path), str(path), passphrase)
+    return parse(read_bytes(path), str(path), passphrase, certificate_only=certificate_only)
 
 
 def read_bytes(path: Path | str) -> bytes:
@@ -133,7 +134,9 @@ def read_bytes(path: Path | str) -> bytes:
     return data
 
 
-def parse(data: bytes, path: str, passphrase: Passphrase | None = None) -> Intake:
+def parse(
+    data: bytes, path: str, passphrase: Passphrase | None = None, *, certificate_only: bool = False
+) -> Intake:
     """Say what bytes hold; `path` is for people. Pure but for a `.p12`, opened in a child process.
 
     Raises:
@@ -145,7 +148,7 @@ def parse(data: bytes, path: str, passphrase: Passphrase | None = None) -> Intak
         raise Unusable(Reason.FILE_EMPTY, path=path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the library warns of odd certificates; we judge them
-        look = Look(path, Opener(passphrase))
+        look = Look(path, Opener(passphrase, keys=not certificate_only))
         if wrappings.is_archive(data):
             return _in_archive(data, look)
         look.at(data)

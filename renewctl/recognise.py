@@ -44,10 +44,16 @@ class What(StrEnum):
 
 @dataclass
 class Opener:
-    """Opens what is locked, but not for ever."""
+    """Opens what is locked, but not for ever.
+
+    Attributes:
+        left: how many children the file may still cost.
+        keys: whether a locked key is wanted at all.
+    """
 
     passphrase: Passphrase | None
     left: int = _MOST_UNLOCKS
+    keys: bool = True
 
     def open(self, what: Locked, data: bytes, path: str, passphrase: str) -> Unlocked:
         """Open in a child process.
@@ -166,10 +172,10 @@ class Look:
     def _key(self, block: wrappings.Block) -> None:
         pem = block.pem
         locked = block.label.startswith("ENCRYPTED") or any("ENCRYPTED" in line for line in block.headers)
-        if locked and self.opener.passphrase is None:
-            self._note(Note.KEY_LOCKED)
-            return
-        if locked and self.opener.passphrase is not None:
+        if locked:
+            if self.opener.passphrase is None or not self.opener.keys:
+                self._note(Note.KEY_LOCKED)
+                return
             pem = self.opener.open(Locked.KEY, pem, self.path, self.opener.passphrase()).key or b""
         self._take_key(pem)
 

@@ -17,6 +17,7 @@ from renewctl.cli.options import (
     common_options,
     json_option,
     pass_session,
+    passphrase_option,
     topic_option,
 )
 from renewctl.errors import ExitCode, Refused, Unusable
@@ -39,6 +40,7 @@ def apns() -> None:
 @topic_option
 @click.option("--certificate", cls=Option, type=_FILE, help="help.option.certificate")
 @click.option("--key", cls=Option, type=_FILE, help="help.option.key")
+@passphrase_option
 @json_option
 @common_options
 @pass_session
@@ -49,7 +51,7 @@ def check(session: Session, topic_id: str | None, certificate: Path | None, key:
     service = PushService(session.inventory.apns.url, session.inventory.apns.ca_file)
     output = session.output()
     if certificate is not None or key is not None:
-        pairs = [("file", _from_files(certificate, key))]
+        pairs = [("file", _from_files(session, certificate, key))]
     else:
         pairs = list(_in_store(session, _only(session.topics(topic_id))))
     with output.working("apns.asking", url=session.inventory.apns.url):
@@ -75,13 +77,14 @@ def _only(topics: tuple[Topic, ...]) -> Topic:
     return topics[0]
 
 
-def _from_files(certificate: Path | None, key: Path | None) -> Pair:
+def _from_files(session: Session, certificate: Path | None, key: Path | None) -> Pair:
     from renewctl import intake  # noqa: PLC0415 - cryptography
     from renewctl.pushcert import Pair  # noqa: PLC0415
 
     if certificate is None or key is None:
         raise Unusable(Reason.OPTION_MISSING, option="--key" if key is None else "--certificate")
-    return Pair(intake.read(certificate).leaf(), intake.read(key).private_key())
+    asked = session.passphrase
+    return Pair(intake.read(certificate, asked).leaf(), intake.read(key, asked).private_key())
 
 
 def _in_store(session: Session, topic: Topic) -> Iterator[tuple[str, Pair]]:

@@ -8,16 +8,16 @@ import socket
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from renewctl import messages
 from renewctl.cli.output import Output
 from renewctl.errors import Unusable
 from renewctl.reasons import Reason
-
-from renewctl import messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,6 +54,7 @@ class Session:
         inventory_option: `--inventory`, None where it was not given.
         language_option: `--lang`.
         as_json: `--json`.
+        passphrase_file: `--passphrase-file`, of commands that open what is locked.
         now: the clock, aware UTC.
     """
 
@@ -61,6 +62,7 @@ class Session:
     language_option: str | None = None
     as_json: bool = False
     now: Callable[[], datetime] = field(default=utc_now, repr=False)
+    passphrase_file: Path | None = field(default=None, init=False)
 
     @property
     def inventory_path(self) -> Path:
@@ -169,8 +171,15 @@ class Session:
 
     @property
     def passphrase(self) -> Callable[[], str] | None:
-        """Asks for a file's passphrase, unseen, on stderr; None without a terminal."""
-        return self._ask_passphrase if sys.stdin.isatty() else None
+        """Gives a file's passphrase when it is called: of `--passphrase-file`, else asked for, unseen.
+
+        None where there is neither that option nor a terminal: `passphrase_needed` names both.
+        """
+        if self.passphrase_file is None:
+            return self._ask_passphrase if sys.stdin.isatty() else None
+        from renewctl.secrets import Kind, SecretRef, read  # noqa: PLC0415 - of few commands
+
+        return partial(read, SecretRef(Kind.FILE, (str(self.passphrase_file.absolute()),)))
 
     def _ask_passphrase(self) -> str:
         return str(click.prompt(self.output().text("ask.passphrase"), hide_input=True, err=True))

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from renewctl import inventory
+from renewctl.cli.context import Session, store_url
 from renewctl.cli.init_text import Answers, NodeAnswer, TopicAnswer, render
 from renewctl.cli.options import (
     Command,
@@ -24,9 +27,6 @@ from renewctl.errors import Refused, Unusable
 from renewctl.inventory import Inventory
 from renewctl.reasons import Reason
 from renewctl.secrets import SecretRef, shown
-
-from renewctl import inventory
-from renewctl.cli.context import Session, store_url
 
 DEFAULT_STORE = "sqlite:///state/renewctl.db"
 DEFAULT_KEYS = "keys"

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from renewctl.cli.options import Command, common_options, json_option, pass_session
-from renewctl.errors import ExitCode, RenewctlError, Unusable
-from renewctl.reasons import Reason
 
 from renewctl import messages
 from renewctl.cli.context import Session
+from renewctl.cli.options import Command, common_options, json_option, pass_session, passphrase_option
+from renewctl.errors import ExitCode, RenewctlError, Unusable
+from renewctl.reasons import Reason
 
 if TYPE_CHECKING:
     from renewctl.cli.output import Output
@@ -48,6 +48,7 @@ class Known:
 
 @click.command(cls=Command, help="help.inspect")
 @click.argument("file", type=click.Path(path_type=Path))
+@passphrase_option
 @json_option
 @common_options
 @pass_session
@@ -139,6 +140,7 @@ def _keys(found: Intake) -> list[tuple[str, str | None]]:
 def _csr_key(csr: bytes) -> str:
     from cryptography import x509  # noqa: PLC0415 - heavy
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
     from renewctl.pushcert import spki_fingerprint  # noqa: PLC0415
 
     public = x509.load_pem_x509_csr(csr).public_key()

@@ -120,5 +120,21 @@ def json_option(function: _Function) -> _Function:
 topic_option = click.option(
     "--topic", "topic_id", cls=Option, metavar="ID", default=None, help="help.option.topic"
 )
+
+
+def _keep_passphrase_file(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+    context.ensure_object(Session).passphrase_file = value
+
+
+passphrase_option = click.option(
+    "--passphrase-file",
+    cls=Option,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    expose_value=False,
+    callback=_keep_passphrase_file,
+    help="help.option.passphrase_file",
+)
+"""Kept in the session, whose `passphrase` is handed to whatever opens files."""
 dry_run_option = click.option("--dry-run", cls=Option, is_flag=True, help="help.option.dry_run")
 pass_session = click.make_pass_decorator(Session, ensure=True)

@@ -14,6 +14,7 @@ import pytest
 from renewctl.errors import Unusable
 from renewctl.intake import LIMIT_BYTES, parse, read
 from renewctl.reasons import Reason
+from renewctl.recognise import What
 from tests.support.certfiles import LOCKED, OLD_LOCKED, PUSH, p12, zipped
 from tests.support.certs import pkcs1, rsa_key
 
@@ -137,3 +138,12 @@ def test_a_file_that_says_it_is_empty_and_is_not() -> None:
     with pytest.raises(Unusable) as caught:
         read("/proc/self/status")
     assert caught.value.reason is Reason.FILE_NOT_RECOGNISED
+
+
+@pytest.mark.parametrize(
+    ("data", "what"), [(LOCKED, What.PRIVATE_KEY), (PUSH.pem + LOCKED, What.CERTIFICATE)]
+)
+def test_nobody_is_asked_for_a_key_that_is_not_wanted(data: bytes, what: What) -> None:
+    """Where a certificate is wanted, a locked key is told as what it is and stays closed."""
+    found = parse(data, "file", refuse_to_answer, certificate_only=True)
+    assert (found.what, found.key) == (what, None)
