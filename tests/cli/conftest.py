@@ -1,0 +1,15 @@
+"""An operator's desk for commands that need an inventory, a store and keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.desk import Desk, desk_in
+
+
+@pytest.fixture
+def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Ready to adopt; its store is SQLite."""
+    return desk_in(tmp_path, capsys, monkeypatch)

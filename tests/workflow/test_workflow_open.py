@@ -1,0 +1,125 @@
+"""Beginning and ending a renewal: one at a time, by one operator at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from renewctl.errors import Attention
+from renewctl.events import Kind
+from renewctl.inventory import load
+from renewctl.reasons import Reason
+from renewctl.store import Stamp, Store
+from renewctl.workflow.workplace import Workplace
+from tests.support.certs import NOW
+from tests.support.desk import OLD, Desk
+
+STAMP = Stamp("tanaka@ops2", "ops2", "0.1.0", "d" * 64)
+
+
+def test_open_begins_the_first_renewal(desk: Desk) -> None:
+    """Named after the topic, phase open, the adopted pair as the previous one."""
+    desk.adopt()
+    told = desk.told("renewal", "open")["renewal"]
+    assert (told["name"], told["phase"], told["previous_serial"]) == ("tokyo-1", "open", OLD.serial)
+    assert desk.kinds() == ["opened"]
+
+
+def test_open_without_anything_adopted(desk: Desk) -> None:
+    """Nothing is known of the previous pair, and that is told: null."""
+    assert desk.told("renewal", "open")["renewal"]["previous_serial"] is None
+
+
+def test_open_twice_is_refused(desk: Desk) -> None:
+    """The open renewal is named, also by the dry run; no event is added."""
+    desk.told("renewal", "open")
+    for words in ((), ("--dry-run",)):
+        error = desk.told("renewal", "open", *words, code=1)["error"]
+        assert (error["reason"], error["values"]["renewal"]) == ("renewal_open_already", "tokyo-1")
+    assert desk.kinds() == ["opened"]
+
+
+def test_two_at_once_one_wins(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both looked before either wrote: the second is told that somebody moved, and who."""
+    write = Workplace.write
+
+    def overtaken(self: Workplace, name: str, kind: Kind, body: dict[str, object], seq: int) -> object:
+        monkeypatch.setattr(Workplace, "write", write)
+        with Store(desk.store) as store:
+            store.append(name, kind, body, stamp=STAMP, expected_seq=seq)
+        return write(self, name, kind, body, seq)
+
+    monkeypatch.setattr(Workplace, "write", overtaken)
+    error = desk.told("renewal", "open", code=4)["error"]
+    assert (error["reason"], error["values"]["holder"]) == ("somebody_else_moved", "tanaka@ops2")
+    assert [event.actor for event in desk.events()] == ["tanaka@ops2"]
+
+
+def test_an_event_between_reading_and_writing_is_noticed(desk: Desk) -> None:
+    """An operator who aborts what another has just gone on with is told, and nothing is aborted."""
+    desk.told("renewal", "open")
+    inventory = load(desk.folder / "renewctl.yaml")
+    with Store(desk.store) as store:
+        work = Workplace(inventory, store, None, STAMP, lambda: NOW, lambda _key, _values: None)  # type: ignore[arg-type]
+        seen = work.open_renewal(inventory.topics[0])
+        store.append("tokyo-1", Kind.KEY_MADE, {"key_fingerprint": "k"}, stamp=STAMP, expected_seq=2)
+        with pytest.raises(Attention) as caught:
+            work.append(seen, Kind.ABORTED, {})
+    assert caught.value.reason is Reason.SOMEBODY_ELSE_MOVED
+    assert desk.kinds() == ["opened", "key_made"]
+
+
+def test_a_dry_run_names_the_renewal_and_writes_nothing(desk: Desk) -> None:
+    """No event after it."""
+    assert desk.told("renewal", "open", "--dry-run")["renewal"] == "tokyo-1"
+    assert desk.kinds() == []
+
+
+@pytest.mark.parametrize("last", ["opened", "csr_made", "requested", "accepted"])
+def test_abort_ends_a_renewal_that_touched_no_node(desk: Desk, last: str) -> None:
+    """In every phase before the roll-out; the next one has the next number, and no second abort follows."""
+    desk.adopt()
+    desk.told("renewal", "open")
+    if last != "opened":
+        desk.told("renewal", "request", *(["--csr-only"] if last == "csr_made" else []), code=3)
+    if last == "accepted":
+        desk.told("renewal", "accept", desk.downloaded())
+    assert desk.told("renewal", "abort", "--dry-run")["step"] == "abort"
+    assert desk.kinds()[-1] == last
+    assert desk.told("renewal", "abort")["renewal"]["phase"] == "aborted"
+    assert desk.refusal("renewal", "abort", code=1) == "renewal_none_open"
+    assert desk.told("renewal", "open")["renewal"]["name"] == "tokyo-2"
+
+
+def test_abort_after_nodes_were_touched_is_refused(desk: Desk) -> None:
+    """Proven on its nodes: only closing or rolling back ends it; the dry run says so too."""
+    desk.to_proven()
+    before = desk.kinds()
+    for words in ((), ("--dry-run",)):
+        assert desk.refusal("renewal", "abort", *words, code=1) == "out_of_order"
+    assert desk.kinds() == before
+
+
+def test_abort_after_a_roll_back(desk: Desk) -> None:
+    """Every node is on the previous pair again: the renewal may be ended."""
+    desk.to_proven()
+    desk.told("renewal", "roll-back")
+    assert desk.told("renewal", "abort")["renewal"]["phase"] == "aborted"
+
+
+def test_the_next_years_previous_pair_is_this_years(desk: Desk) -> None:
+    """A closed renewal's pair is the one in use: next year rolls back to it."""
+    desk.to_proven()
+    serial = desk.renewal()["serial"]
+    desk.told("renewal", "close")
+    assert desk.told("renewal", "open")["renewal"]["previous_serial"] == serial
+
+
+def test_every_command_of_a_renewal_needs_an_open_one(desk: Desk) -> None:
+    """Before `open`: refused, the topic named, no event."""
+    file = desk.downloaded_from_nowhere()
+    commands = [("request",), ("request", "--signed", file), ("accept", file), ("roll-out",), ("roll-back",)]
+    commands += [("verify",), ("close",), ("abort",), ("roll-out", "--dry-run"), ("request", "--dry-run")]
+    for words in commands:
+        error = desk.told("renewal", *words, code=1)["error"]
+        assert (error["reason"], error["values"]["topic"]) == ("renewal_none_open", "tokyo")
+    assert desk.kinds() == []
