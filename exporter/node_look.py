@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from exporter.poller import Change
 from exporter.snapshot import NodeFacts, Snapshot
@@ -14,6 +15,9 @@ from renewctl.inventory import Node
 from renewctl.observation import Failure, Observation
 from renewctl.reasons import Reason
 from renewctl.secrets import Kind, SecretRef
+
+if TYPE_CHECKING:
+    from renewctl.servers.protocol import Server
 
 log = logging.getLogger("exporter")
 
@@ -30,14 +34,13 @@ class NodeLook:
         self._name = node.name
         self._topics = topics
         self._node, self._withheld = permitted(node)
+        self._server: Server | None = None  # kept: it remembers that an API is closed to us
 
     def look(self) -> Change:
         """Observe; a fault of ours is a failure with reason `internal`, never a dead poller."""
         now = datetime.now(UTC)
         try:
-            from renewctl.servers.registry import connect  # noqa: PLC0415 - HTTP and SQL only where used
-
-            seen = connect(self._node, self._topics).observe(now)
+            seen = self._connected().observe(now)
         except RenewctlError as error:
             log.debug("node %s: %s", self._name, error)
             seen = Observation(self._name, now, up=False, failures=(Failure(error.reason),))
@@ -49,6 +52,13 @@ class NodeLook:
         # The name and the time are ours to say, whatever came back.
         seen = replace(seen, node=self._name, at=now, failures=(*seen.failures, *self._withheld))
         return lambda snapshot: self._publish(snapshot, snapshot.node(self._name).after(seen))
+
+    def _connected(self) -> Server:
+        if self._server is None:
+            from renewctl.servers.registry import connect  # noqa: PLC0415 - HTTP and SQL only where used
+
+            self._server = connect(self._node, self._topics)
+        return self._server
 
     def overdue(self) -> Change:
         """The node is silent; its facts stay."""

@@ -38,6 +38,9 @@ IMPOSSIBLE_TOKEN = "00" * 32
 
 _GRACE_SECONDS = 0.2
 
+#: What httpcore says above the one error that tells.
+_SAYS_NOTHING = ("", "All connection attempts failed")
+
 
 @dataclass(frozen=True)
 class PairCheck:
@@ -98,18 +101,20 @@ class PushService:
         try:
             context = ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
         except OSError as error:  # not there, or (an SSLError) nothing in it
-            detail = f"{self._ca_file}: {error.strerror}"
+            detail = f"{self._ca_file}: {pushanswer.spoken(error.strerror or '')}"
             return PushResult(accepted=None, reason=Reason.PUSH_SERVICE_NOT_TRUSTED, detail=detail)
         try:
             with _memory_file(pair.certificate.pem + pair.key) as path:
                 context.load_cert_chain(path, password="")  # an encrypted key would ask on the terminal
         except (ssl.SSLError, ValueError) as error:
             # A key that is not the certificate's, or no key at all.
-            return PushResult(accepted=False, reason=Reason.PUSH_PAIR_UNUSABLE, detail=type(error).__name__)
+            detail = pushanswer.spoken(error.strerror or "") if isinstance(error, ssl.SSLError) else ""
+            return PushResult(accepted=False, reason=Reason.PUSH_PAIR_UNUSABLE, detail=detail)
         try:
             status, body = asyncio.run(self._ask(context, pair, token, magic))
         except (TimeoutError, httpx.TimeoutException):
-            return PushResult(accepted=None, reason=Reason.PUSH_SERVICE_TIMEOUT)
+            detail = f"no answer within {self._deadline:g} s"
+            return PushResult(accepted=None, reason=Reason.PUSH_SERVICE_TIMEOUT, detail=detail)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             return _failed(error)
         return _answered(status, body)
@@ -165,7 +170,8 @@ def _failed(error: Exception) -> PushResult:
     reason = pushanswer.reason_of_failure(text)
     if reason is Reason.PUSH_ANSWER_UNKNOWN and isinstance(error, httpx.ConnectError | httpx.ProxyError):
         reason = Reason.PUSH_SERVICE_UNREACHABLE
-    return _result(reason, None, text)
+    told = dict.fromkeys(pushanswer.spoken(str(step)) for step in chain)
+    return _result(reason, None, " · ".join(words for words in told if words not in _SAYS_NOTHING))
 
 
 def _result(reason: Reason, status: int | None, detail: str) -> PushResult:

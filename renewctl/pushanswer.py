@@ -68,6 +68,25 @@ _UNREACHABLE = re.compile(
 )
 _TIMEOUT = re.compile(r"timeout|timed out|deadline exceeded", re.IGNORECASE)
 
+# What libraries say, and what a person can do something with. Python's own locations go first, so that the
+# words behind them match.
+_CLOSED = "connection closed without an answer"
+_NO_NAME = "host name not found"
+_SPOKEN = tuple(
+    (re.compile(pattern, re.IGNORECASE), words)
+    for pattern, words in (
+        (r"\[Errno -?\d+\] ?|\[(?:SSL|[A-Z0-9]+: [A-Z0-9_]+)\] ?| ?\(_ssl\.c:\d+\)", ""),
+        (r"\b(?:ssl/tls|sslv3|tlsv1\d?) alert (?=\w)", "TLS alert: "),
+        (r"\bwrong version number\b|\brecord layer failure\b", "no TLS at this port"),
+        (r"EOF occurred in violation of protocol|unexpected eof while reading", _CLOSED),
+        (r"Remote end closed connection without response", _CLOSED),
+        (r"Server disconnected(?: without sending a response)?\.?", _CLOSED),
+        (r"Name or service not known|No address associated with hostname", _NO_NAME),
+        (r"Temporary failure in name resolution", "host name cannot be looked up: the name server is silent"),
+        (r"<ConnectionTerminated .*>", "connection ended by the other side (GOAWAY)"),
+    )
+)
+
 # Tokens have no fixed length (Apple says so); they stand in URLs, and are hex.
 _TOKEN_IN_PATH = re.compile(r"(/3/device/)[^\s\"']+")
 _LONG_HEX = re.compile(r"[0-9a-fA-F]{32,}")
@@ -122,6 +141,13 @@ def reason_of_failure(text: str) -> Reason:
     if _ALERT_FROM_PEER.search(text) and _CERTIFICATE_ALERT.search(text):
         return Reason.PUSH_TLS_REFUSED
     return Reason.PUSH_SERVICE_TIMEOUT if _TIMEOUT.search(text) else Reason.PUSH_ANSWER_UNKNOWN
+
+
+def spoken(text: str) -> str:
+    """A library's words (OpenSSL's, the resolver's, httpx's) as a person would say them."""
+    for pattern, words in _SPOKEN:
+        text = pattern.sub(words, text)
+    return text.strip()
 
 
 def shown(text: str) -> str:

@@ -41,6 +41,9 @@ class Files:
         """
         raise Refused(Reason.NODE_TAKES_NO_PAIR, node=self.node.name, topic=pair.certificate.topic)
 
+    def require_access(self) -> None:
+        """Files have no API; whoever reaches the host may read them or not, which the look tells."""
+
     def push(self, enrollment: str) -> PushAnswer:
         """Files cannot push."""
         return PushAnswer(accepted=None, reason=Reason.PUSH_NOT_POSSIBLE, detail=enrollment)

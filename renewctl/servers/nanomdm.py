@@ -36,6 +36,7 @@ _PUSH_STATUS = re.compile(r"push HTTP status: (\d+)")
 _PUSH_WORD = re.compile(r"APNs push error: (\w+)")
 _NO_PUSH_DATA = "push data missing for id"
 _PUSH_STATUSES = (200, 207, 500)
+_MAY_ASK = (200, 400, 405)  # a proxy that lets PUT alone through answers 405
 
 
 T = TypeVar("T")
@@ -63,7 +64,7 @@ class NanoMDM:
         self._deadline = deadline_seconds
         self._topics = tuple(topics)
         self._may_use_credential = credential
-        self._tells: bool | None = None
+        self._closed = False
 
     @property
     def _records(self) -> Records | None:
@@ -127,6 +128,19 @@ class NanoMDM:
                 got=f"{topic} {not_after.isoformat()}",
                 expected=f"{expected.topic} {expected.not_after.isoformat()}",
             )
+
+    def require_access(self) -> None:
+        """GET the pair without a body: every version answers 400 to whoever may ask, and stores nothing.
+
+        Raises:
+            NodeFault: `node_denied`, or whatever kept the answer away.
+            Unusable: the password cannot be read.
+        """
+        if self.node.url is None:
+            return
+        answer = self._ask("GET", "/v1/pushcert")
+        if answer.status not in _MAY_ASK:
+            raise answer.fault()
 
     def push(self, enrollment: str) -> PushAnswer:
         """Push to one enrollment alone: a push to several can end the whole process (facts/lab.md §0, 6).
@@ -213,12 +227,19 @@ class NanoMDM:
         return None if None in asked else [certificate for found in asked for certificate in found or []]
 
     def _api_tells(self) -> bool:
-        if self._tells is None:
-            answer = self._ask("GET", "/v1/pushcert")
-            if answer.status != _BAD_REQUEST and self._credential() is not None:
-                raise answer.fault()
-            self._tells = answer.status == _BAD_REQUEST and _error_text(answer) == _TELLS
-        return self._tells
+        """Whether GET tells of certificates. Sent without a credential too: a proxy may let this one through.
+
+        Where none does, each such look would leave a refusal in the node's log: it is not asked twice.
+        """
+        if self._closed:
+            return False
+        answer = self._ask("GET", "/v1/pushcert")
+        if self._credential() is None and answer.status != _BAD_REQUEST:
+            self._closed = answer.denied
+            return False
+        if answer.status != _BAD_REQUEST:
+            raise answer.fault()
+        return _error_text(answer) == _TELLS
 
     def _api_certificate(self, topic: str) -> list[ServedCertificate]:
         answer = self._ask("GET", f"/v1/pushcert?topic={quote(topic, safe='')}")

@@ -62,6 +62,14 @@ class Server(Protocol):
             Refused: `node_takes_no_pair`: this node is installed in another way.
         """
 
+    def require_access(self) -> None:
+        """Show the credential and change nothing, so that a wrong one is found before any node is touched.
+
+        Raises:
+            NodeFault: `node_denied`, or the source did not answer.
+            Unusable: the password cannot be read.
+        """
+
     def push(self, enrollment: str) -> PushAnswer:
         """Ask the node to wake one device. Never raises for a node's fault."""
 

@@ -6,9 +6,11 @@ Sole owner of requests. Whatever goes wrong comes out as NodeFault with a reason
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import socket
+import ssl
 import threading
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -25,7 +27,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from renewctl.errors import NodeFault
 from renewctl.fields import is_loopback
 from renewctl.inventory import Node
-from renewctl.pushanswer import shown
+from renewctl.pushanswer import shown, spoken
 from renewctl.reasons import Reason
 
 DEADLINE_SECONDS = 10.0
@@ -37,6 +39,14 @@ MAX_ANSWER_BYTES = 1 << 20
 _PIECE = 1 << 16
 _DENIED = (401, 403)
 _SERVER_ERROR = 500
+# The first that fits; what these exceptions say themselves may be the peer's bytes.
+_WORDS: dict[type[BaseException], str] = {
+    http.client.RemoteDisconnected: "connection closed without an answer",
+    http.client.IncompleteRead: "the answer was cut short",
+    http.client.HTTPException: "what came is not HTTP",
+    urllib3.exceptions.IncompleteRead: "the answer was cut short",
+    requests.exceptions.InvalidURL: "this is no url",
+}
 _HEADERS = {"User-Agent": "renewctl", "Accept-Encoding": "identity", "Connection": "close"}
 
 
@@ -84,9 +94,14 @@ class Answer:
         """Status and the body's first words, fit to be shown."""
         return f"{self.status} {shown(self.body[:2000].decode(errors='replace'))}".rstrip()
 
+    @property
+    def denied(self) -> bool:
+        """User or password were refused, or none was sent where one is wanted."""
+        return self.status in _DENIED
+
     def fault(self) -> NodeFault:
         """The error this status stands for, where another was expected."""
-        if self.status in _DENIED:
+        if self.denied:
             reason = Reason.NODE_DENIED
         elif self.status >= _SERVER_ERROR:
             reason = Reason.NODE_ERROR
@@ -186,6 +201,8 @@ class Transport:
         if expired or isinstance(error, requests.ReadTimeout) or _ended_by_a_timeout(error):
             return self._timeout()
         values = {"node": self._node.name, "address": self.address, "got": _cause(error)}
+        if type(error) is OSError:  # requests looks for the CA file before it connects, and says so in prose
+            values["got"] = f"ca_file cannot be read: {self._node.ca_file}"
         return NodeFault(_reason(error), **values)
 
 
@@ -200,7 +217,7 @@ def _reason(error: Exception) -> Reason:
         )
         return Reason.NODE_UNREACHABLE if never_sent else Reason.NODE_NO_ANSWER
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
-        return Reason.NODE_TLS_FAILED  # requests looks for the CA file before it connects
+        return Reason.NODE_TLS_FAILED  # the ca_file; nothing was connected yet
     return Reason.NODE_ANSWER_UNREADABLE
 
 
@@ -218,13 +235,22 @@ def _cause(error: BaseException) -> str:
         seen.append(step)
         inner = getattr(step, "reason", None) or (step.args[0] if step.args else None)
         step = inner if isinstance(inner, BaseException) else (step.__cause__ or step.__context__)
-    for found in reversed(seen):
-        verify = getattr(found, "verify_message", None)
-        if verify:
-            return str(verify)
-        if isinstance(found, OSError) and found.errno and found.errno > 0 and not hasattr(found, "reason"):
-            return os.strerror(found.errno)
-    return type(seen[-1]).__name__
+    return next((words for found in reversed(seen) if (words := _words(found))), type(seen[-1]).__name__)
+
+
+def _words(error: BaseException) -> str | None:
+    """What a person understands of one step of the chain; None where another one says more."""
+    for kind, words in _WORDS.items():
+        if isinstance(error, kind):
+            return words
+    verify = getattr(error, "verify_message", None)
+    if verify:
+        return str(verify)
+    if isinstance(error, ssl.SSLError | socket.gaierror):
+        return spoken(error.strerror or "") or None
+    if isinstance(error, OSError) and error.errno and error.errno > 0 and not hasattr(error, "reason"):
+        return os.strerror(error.errno)
+    return None
 
 
 class _Deadline:

@@ -124,7 +124,8 @@ def test_the_log_tells_of_changes_alone(
 ) -> None:
     """A node that stays as it is says nothing: a line every 30 s would hide the others."""
     caplog.set_level(logging.INFO)
-    asked = NodeLook(node("a"), [])
+    asked, server = NodeLook(node("a"), []), FakeServer(seen())
+    monkeypatch.setattr(registry, "connect", server.connect)
     snapshot = Snapshot()
     for answer in (
         seen(served()),
@@ -133,7 +134,8 @@ def test_the_log_tells_of_changes_alone(
         NodeFault(Reason.NODE_TIMEOUT),
         seen(),
     ):
-        monkeypatch.setattr(registry, "connect", FakeServer(answer).connect)
+        server.answer = answer
         snapshot = asked.look()(snapshot)
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING", "INFO"]
+    assert len(server.asked) == 1, "the server is kept: it remembers that an API is closed to us"
     assert caplog.records[1].message == "node a: not up, node_timeout"

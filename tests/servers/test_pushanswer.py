@@ -85,3 +85,23 @@ def test_answers_of_the_pair_and_of_one_device_are_apart() -> None:
     assert not pushanswer.WRONG_PAIR & pushanswer.ONE_DEVICE
     assert pushanswer.PushResult(accepted=False, reason=Reason.PUSH_TOPIC_REFUSED).says_wrong_pair
     assert not pushanswer.PushResult(accepted=True).says_wrong_pair
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca (_ssl.c:2580)", "TLS alert: unknown ca"),
+        ("[SSL] ssl/tls alert bad certificate (_ssl.c:1006)", "TLS alert: bad certificate"),
+        ("[X509: KEY_VALUES_MISMATCH] key values mismatch (_ssl.c:4067)", "key values mismatch"),
+        ("[Errno -2] Name or service not known", "host name not found"),
+        ("Server disconnected without sending a response.", "connection closed without an answer"),
+        (
+            "<ConnectionTerminated error_code:0, last_stream_id:0, additional_data:None>",
+            "connection ended by the other side (GOAWAY)",
+        ),
+        ("remote error: tls: expired certificate", "remote error: tls: expired certificate"),
+    ],
+)
+def test_a_librarys_words_are_made_a_persons(text: str, said: str) -> None:
+    """Places in C sources, numbers and class names go; what they mean stays."""
+    assert pushanswer.spoken(text) == said

@@ -118,3 +118,10 @@ def test_a_small_file_is_read_whole_and_a_larger_one_refused(tmp_path: Path) -> 
     assert localfile.read(path, 5) == b"12345"
     with pytest.raises(OSError, match="larger than 4"):
         localfile.read(path, 4)
+
+
+def test_files_want_no_credential() -> None:
+    """There is no API that could refuse one; what cannot be read is told by the look."""
+    node = files_node("/nowhere/push.pem")
+    Files(node).require_access()
+    assert Files(node).observe(AT).failures

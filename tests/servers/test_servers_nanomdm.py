@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from renewctl.errors import NodeFault, Refused
+from renewctl.errors import NodeFault, Refused, Unusable
 from renewctl.inventory import FileInstall, Node
 from renewctl.observation import Source
 from renewctl.pushcert import Pair
@@ -258,6 +258,58 @@ def test_a_wrong_password_is_a_failure_a_missing_one_is_not(node_at: NodeAt, sec
     assert (withheld.up, withheld.failures) == (True, ())
     sent = [request.headers.get("authorization") is not None for request in server.requests]
     assert sent == [False, False, False, True, False, False]
+
+
+def test_an_api_that_is_closed_to_us_is_asked_once(node_at: NodeAt, secret: Path) -> None:
+    """Each refused look stands in the node's log; a proxy that lets this one GET through goes on being asked."""
+    with scripted(VERSION, reply(401, b"Unauthorized\n"), VERSION) as server:
+        closed = NanoMDM(node_at(server.url), [TOPIC])
+        assert [closed.observe(NOW).failures for _ in range(3)] == [(), (), ()]
+    assert [request.target for request in server.requests].count("/v1/pushcert") == 1
+    answers = [VERSION, NEW_API, told(TOPIC, NOW)] * 2
+    with scripted(VERSION, reply(502, b"Bad Gateway"), *answers) as server:
+        proxied = NanoMDM(node_at(server.url), [TOPIC])
+        assert [len(proxied.observe(NOW).certificates) for _ in range(3)] == [0, 1, 1]
+    with scripted(VERSION, reply(401, b"Unauthorized\n"), *answers) as server:
+        mended = NanoMDM(with_password(node_at(server.url), secret), [TOPIC])
+        assert [len(mended.observe(NOW).certificates) for _ in range(2)] == [0, 1]
+
+
+@pytest.mark.parametrize("act", [OLD_API, NEW_API, reply(405), reply(200, b"{}")])
+def test_who_may_ask_has_access(act: Act, node_at: NodeAt, secret: Path) -> None:
+    """One GET with the credential and without a body: nothing is stored by it, on any version."""
+    with scripted(act) as server:
+        NanoMDM(with_password(node_at(server.url), secret)).require_access()
+    (request,) = server.requests
+    assert (request.method, request.target, request.body) == ("GET", "/v1/pushcert", b"")
+    assert "authorization" in request.headers
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        (reply(401, b"Unauthorized\n"), Reason.NODE_DENIED),
+        (reply(403, b"Forbidden\n"), Reason.NODE_DENIED),
+        (reply(502, b"Bad Gateway"), Reason.NODE_ERROR),
+        (reply(404, b"404 page not found\n"), Reason.NODE_ANSWER_UNREADABLE),
+    ],
+)
+def test_who_may_not_ask_is_told_before_anything_changes(
+    act: Act, reason: Reason, node_at: NodeAt, secret: Path
+) -> None:
+    """A wrong password, a gateway without a server behind it, somebody else's server."""
+    with scripted(act) as server, pytest.raises(NodeFault) as caught:
+        NanoMDM(with_password(node_at(server.url), secret)).require_access()
+    assert caught.value.reason is reason
+
+
+def test_access_needs_the_password_and_no_url_needs_none(node_at: NodeAt, tmp_path: Path) -> None:
+    """A password file that is not there is said so; a node without an API has nothing to refuse."""
+    missing = with_password(node_at("http://127.0.0.1:1"), tmp_path / "none")
+    with pytest.raises(Unusable) as caught:
+        NanoMDM(missing).require_access()
+    assert caught.value.reason is Reason.SECRET_UNREADABLE
+    NanoMDM(replace(missing, url=None)).require_access()
 
 
 def test_an_unreadable_secret_is_a_failure_of_the_look(node_at: NodeAt, tmp_path: Path) -> None:

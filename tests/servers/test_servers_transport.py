@@ -129,8 +129,31 @@ def test_nobody_listening_means_nothing_was_sent(node_at: NodeAt) -> None:
 
 
 def test_an_unknown_host_is_unreachable(node_at: NodeAt) -> None:
-    """A name that does not resolve."""
-    assert fault_of(node_at("https://mdm.invalid")).reason is Reason.NODE_UNREACHABLE
+    """A name that does not resolve, in words."""
+    fault = fault_of(node_at("https://mdm.invalid"))
+    assert fault.reason is Reason.NODE_UNREACHABLE
+    assert str(fault.values["got"]).startswith("host name ")
+
+
+@pytest.mark.parametrize(
+    ("act", "greet", "https", "got"),
+    [
+        (hang_up, None, False, "connection closed without an answer"),
+        (slam, None, False, "Connection reset by peer"),
+        (raw(b"\x00\x01nonsense"), None, False, "what came is not HTTP"),
+        (raw(HEAD + b"X" * 70_000), None, False, "what came is not HTTP"),
+        (raw(HEAD + b"Content-Length: 10\r\n\r\nabc"), None, False, "the answer was cut short"),
+        (reply(200), hang_up, True, "connection closed without an answer"),
+        (reply(200), reply(400), True, "no TLS at this port"),
+    ],
+)
+def test_what_went_wrong_is_said_in_words(
+    act: Act, greet: Act | None, https: bool, got: str, node_at: NodeAt
+) -> None:
+    """No name of an exception, no place in somebody's source, none of the peer's bytes."""
+    with scripted(act, greet=greet) as server:
+        url = server.url.replace("http:", "https:") if https else server.url
+        assert fault_of(node_at(url)).values["got"] == got
 
 
 def test_redirects_are_not_followed(node_at: NodeAt) -> None:
@@ -182,6 +205,7 @@ def test_a_missing_authority_file_is_a_tls_fault(node_at: NodeAt, tmp_path: Path
     """A ca_file that is not there is said as such, not as a traceback."""
     fault = fault_of(node_at("https://127.0.0.1:1", ca_file=tmp_path / "none.pem"))
     assert fault.reason is Reason.NODE_TLS_FAILED
+    assert fault.values["got"] == f"ca_file cannot be read: {tmp_path / 'none.pem'}"
 
 
 def test_errors_show_no_credentials(node_at: NodeAt) -> None:
