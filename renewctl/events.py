@@ -7,7 +7,8 @@ Bodies (JSON) by kind; instants are ISO 8601 UTC, certificates are told by `pair
 opened                 topic_id, topic, previous (pair or null)
 key_made               key_fingerprint
 csr_made               key_fingerprint, document (SHA-256 of the CSR kept as a document)
-requested              document (the portal's file), last_day, signer (`vendor`, `external`), serial
+requested              document (the portal's file), last_day, signer (`vendor`, `external`), serial,
+                       file (where it was written)
 certificate_refused    reason, values, sha256 (of the file), findings
 accepted               pair, topic, findings
 roll_out_started       run, waves ([[node, …], …]), left_out ({node: reason}), pair, forward_only
@@ -17,7 +18,7 @@ node_verified          node, outcome, proof, reason, values
 roll_out_finished      run, outcome (`proven`, `installed`, `held`, `stopped`), reason
 roll_back_started      run, nodes, pair (the previous one)
 roll_back_finished     run, outcome (`done`, `owed`), reason
-closed                 left_owed ([node, …])
+closed                 (nothing)
 aborted                (nothing)
 adopted                pair, topic_id, topic
 ====================== ==========================================================================

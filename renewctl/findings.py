@@ -113,6 +113,12 @@ def enrolled_elsewhere(
         yield _refuse(Reason.ENROLLED_TOPIC_DIFFERS, **values)
 
 
+def topic(candidate: PushCertificate, expected: str, account: str) -> tuple[Finding, ...]:
+    """Whether a certificate has the pinned topic; the one check of a pair that is adopted."""
+    where = {"topic": expected, "account": account}
+    return tuple(Finding(f.reason, f.level, {**where, **f.values}) for f in _topic(candidate, expected))
+
+
 def disagree(observations: Iterable[Observation], topic: str) -> Finding | None:
     """Nodes that serve different certificates for one topic; None while those that can tell agree.
 

@@ -11,15 +11,20 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from renewctl.history import TopicHistory
 from renewctl.inventory import Topic
-from renewctl.renewal import Direction, Phase, Renewal, owed_previous
+from renewctl.reasons import Reason
+from renewctl.renewal import Direction, Outcome, Phase, Renewal, owed_previous
 
 PORTAL = "https://identity.apple.com/pushcert/"
 """Apple Push Certificates Portal (Apple's own address for it)."""
+
+
+_NODE_AWAY = frozenset(
+    {Reason.NODES_UNKNOWN, Reason.NODE_UNREACHABLE, Reason.NODE_TIMEOUT, Reason.FENCE_FAILED}
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,8 @@ class Situation:
     Attributes:
         owed: nodes of the topic still owed the accepted pair.
         not_after: end of the certificate in use, as best known; None: not known.
-        request_file, csr_file: where the last `request` wrote its files, if known.
         options: what every command needs again (`--inventory FILE`), already split.
+        refused: why the command that ends here did not do what was asked; None: it did, or nothing was asked.
     """
 
     topic: Topic
@@ -53,9 +58,8 @@ class Situation:
     now: datetime
     owed: Sequence[str] = ()
     not_after: datetime | None = None
-    request_file: Path | None = None
-    csr_file: Path | None = None
     options: Sequence[str] = ()
+    refused: Reason | None = None
 
     def command(self, *words: str) -> str:
         """A whole command line for this topic."""
@@ -64,16 +68,33 @@ class Situation:
 
 def next_steps(situation: Situation) -> tuple[Step, ...]:
     """What has to be done next for one topic, in order; never empty."""
+    if situation.refused is Reason.RUN_HELD:
+        return (Step("next.wait_for_holder", {}, situation.command("renewal", "show")),)
     latest = situation.history.latest
-    if latest is None or latest.phase in {Phase.CLOSED, Phase.ABORTED}:
-        return _between(situation, latest)
-    return _BY_PHASE[latest.phase](situation, latest)
+    if latest is None or latest.ended:
+        return _between(situation)
+    first = _after_refusal(situation) if situation.refused is not None else ()
+    return (*first, *_BY_PHASE[latest.phase](situation, latest))
 
 
-def _between(situation: Situation, latest: Renewal | None) -> tuple[Step, ...]:
+def _after_refusal(situation: Situation) -> tuple[Step, ...]:
+    """What gets past a refusal, where doing the same again would not."""
+    roll_out = situation.command("renewal", "roll-out")
+    if situation.refused is Reason.PREVIOUS_PAIR_MISSING:
+        abort = situation.command("renewal", "abort")
+        return (
+            Step("next.adopt_first", {}, abort),
+            Step("next.forward_only", {}, f"{roll_out} --forward-only"),
+        )
+    if situation.refused is Reason.PREVIOUS_PAIR_REFUSED:
+        return (Step("next.forward_only", {}, f"{roll_out} --forward-only"),)
+    if situation.refused in _NODE_AWAY:
+        return (Step("next.leave_out", {}, f"{roll_out} --leave-out NODE=REASON"),)
+    return ()
+
+
+def _between(situation: Situation) -> tuple[Step, ...]:
     steps: list[Step] = []
-    if latest is not None and latest.phase is Phase.CLOSED and situation.owed:
-        steps.append(Step("next.owed_after_close", {"nodes": ", ".join(situation.owed)}))
     if situation.history.current is None:
         adopt = situation.command("adopt", "--certificate", "FILE", "--key", "FILE")
         steps.append(Step("next.adopt", {"topic": situation.topic.name}, adopt))
@@ -93,32 +114,36 @@ def _open(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
     return (Step("next.request", {}, situation.command("renewal", "request")),)
 
 
-def _csr_made(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
+def _csr_made(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
+    signed = situation.command("renewal", "request", "--signed", "FILE")
+    steps = [
+        Step("next.send_csr", {"file": f"{renewal.name}.csr"}),
+        Step("next.take_signed", {}, signed),
+    ]
     vendor = situation.topic.vendor
     if vendor is not None and vendor.key is not None:
-        return (Step("next.sign", {}, situation.command("renewal", "request")),)
-    csr = str(situation.csr_file or "the CSR")
-    signed = situation.command("renewal", "request", "--signed", "FILE")
-    return (Step("next.send_csr", {"file": csr}), Step("next.take_signed", {}, signed))
+        steps.append(Step("next.or_sign", {}, situation.command("renewal", "request")))
+    return tuple(steps)
 
 
 def _requested(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
+    made = renewal.request
+    if made is None or made.last_day <= situation.now:
+        return (Step("next.sign_again", {}, situation.command("renewal", "request")),)
     account = situation.topic.account
     address = account.address or account.alias
-    request = str(situation.request_file or f"{renewal.name}.plist")
     steps = [Step("next.portal.sign_in", {"account": address, "portal": PORTAL})]
     if account.second_factor is not None:
         steps.append(Step("next.portal.second_factor", {"where": account.second_factor}))
-    steps += [
+    return (
+        *steps,
         Step("next.portal.row", {"topic": situation.topic.topic}),
         Step("next.portal.no_row", {"account": address, "topic": situation.topic.topic}),
-        Step("next.portal.renew", {"file": request}),
+        Step("next.portal.renew", {"file": made.file or f"{renewal.name}.plist"}),
         Step("next.portal.download", {}),
         Step("next.accept", {}, situation.command("renewal", "accept", "MDM_Certificate.pem")),
-    ]
-    if renewal.request is not None:
-        steps.append(Step("next.request_lasts", {"last_day": renewal.request.last_day}))
-    return tuple(steps)
+        Step("next.request_lasts", {"last_day": made.last_day}),
+    )
 
 
 def _accepted(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
@@ -136,11 +161,14 @@ def _rolling_out(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
         return (Step("next.roll_back_again", {"nodes": ", ".join(owed_previous(renewal))}, roll_back),)
     if renewal.moving is Direction.NEW:
         return (Step("next.interrupted", {}, roll_out), Step("next.or_roll_back", {}, roll_back))
-    return (
-        Step("next.verify", {}, situation.command("renewal", "verify")),
-        Step("next.roll_out_again", {"nodes": ", ".join(situation.owed)}, roll_out),
-        Step("next.or_roll_back", {}, roll_back),
-    )
+    again = Step("next.roll_out_again", {"nodes": ", ".join(situation.owed)}, roll_out)
+    unproven = [
+        name
+        for name, state in renewal.nodes.items()
+        if state.direction is Direction.NEW and state.outcome is Outcome.INSTALLED
+    ]
+    verify = (Step("next.verify", {}, situation.command("renewal", "verify")),) if unproven else ()
+    return (*verify, again, Step("next.or_roll_back", {}, roll_back))
 
 
 def _installed(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
@@ -149,7 +177,8 @@ def _installed(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
 
 
 def _proven(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
-    return (*_owed(situation), Step("next.close", {}, situation.command("renewal", "close")))
+    close = Step("next.close", {}, situation.command("renewal", "close"))
+    return _owed(situation) or (close,)
 
 
 def _rolled_back(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
@@ -173,7 +202,10 @@ def _owed(situation: Situation) -> tuple[Step, ...]:
     if not situation.owed:
         return ()
     nodes = ", ".join(situation.owed)
-    return (Step("next.owed", {"nodes": nodes}, situation.command("renewal", "roll-out")),)
+    return (
+        Step("next.owed", {"nodes": nodes}, situation.command("renewal", "roll-out")),
+        Step("next.not_owed_any_more", {}),
+    )
 
 
 _BY_PHASE: Mapping[Phase, Callable[[Situation, Renewal], tuple[Step, ...]]] = {

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from renewctl.reasons import Reason
+from renewctl.reasons import Reason, Word
 
 LANGUAGES = ("en", "ja")
 DEFAULT = "en"
@@ -82,6 +82,8 @@ def instant(at: datetime, zone: str, language: str) -> str:
 
 def readable(value: object, zone: str, language: str) -> object:
     """A value as people read it: instants, also as ISO 8601 text (`…Z`), become `instant`."""
+    if isinstance(value, Word):
+        return text(value, language)
     if isinstance(value, str) and _ISO_INSTANT.fullmatch(value):
         value = datetime.fromisoformat(value)
     if isinstance(value, datetime):

@@ -10,6 +10,12 @@ from __future__ import annotations
 from enum import StrEnum
 
 
+class Word(str):
+    """A value that is itself a key of the catalogues (`phase.accepted`), shown in the reader's language."""
+
+    __slots__ = ()
+
+
 class Reason(StrEnum):
     """Why something was refused, failed, or needs attention."""
 
@@ -21,6 +27,8 @@ class Reason(StrEnum):
     FILE_NOT_REGULAR = "file_not_regular"
     FILE_NOT_TEXT = "file_not_text"
     WRITE_FAILED = "write_failed"
+    WRITE_DENIED = "write_denied"
+    FOLDER_MISSING = "folder_missing"
 
     # Inventory
     INVENTORY_NOT_FOUND = "inventory_not_found"
@@ -62,10 +70,12 @@ class Reason(StrEnum):
     NODES_OWED = "nodes_owed"
     NODES_UNKNOWN = "nodes_unknown"
     NODES_NOT_PROVEN = "nodes_not_proven"
+    NODES_WRONG = "nodes_wrong"
     ROLL_OUT_STOPPED = "roll_out_stopped"
     ROLL_OUT_HELD = "roll_out_held"
     ROLL_BACK_OWED = "roll_back_owed"
     FENCE_FAILED = "fence_failed"
+    FILE_IN_THE_WAY = "file_in_the_way"
     WAVES_INVALID = "waves_invalid"
     PAIR_WRONG = "pair_wrong"
 
@@ -255,6 +265,7 @@ class Reason(StrEnum):
     TOPIC_UNKNOWN = "topic_unknown"
     NODE_NOT_IN_INVENTORY = "node_not_in_inventory"
     EXTRA_MISSING = "extra_missing"
+    SYSTEM_FAILED = "system_failed"
     INTERNAL = "internal"
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from renewctl.errors import Refused
 from renewctl.events import Event, Kind, PairRef
-from renewctl.reasons import Reason
+from renewctl.reasons import Reason, Word
 
 
 class Phase(StrEnum):
@@ -76,12 +76,13 @@ class NodeState:
 
 @dataclass(frozen=True)
 class SignedRequest:
-    """The file for the portal: its document, the last day its chain is valid, who signed."""
+    """The file for the portal: its document, the last day its chain is valid, who signed, where it is."""
 
     document: str
     last_day: datetime
     signer: str
     serial: str
+    file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,12 @@ def require(renewal: Renewal, kind: Kind) -> None:
         Refused: `out_of_order`, with the phase the renewal is in.
     """
     if not may(renewal, kind):
-        raise Refused(Reason.OUT_OF_ORDER, renewal=renewal.name, got=renewal.phase.value, step=kind.value)
+        raise out_of_order(renewal)
+
+
+def out_of_order(renewal: Renewal) -> Refused:
+    """What was asked cannot follow in this phase."""
+    return Refused(Reason.OUT_OF_ORDER, renewal=renewal.name, got=Word(f"phase.{renewal.phase}"))
 
 
 def fold(events: Iterable[Event]) -> Renewal | None:
@@ -237,9 +243,8 @@ def _csr_made(renewal: Renewal, event: Event) -> Renewal:
 
 def _requested(renewal: Renewal, event: Event) -> Renewal:
     body = event.body
-    signed = SignedRequest(
-        body["document"], datetime.fromisoformat(body["last_day"]), body["signer"], body["serial"]
-    )
+    last_day = datetime.fromisoformat(body["last_day"])
+    signed = SignedRequest(body["document"], last_day, body["signer"], body["serial"], body.get("file"))
     return replace(renewal, phase=Phase.REQUESTED, request=signed)
 
 

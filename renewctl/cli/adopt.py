@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
+from renewctl.cli.context import Session
 from renewctl.cli.options import (
     Command,
     Option,
@@ -12,12 +14,12 @@ from renewctl.cli.options import (
     dry_run_option,
     json_option,
     pass_session,
+    passphrase_option,
     topic_option,
 )
 from renewctl.cli.output import steps_json
-from renewctl.errors import ExitCode
-
-from renewctl.cli.context import Session
+from renewctl.errors import ExitCode, Unusable
+from renewctl.reasons import Reason
 
 _FILE = click.Path(path_type=Path)
 
@@ -27,6 +29,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--key", cls=Option, metavar="FILE", type=_FILE, help="help.option.key")
 @click.option("--certificate-only", cls=Option, is_flag=True, help="help.option.certificate_only")
 @topic_option
+@passphrase_option
 @dry_run_option
 @common_options
 @json_option
@@ -41,17 +44,23 @@ def adopt(
     dry_run: bool,
 ) -> int:
     """Take over certificate and key, or the certificate alone."""
-    from renewctl.cli.workplace import steps_for, workplace  # noqa: PLC0415 - SQL; not for `--help`
-
+    from renewctl import intake  # noqa: PLC0415 - not for `--help`
+    from renewctl.cli.workplace import steps_for, workplace  # noqa: PLC0415 - SQL
     from renewctl.workflow import deploy  # noqa: PLC0415
 
     topic = session.topic(topic_id)
+    if key is not None and certificate_only:
+        raise Unusable(
+            Reason.OPTION_INVALID, got="--key --certificate-only", expected="--key | --certificate-only"
+        )
     file = certificate or Path(session.ask("ask.certificate", "--certificate"))
     if key is None and not certificate_only:
         key = Path(session.ask("ask.key", "--key / --certificate-only"))
     output = session.output(topic)
-    with workplace(session) as work:
-        adopted = deploy.adopt(work, topic, file, key, dry_run=dry_run)
+    found = intake.read(file, session.passphrase)
+    pem = None if key is None else intake.read(key, session.passphrase).private_key()
+    with workplace(session, dry_run=dry_run) as work:
+        adopted = deploy.adopt(work, topic, found, pem)
         steps = steps_for(session, topic, work.history(topic))
     told = "adopt.would" if dry_run else ("adopt.done" if adopted.changed else "adopt.already")
     output.show(told, topic=topic.id, serial=adopted.pair.serial, not_after=adopted.pair.not_after)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+from renewctl.cli.context import Session
 from renewctl.cli.options import (
     Command,
     Group,
@@ -16,13 +18,15 @@ from renewctl.cli.options import (
     dry_run_option,
     json_option,
     pass_session,
+    passphrase_option,
     topic_option,
 )
-from renewctl.errors import ExitCode, Unusable
+from renewctl.cli.renewal_view import Voice, show_dry_run, show_end, show_findings, show_renewal
+from renewctl.errors import ExitCode, RenewctlError, Unusable
+from renewctl.events import Kind
 from renewctl.reasons import Reason
 
-from renewctl.cli.context import Session
-from renewctl.cli.renewal_view import Voice, show_dry_run, show_end, show_findings, show_renewal
+_FILE = click.Path(path_type=Path)
 
 
 @click.group(cls=Group, help="help.renewal")
@@ -55,7 +59,11 @@ def _at_work(function: Callable[..., int]) -> Callable[..., int]:
 
     @pass_session
     def wrapper(session: Session, /, topic_id: str | None, **options: Any) -> int:  # noqa: ANN401 - click's
-        return function(Voice(session, session.topic(topic_id)), **options)
+        voice = Voice(session, session.topic(topic_id))
+        try:
+            return function(voice, **options)
+        except RenewctlError as error:
+            return voice.refused(error)
 
     return update_wrapper(wrapper, function)
 
@@ -67,26 +75,18 @@ def open_(voice: Voice, *, dry_run: bool, **record: str | None) -> int:
     """Begin."""
     from renewctl.workflow import prepare  # noqa: PLC0415 - SQL; not for `--help`
 
-    with voice.workplace(record) as work:
+    with voice.workplace(record, dry_run=dry_run) as work:
+        name = prepare.open_renewal(work, voice.topic)
         if dry_run:
-            return voice.would("open", prepare.next_renewal(work, voice.topic))
-        opened = prepare.open_renewal(work, voice.topic)
-        return show_end(voice, work, opened, "renewal.opened")
+            return voice.would("open", name)
+        return show_end(voice, work, work.open_renewal(voice.topic), "renewal.opened")
 
 
 @_command("request")
 @click.option("--csr-only", cls=Option, is_flag=True, help="help.option.csr_only")
-@click.option(
-    "--signed", cls=Option, metavar="FILE", type=click.Path(path_type=Path), help="help.option.signed"
-)
+@click.option("--signed", cls=Option, metavar="FILE", type=_FILE, help="help.option.signed")
 @click.option("--new-key", cls=Option, is_flag=True, help="help.option.new_key")
-@click.option(
-    "--out",
-    cls=Option,
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="help.option.out",
-)
+@click.option("--out", cls=Option, metavar="FILE", type=_FILE, help="help.option.out")
 @dry_run_option
 @_at_work
 def request(
@@ -100,45 +100,49 @@ def request(
     **record: str | None,
 ) -> int:
     """Key, CSR and the file for the portal."""
-    from renewctl.cli.request_files import write  # noqa: PLC0415
-
+    from renewctl.cli.request_files import RequestFiles  # noqa: PLC0415
+    from renewctl.renewal import require  # noqa: PLC0415
     from renewctl.workflow import pairs, prepare  # noqa: PLC0415
 
     with voice.workplace(record) as work:
+        renewal = work.open_renewal(voice.topic)
+        require(renewal, Kind.REQUESTED if signed else Kind.CSR_MADE)
+        files = RequestFiles.at(out or Path(f"{renewal.name}.plist"))
+        files.check()
         if dry_run:
-            return voice.would("request", work.open_renewal(voice.topic).name)
+            return voice.would("request", renewal.name)
         if signed is not None:
-            made = prepare.take_signed(work, voice.topic, signed)
+            made = prepare.take_signed(work, voice.topic, signed, files.request)
         else:
-            made = prepare.make_request(work, voice.topic, new_key=new_key, csr_only=True)
+            made = prepare.make_csr(work, voice.topic, new_key=new_key)
             if not csr_only:
-                pairs.prove_key_opens(work, made.renewal)  # before anybody is sent to the portal
-                made = prepare.make_request(work, voice.topic, new_key=False, csr_only=False)
-        files = write(made, out)
+                pairs.prove_key_opens(work, made.renewal.key_fingerprint)  # before anybody goes to the portal
+                made = prepare.sign(work, voice.topic, files.request)
+        files.write(made.csr, made.signed)
         show_findings(voice, made.findings)
-        known = {"csr_file": files.csr, "request_file": files.request, "findings": made.findings}
-        show_end(voice, work, made.renewal, "renewal.requested" if made.signed else "renewal.csr_made", known)
+        told = "renewal.csr_made" if made.signed is None else "renewal.requested"
+        show_end(voice, work, made.renewal, told, files=files, findings=made.findings)
         return ExitCode.PERSONS_TURN
 
 
 @_command("accept")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=_FILE)
+@passphrase_option
 @dry_run_option
 @_at_work
 def accept(voice: Voice, *, file: Path, dry_run: bool, **record: str | None) -> int:
     """Check what came back from the portal."""
     from renewctl.workflow import enrolled, prepare  # noqa: PLC0415
 
-    with voice.workplace(record) as work:
+    with voice.workplace(record, dry_run=dry_run) as work:
         with voice.output.working("renewal.asking_nodes"):
             topics = enrolled.enrolled_topics(work.nodes(voice.topic))
-        certificate = prepare.Downloaded(file, voice.session.passphrase, topics)
-        if dry_run:
-            show_findings(voice, prepare.judge(work, voice.topic, certificate))
-            return voice.would("accept", work.open_renewal(voice.topic).name)
-        accepted, findings = prepare.accept(work, voice.topic, certificate)
+        downloaded = prepare.Downloaded(file, voice.session.passphrase, topics)
+        accepted, findings = prepare.accept(work, voice.topic, downloaded)
         show_findings(voice, findings)
-        return show_end(voice, work, accepted, "renewal.accepted", {"findings": findings})
+        if dry_run:
+            return voice.would("accept", accepted.name, findings)
+        return show_end(voice, work, accepted, "renewal.accepted", findings=findings)
 
 
 _ROLL_OPTIONS = (
@@ -240,22 +244,18 @@ def roll_back(
 
 
 @_command("close")
-@click.option("--leave-owed", cls=Option, is_flag=True, help="help.option.leave_owed")
 @click.option("--without-proof", cls=Option, is_flag=True, help="help.option.without_proof")
 @dry_run_option
 @_at_work
-def close(voice: Voice, *, leave_owed: bool, without_proof: bool, dry_run: bool, **record: str | None) -> int:
+def close(voice: Voice, *, without_proof: bool, dry_run: bool, **record: str | None) -> int:
     """End a renewal that is rolled out."""
     from renewctl.workflow import deploy  # noqa: PLC0415
 
-    with voice.workplace(record) as work:
-        if dry_run:
-            renewal, _ = deploy.can_close(
-                work, voice.topic, leave_owed=leave_owed, without_proof=without_proof
-            )
-            return voice.would("close", renewal.name)
-        closed = deploy.close(work, voice.topic, leave_owed=leave_owed, without_proof=without_proof)
-        return show_end(voice, work, closed, "renewal.closed")
+    with voice.workplace(record, dry_run=dry_run) as work:
+        closed = deploy.close(work, voice.topic, without_proof=without_proof)
+        return (
+            voice.would("close", closed.name) if dry_run else show_end(voice, work, closed, "renewal.closed")
+        )
 
 
 @_command("abort")
@@ -265,10 +265,11 @@ def abort(voice: Voice, *, dry_run: bool, **record: str | None) -> int:
     """End a renewal that touched no node."""
     from renewctl.workflow import prepare  # noqa: PLC0415
 
-    with voice.workplace(record) as work:
-        if dry_run:
-            return voice.would("abort", prepare.can_abort(work, voice.topic).name)
-        return show_end(voice, work, prepare.abort(work, voice.topic), "renewal.aborted")
+    with voice.workplace(record, dry_run=dry_run) as work:
+        ended = prepare.abort(work, voice.topic)
+        return (
+            voice.would("abort", ended.name) if dry_run else show_end(voice, work, ended, "renewal.aborted")
+        )
 
 
 @_command("show", writes=False)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from renewctl.cli.output import Output, steps_json
 from renewctl.errors import ExitCode, Refused, RenewctlError
+from renewctl.events import Kind
 from renewctl.inventory import Topic
 from renewctl.reasons import Reason
 from renewctl.renewal import Renewal, owed
 
 if TYPE_CHECKING:
+    from renewctl.cli.context import Session
+    from renewctl.cli.request_files import RequestFiles
     from renewctl.events import Event
     from renewctl.findings import Finding
     from renewctl.workflow.engine import NodeAnswer
-
-    from renewctl.cli.context import Session
     from renewctl.workflow.rolling import Plan
     from renewctl.workflow.workplace import Workplace
 
@@ -41,12 +42,16 @@ class Voice:
         return self.session.output(self.topic)
 
     @contextmanager
-    def workplace(self, record: Mapping[str, str | None]) -> Iterator[Workplace]:
+    def workplace(self, record: Mapping[str, str | None], *, dry_run: bool = False) -> Iterator[Workplace]:
         """The store and the key store, with progress told as talk."""
         from renewctl.cli.workplace import workplace  # noqa: PLC0415 - SQL; not for `--help`
 
         with workplace(
-            self.session, reason=record["reason"], ticket=record["ticket"], tell=self.progress
+            self.session,
+            reason=record["reason"],
+            ticket=record["ticket"],
+            tell=self.progress,
+            dry_run=dry_run,
         ) as work:
             yield work
 
@@ -64,9 +69,10 @@ class Voice:
             step = self.output.text(f"step.{event.state}")
             self.output.say("roll.node_started", node=event.node, step=step)
 
-    def would(self, step: str, renewal: str) -> int:
+    def would(self, step: str, renewal: str, findings: Sequence[Finding] = ()) -> int:
         """What a dry run says of a step that touches no node."""
-        self.output.json({"dry_run": True, "step": step, "renewal": renewal})
+        found = [finding_json(one) for one in findings]
+        self.output.json({"dry_run": True, "step": step, "renewal": renewal, "findings": found})
         self.output.show(f"dry_run.{step}", renewal=renewal)
         return ExitCode.DONE
 
@@ -74,34 +80,51 @@ class Voice:
         """Do something to nodes; whatever it comes to, end with the state and the next steps."""
         try:
             done = act()
-        except RenewctlError as error:
+        except RenewctlError:
             latest = work.history(self.topic).latest
-            if latest is None or self.session.as_json:
-                raise
-            self.output.error(error)
-            show_end(self, work, latest, None)
-            return error.exit_code
+            if latest is not None and not self.session.as_json:
+                _show_state(self, work, latest)
+            raise
         return show_end(self, work, done, key)
+
+    def refused(self, error: RenewctlError) -> int:
+        """What happened, and the next steps all the same, where the store can tell them."""
+        if self.session.as_json:
+            raise error
+        from renewctl.cli.workplace import steps_for  # noqa: PLC0415 - SQL
+        from renewctl.history import TopicHistory, histories  # noqa: PLC0415
+        from renewctl.store_read import StoreReader  # noqa: PLC0415
+
+        self.output.error(error)
+        with suppress(RenewctlError), StoreReader(self.session.store_url, recover=True) as reader:
+            history = histories(reader.renewals()).get(self.topic.id, TopicHistory(self.topic.id))
+            steps = steps_for(self.session, self.topic, history, refused=error.reason)
+            self.output.next_steps(steps, self.topic.zone)
+        return error.exit_code
 
 
 def show_end(
-    voice: Voice, work: Workplace, renewal: Renewal, key: str | None, known: Mapping[str, Any] | None = None
+    voice: Voice,
+    work: Workplace,
+    renewal: Renewal,
+    key: str,
+    *,
+    files: RequestFiles | None = None,
+    findings: Sequence[Finding] = (),
 ) -> int:
     """What was done, the phase, the nodes, the next steps."""
     from renewctl.cli.workplace import steps_for  # noqa: PLC0415
 
-    known = dict(known or {})
-    found: Sequence[Finding] = known.pop("findings", ())
-    steps = steps_for(voice.session, voice.topic, work.history(voice.topic), **known)
+    written = {} if files is None else {"csr_file": files.csr, "request_file": files.request}
+    steps = steps_for(voice.session, voice.topic, work.history(voice.topic))
     output = voice.output
-    if key is not None:
-        output.say(key, **_words(output, renewal), **known)
+    output.say(key, **_words(output, renewal), **written)
     _show_state(voice, work, renewal)
     output.json(
         {
             "renewal": renewal_json(renewal, [node.name for node in work.nodes(voice.topic)]),
-            "findings": [finding_json(one) for one in found],
-            "files": {name: path for name, path in known.items() if name.endswith("_file")},
+            "findings": [finding_json(one) for one in findings],
+            "files": written,
             "next_steps": steps_json(steps, output, voice.topic.zone),
         }
     )
@@ -157,9 +180,9 @@ def show_dry_run(voice: Voice, plan: Plan) -> int:
         for number, wave in enumerate(plan.waves, start=1)
         for node in wave
     ]
-    output.table(("column.wave", "column.node", "column.would"), rows)
     if plan.refused is not None:
         raise plan.refused
+    output.table(("column.wave", "column.node", "column.would"), rows)
     output.json(
         {
             "dry_run": True,
@@ -169,7 +192,7 @@ def show_dry_run(voice: Voice, plan: Plan) -> int:
             ],
         }
     )
-    return ExitCode.DONE
+    return ExitCode.ATTENTION if "unknown" in would.values() else ExitCode.DONE
 
 
 def _would(answer: NodeAnswer) -> str:
@@ -260,11 +283,23 @@ def _node_table(output: Output, renewal: Renewal, nodes: Sequence[str]) -> None:
 
 
 def _event_row(output: Output, event: Event) -> tuple[str, ...]:
+    return (
+        output.instant(event.at),
+        output.text(f"event.{event.kind.value}"),
+        event.actor,
+        _what(output, event),
+    )
+
+
+def _what(output: Output, event: Event) -> str:
+    """The one thing worth a cell: which nodes, what became of one, why a certificate was refused."""
     body = event.body
-    what = body.get("node") or body.get("reason") or ", ".join(body.get("nodes", ())) or ""
-    detail = body.get("outcome") or ""
-    told = " ".join(str(part) for part in (what, detail) if part)
-    return (output.instant(event.at), output.text(f"event.{event.kind.value}"), event.actor, told)
+    if event.kind is Kind.CERTIFICATE_REFUSED:
+        return output.text(body["reason"], **body["findings"][0]["values"])
+    if "outcome" in body and "node" in body:
+        told = output.text(f"node.{body['direction']}.{body['outcome']}")
+        return output.text("label.node", node=body["node"], text=told)
+    return ", ".join(body.get("nodes", ()))
 
 
 def _event_json(event: Event) -> dict[str, Any]:

@@ -3,51 +3,74 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING
+from typing import Self
 
-if TYPE_CHECKING:
-    from renewctl.workflow.prepare import RequestMade
+from renewctl import intake
+from renewctl.errors import Refused, Unusable
+from renewctl.reasons import Reason
+from renewctl.recognise import What
 
 _READABLE = 0o644  # both are public: they go to a vendor, or to Apple
 
 
 @dataclass(frozen=True)
 class RequestFiles:
-    """Where they are."""
+    """Where they go: the portal's file, and the CSR beside it."""
 
+    request: Path
     csr: Path
-    request: Path | None
+
+    @classmethod
+    def at(cls, request: Path) -> Self:
+        """The portal's file, and the CSR under the same name with `.csr`."""
+        return cls(request, request.with_suffix(".csr"))
+
+    def check(self) -> None:
+        """Before anything is made: the folder takes files, and nothing else is in the way.
+
+        Raises:
+            Refused: `file_in_the_way`: something that is neither a request nor a CSR; `write_failed`.
+        """
+        for path in (self.request, self.csr):
+            if path.exists() and not _ours(path):
+                raise Refused(Reason.FILE_IN_THE_WAY, path=str(path))
+            if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+                why = "no such folder" if not path.parent.exists() else "no permission"
+                raise Refused(Reason.WRITE_FAILED, path=str(path), got=why)
+
+    def write(self, csr: bytes, signed: bytes | None) -> None:
+        """Write them, each whole or not at all.
+
+        Raises:
+            Refused: `write_failed`.
+        """
+        _replace(self.csr, csr)
+        if signed is not None:
+            _replace(self.request, signed)
 
 
-def write(made: RequestMade, out: Path | None) -> RequestFiles:
-    """Write them whole or not at all: `<renewal>.csr`, `<renewal>.plist`, or beside `out`.
-
-    Args:
-        out: the portal's file; the CSR goes beside it.
-
-    Raises:
-        OSError: the folder is missing, read-only or full.
-    """
-    request = out or Path(f"{made.renewal.name}.plist")
-    csr = request.with_suffix(".csr")
-    _replace(csr, made.csr)
-    if made.signed is None:
-        return RequestFiles(csr, None)
-    _replace(request, made.signed)
-    return RequestFiles(csr, request)
+def _ours(path: Path) -> bool:
+    """A request or a CSR, of an earlier try, may be replaced; a certificate, a key, an inventory never."""
+    try:
+        return intake.read(path).what in {What.REQUEST, What.CSR}
+    except Unusable:
+        return False
 
 
 def _replace(path: Path, content: bytes) -> None:
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as beside:
-        try:
-            beside.write(content)
-            beside.flush()
-            os.fchmod(beside.fileno(), _READABLE)
-            os.fsync(beside.fileno())
-            Path(beside.name).replace(path)
-        except OSError:
-            Path(beside.name).unlink(missing_ok=True)
-            raise
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), _READABLE)
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
+        why = os.strerror(error.errno or 0)
+        raise Refused(Reason.WRITE_FAILED, path=str(path), got=why) from None

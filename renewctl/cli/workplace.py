@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import renewctl
@@ -13,6 +12,7 @@ from renewctl.cli.context import Session
 from renewctl.guidance import Situation, Step, next_steps
 from renewctl.history import TopicHistory
 from renewctl.inventory import Topic
+from renewctl.reasons import Reason
 from renewctl.renewal import owed
 from renewctl.store import Stamp, Store
 from renewctl.workflow.workplace import Workplace
@@ -22,7 +22,12 @@ Tell = Callable[[str, Mapping[str, Any]], None]
 
 @contextmanager
 def workplace(
-    session: Session, *, reason: str | None = None, ticket: str | None = None, tell: Tell | None = None
+    session: Session,
+    *,
+    reason: str | None = None,
+    ticket: str | None = None,
+    tell: Tell | None = None,
+    dry_run: bool = False,
 ) -> Iterator[Workplace]:
     """The inventory's store and key store, opened for writing.
 
@@ -47,18 +52,14 @@ def workplace(
             stamp=stamp,
             now=session.now,
             tell=tell or (lambda _key, _values: None),
+            dry_run=dry_run,
         )
 
 
 def steps_for(
-    session: Session,
-    topic: Topic,
-    history: TopicHistory,
-    *,
-    request_file: Path | None = None,
-    csr_file: Path | None = None,
+    session: Session, topic: Topic, history: TopicHistory, *, refused: Reason | None = None
 ) -> tuple[Step, ...]:
-    """NEXT STEPS of one topic; the files are those a command has just written."""
+    """NEXT STEPS of one topic; `refused`: why the command that ends here did not do it."""
     latest, current = history.latest, history.current
     nodes = [node.name for node in session.inventory.nodes_of(topic.id)]
     situation = Situation(
@@ -67,8 +68,7 @@ def steps_for(
         now=session.now(),
         owed=() if latest is None else owed(latest, nodes),
         not_after=None if current is None else current.not_after,
-        request_file=request_file,
-        csr_file=csr_file,
         options=session.options,
+        refused=refused,
     )
     return next_steps(situation)

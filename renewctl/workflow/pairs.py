@@ -14,7 +14,7 @@ from renewctl.events import PairRef
 from renewctl.inventory import Inventory
 from renewctl.pushcert import Pair, PushCertificate
 from renewctl.reasons import Reason
-from renewctl.renewal import Renewal
+from renewctl.renewal import Renewal, out_of_order
 from renewctl.secrets import SecretRef
 from renewctl.workflow.hosts import reference
 from renewctl.workflow.workplace import Workplace
@@ -34,14 +34,13 @@ def open_pair(work: Workplace, ref: PairRef) -> Pair:
     return Pair(certificate, key)
 
 
-def prove_key_opens(work: Workplace, renewal: Renewal) -> None:
-    """Open this renewal's key and forget it: before anybody is sent to the portal.
+def prove_key_opens(work: Workplace, fingerprint: str | None) -> None:
+    """Open a key and forget it: before anybody is sent to the portal, or promised a way back.
 
     Raises:
         Refused: `key_not_in_store`, `identity_cannot_open`.
         Unusable: no identity is configured.
     """
-    fingerprint = renewal.key_fingerprint
     if fingerprint is None or not work.keys.has(fingerprint):
         raise Refused(Reason.KEY_NOT_IN_STORE, got="-", key=fingerprint or "-")
     unseal.open_key(work.keys.sealed(fingerprint), identity(work.inventory))
@@ -67,7 +66,7 @@ def accepted(renewal: Renewal) -> PairRef:
         Refused: `out_of_order`: nothing was accepted yet.
     """
     if renewal.accepted is None:
-        raise Refused(Reason.OUT_OF_ORDER, renewal=renewal.name, got=renewal.phase.value, step="roll-out")
+        raise out_of_order(renewal)
     return renewal.accepted
 
 

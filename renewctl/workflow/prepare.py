@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from renewctl import findings, intake, request, secrets, vendor
 from renewctl.errors import Refused, Unusable
 from renewctl.events import Kind, PairRef
 from renewctl.findings import Finding, Level
 from renewctl.inventory import Inventory, Topic
 from renewctl.pushcert import PushCertificate
-from renewctl.reasons import Reason
+from renewctl.reasons import Reason, Word
 from renewctl.recognise import Passphrase
 from renewctl.renewal import Renewal, require
-
-from renewctl import findings, intake, request, secrets, vendor
 from renewctl.workflow.workplace import Workplace
 
 
@@ -36,57 +35,75 @@ class RequestMade:
     findings: tuple[Finding, ...] = ()
 
 
-def open_renewal(work: Workplace, topic: Topic) -> Renewal:
-    """Begin a topic's yearly run.
+def open_renewal(work: Workplace, topic: Topic) -> str:
+    """Begin a topic's yearly run; its name.
 
     Raises:
         Refused: `renewal_open_already`.
         Attention: somebody else opened it in this moment.
     """
-    name = next_renewal(work, topic)
-    previous = work.history(topic).current
+    history = work.history(topic)
+    if history.open is not None:
+        phase = Word(f"phase.{history.open.phase}")
+        raise Refused(Reason.RENEWAL_OPEN_ALREADY, renewal=history.open.name, got=phase)
+    previous = history.current
     body = {
         "topic_id": topic.id,
         "topic": topic.topic,
         "previous": None if previous is None else previous.as_body(),
     }
-    work.write(name, Kind.OPENED, body, 1)
-    return work.open_renewal(topic)
-
-
-def next_renewal(work: Workplace, topic: Topic) -> str:
-    """The name of the renewal that would begin now.
-
-    Raises:
-        Refused: `renewal_open_already`.
-    """
-    history = work.history(topic)
-    if history.open is not None:
-        raise Refused(Reason.RENEWAL_OPEN_ALREADY, renewal=history.open.name, got=history.open.phase.value)
+    work.write(history.next_name, Kind.OPENED, body, 1)
     return history.next_name
 
 
-def make_request(work: Workplace, topic: Topic, *, new_key: bool, csr_only: bool) -> RequestMade:
-    """Make key, CSR and, where we hold the vendor's key, the portal's file. Again: the same ones.
+def make_csr(work: Workplace, topic: Topic, *, new_key: bool) -> RequestMade:
+    """Make key and CSR. Again: the same ones.
 
     Args:
-        new_key: throw the pending key away (it stays in the key store) and begin anew.
-        csr_only: stop at the CSR; somebody else signs.
+        new_key: leave the pending key (it stays in the key store) and begin anew.
+
+    Raises:
+        Refused: out of order.
+    """
+    renewal = work.open_renewal(topic)
+    require(renewal, Kind.CSR_MADE)
+    if renewal.csr is None or new_key:
+        renewal = _make_csr(work, topic, renewal)
+    return _made(work, renewal)
+
+
+def sign(work: Workplace, topic: Topic, file: Path) -> RequestMade:
+    """Sign the CSR with the vendor's key. Again: the same file, unless its chain has ended meanwhile.
+
+    Args:
+        file: where the portal's file is going to be, for the record.
 
     Raises:
         Refused: vendor certificate or chain unusable; out of order.
         Unusable: no vendor certificate or no key of it configured.
     """
     renewal = work.open_renewal(topic)
-    if renewal.csr is None or new_key:
-        renewal = _make_csr(work, topic, renewal)
+    require(renewal, Kind.REQUESTED)
+    if renewal.request is not None and renewal.request.last_day > work.now():
+        return _made(work, renewal)
+    owner = topic.vendor or work.inventory.vendor
+    if owner is None:
+        raise Unusable(Reason.VENDOR_NOT_CONFIGURED, topic=topic.id, option="--csr-only")
+    if owner.key is None:
+        raise Unusable(Reason.VENDOR_KEY_MISSING, topic=topic.id, option="--csr-only")
     csr = work.store.document(renewal.csr or "")
-    if renewal.request is None and not csr_only:
-        return _sign(work, topic, renewal, csr)
-    return _made(work, renewal)
+    certificate = intake.read_bytes(owner.certificate)
+    above = [intake.read_bytes(path) for path in owner.chain]
+    key = secrets.read(owner.key).encode()
+    checked = vendor.check_vendor(certificate, above, key, work.now(), path=str(owner.certificate))
+    findings.insist(checked.findings)
+    content = request.sign(csr, certificate, above, key)
+    signed = request.check_signed(content, csr, work.now(), path=str(owner.certificate))
+    warnings = [*checked.findings, *(f for f in signed.findings if f not in checked.findings)]
+    return _made(work, _requested(work, renewal, signed, "vendor", file), tuple(warnings))
 
 
-def take_signed(work: Workplace, topic: Topic, file: Path) -> RequestMade:
+def take_signed(work: Workplace, topic: Topic, answer: Path, file: Path) -> RequestMade:
     """Take in the file a vendor signed, checked against our CSR.
 
     Raises:
@@ -96,8 +113,8 @@ def take_signed(work: Workplace, topic: Topic, file: Path) -> RequestMade:
     renewal = work.open_renewal(topic)
     require(renewal, Kind.REQUESTED)
     csr = work.store.document(renewal.csr or "")
-    signed = request.check_signed(intake.read_bytes(file), csr, work.now(), path=str(file))
-    return _made(work, _requested(work, renewal, signed, "external"), signed.findings)
+    signed = request.check_signed(intake.read_bytes(answer), csr, work.now(), path=str(answer))
+    return _made(work, _requested(work, renewal, signed, "external", file), signed.findings)
 
 
 @dataclass(frozen=True)
@@ -112,22 +129,6 @@ class Downloaded:
     file: Path
     passphrase: Passphrase | None
     enrolled: Mapping[str, int] | None
-
-
-def judge(work: Workplace, topic: Topic, downloaded: Downloaded) -> tuple[Finding, ...]:
-    """The warnings `accept` would give; writes nothing.
-
-    Raises:
-        Refused, Unusable: as `accept`.
-    """
-    renewal = work.open_renewal(topic)
-    leaf = intake.read(downloaded.file, downloaded.passphrase).leaf()
-    if _is_accepted(renewal, leaf):
-        return ()
-    found = _judge(work, topic, renewal, leaf, downloaded.enrolled)
-    if refused := _refusals(found):
-        raise _as_error(refused)
-    return found
 
 
 def accept(work: Workplace, topic: Topic, downloaded: Downloaded) -> tuple[Renewal, tuple[Finding, ...]]:
@@ -146,9 +147,9 @@ def accept(work: Workplace, topic: Topic, downloaded: Downloaded) -> tuple[Renew
     if refused := _refusals(findings):
         told_of = {"reason": refused[0].reason.value, "fingerprint": leaf.fingerprint, **body}
         work.append(renewal, Kind.CERTIFICATE_REFUSED, told_of)
-        raise _as_error(refused)
+        raise as_error(refused)
     pair = PairRef(
-        document=work.store.put_document(leaf.pem),
+        document=work.keep(leaf.pem),
         fingerprint=leaf.fingerprint,
         serial=leaf.serial,
         not_after=leaf.not_after,
@@ -164,18 +165,7 @@ def abort(work: Workplace, topic: Topic) -> Renewal:
     Raises:
         Refused: `out_of_order`, `renewal_none_open`.
     """
-    return work.append(can_abort(work, topic), Kind.ABORTED, {})
-
-
-def can_abort(work: Workplace, topic: Topic) -> Renewal:
-    """The renewal `abort` would end.
-
-    Raises:
-        Refused: as `abort`.
-    """
-    renewal = work.open_renewal(topic)
-    require(renewal, Kind.ABORTED)
-    return renewal
+    return work.append(work.open_renewal(topic), Kind.ABORTED, {})
 
 
 def _make_csr(work: Workplace, topic: Topic, renewal: Renewal) -> Renewal:
@@ -189,29 +179,15 @@ def _make_csr(work: Workplace, topic: Topic, renewal: Renewal) -> Renewal:
     return work.append(renewal, Kind.CSR_MADE, {"key_fingerprint": fingerprint, "document": document})
 
 
-def _sign(work: Workplace, topic: Topic, renewal: Renewal, csr: bytes) -> RequestMade:
-    owner = topic.vendor or work.inventory.vendor
-    if owner is None:
-        raise Unusable(Reason.VENDOR_NOT_CONFIGURED, topic=topic.id, option="--csr-only")
-    if owner.key is None:
-        raise Unusable(Reason.VENDOR_KEY_MISSING, topic=topic.id, option="--csr-only")
-    certificate = intake.read_bytes(owner.certificate)
-    above = [intake.read_bytes(path) for path in owner.chain]
-    key = secrets.read(owner.key).encode()
-    checked = vendor.check_vendor(certificate, above, key, work.now(), path=str(owner.certificate))
-    findings.insist(checked.findings)
-    file = request.sign(csr, certificate, above, key)
-    signed = request.check_signed(file, csr, work.now(), path=str(owner.certificate))
-    warnings = [*checked.findings, *(f for f in signed.findings if f not in checked.findings)]
-    return _made(work, _requested(work, renewal, signed, "vendor"), tuple(warnings))
-
-
-def _requested(work: Workplace, renewal: Renewal, signed: request.SignedRequest, signer: str) -> Renewal:
+def _requested(
+    work: Workplace, renewal: Renewal, signed: request.SignedRequest, signer: str, file: Path
+) -> Renewal:
     body = {
-        "document": work.store.put_document(signed.content),
+        "document": work.keep(signed.content),
         "last_day": signed.last_day.isoformat(),
         "signer": signer,
         "serial": signed.vendor_serial,
+        "file": str(file.absolute()),
     }
     return work.append(renewal, Kind.REQUESTED, body)
 
@@ -267,7 +243,8 @@ def _told(finding: Finding) -> dict[str, Any]:
     return {"reason": finding.reason.value, "level": finding.level.value, "values": dict(finding.values)}
 
 
-def _as_error(refused: Sequence[Finding]) -> Refused:
+def as_error(refused: Sequence[Finding]) -> Refused:
+    """The first refusal as an error, the others with it."""
     first, *others = refused
     error = Refused(first.reason, **first.values)
     error.others = tuple(Refused(finding.reason, **finding.values) for finding in others)

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from renewctl import findings, playbook_run
 from renewctl.errors import Attention, Refused, RenewctlError, Unusable
 from renewctl.events import Kind, PairRef
 from renewctl.inventory import Node, Topic
 from renewctl.lease import Lease
 from renewctl.reasons import Reason
-from renewctl.renewal import Direction, Outcome, Renewal, require
+from renewctl.renewal import Direction, Outcome, Renewal, out_of_order, require
 from renewctl.rollout import DEFAULT_WAVES, Decision, decide, plan
 from renewctl.store_read import Run
 from renewctl.workflow.engine import (
@@ -27,8 +28,6 @@ from renewctl.workflow.engine import (
 from renewctl.workflow.enrolled import enrolled_topics
 from renewctl.workflow.hosts import host_variables
 from renewctl.workflow.pairs import accepted, open_pair, previous_pair, told, way_back
-
-from renewctl import findings, playbook_run
 from renewctl.workflow.workplace import Workplace
 
 
@@ -106,7 +105,7 @@ def dry_run(work: Workplace, topic: Topic, options: Options) -> Plan:
             "renewctl_forward_only": ready.previous is None,
         }
         ended = playbook_run.run(
-            "rollout", host_variables(ready.nodes), variables, check=True, on_event=teller(work)
+            "rollout", host_variables(ready.nodes), variables, check=True, on_event=lambda _event: None
         )
     answers = [answer_of(node.name, ended, Direction.NEW) for node in ready.nodes]
     return Plan(ready.waves, answers, refused_by(ended))
@@ -180,7 +179,7 @@ def verify(work: Workplace, topic: Topic, options: Options) -> Renewal:
     given = [name for name, state in renewal.nodes.items() if state.direction is Direction.NEW]
     nodes = [node for node in work.nodes(topic) if node.name in given]
     if not nodes:  # all were put back: to judge them by the new pair would call them wrong
-        raise Refused(Reason.OUT_OF_ORDER, renewal=renewal.name, got=renewal.phase.value, step="verify")
+        raise out_of_order(renewal)
     work.tell("roll.verify", {"count": len(nodes)})
     with told(work, accepted(renewal), None) as pairs:
         variables = {**fixed(work, topic), **pairs, **_proof_variables(options)}
@@ -188,7 +187,8 @@ def verify(work: Workplace, topic: Topic, options: Options) -> Renewal:
     answers = [answer_of(node.name, ended, Direction.NEW) for node in nodes]
     for answer in answers:
         renewal = work.append(renewal, Kind.NODE_VERIFIED, told_of(answer))
-    _judge_end(renewal, answers, decide(_for_rule(answers), unproven_ok=options.unproven_ok))
+    decision = decide(_for_rule(answers), unproven_ok=options.unproven_ok)
+    _judge_end(renewal, answers, decision, Reason.NODES_WRONG)
     return renewal
 
 
@@ -217,7 +217,7 @@ def _forward(engine: Engine, renewal: Renewal, waves: Sequence[Sequence[str]], o
             break
     outcome = {Decision.STOP: "stopped", Decision.HOLD: "held"}.get(decision, "done")
     renewal = _finish(engine, renewal, outcome, None)
-    _judge_end(renewal, answers, decision)
+    _judge_end(renewal, answers, decision, Reason.ROLL_OUT_STOPPED)
     if options.left_out:
         raise Attention(Reason.NODES_OWED, renewal=renewal.name, nodes=", ".join(options.left_out))
     return renewal
@@ -241,16 +241,21 @@ def _finish(engine: Engine, renewal: Renewal, outcome: str, reason: Reason | Non
     return engine.work.append(renewal, Kind.ROLL_OUT_FINISHED, body)
 
 
-def _judge_end(renewal: Renewal, answers: Iterable[NodeAnswer], decision: Decision) -> None:
-    """Say how it ended, where it did not end well."""
+def _judge_end(renewal: Renewal, answers: Iterable[NodeAnswer], decision: Decision, stopped: Reason) -> None:
+    """Say how it ended, where it did not end well; each node's own trouble comes with it."""
     bad = [a for a in answers if a.for_stop_rule is not Outcome.PROVEN]
     named = {"renewal": renewal.name, "nodes": ", ".join(a.node for a in bad)}
-    why = next((a.reason for a in bad if a.reason), None)
+    error: RenewctlError | None = None
     if decision is Decision.STOP:
-        raise Refused(Reason.ROLL_OUT_STOPPED, **named, got=why or "-")
+        error = Refused(stopped, **named)
     if decision is Decision.HOLD:
         unknown = any(a.outcome is Outcome.UNKNOWN for a in bad)
-        raise Attention(Reason.NODES_UNKNOWN if unknown else Reason.NODES_NOT_PROVEN, **named, got=why or "-")
+        error = Attention(Reason.NODES_UNKNOWN if unknown else Reason.NODES_NOT_PROVEN, **named)
+    if error is not None:
+        error.others = tuple(
+            Refused(Reason(a.reason), **{**a.values, "node": a.node}) for a in bad if a.reason
+        )
+        raise error
 
 
 def _chosen(nodes: Sequence[Node], left_out: Mapping[str, str]) -> list[Node]:

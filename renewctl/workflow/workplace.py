@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,7 @@ class Workplace:
     Attributes:
         now: the clock, aware UTC.
         tell: called with a key of the catalogues and its values whenever something worth a line happens.
+        dry_run: every check is made, nothing is written.
     """
 
     inventory: Inventory
@@ -32,6 +34,7 @@ class Workplace:
     stamp: Stamp
     now: Callable[[], datetime]
     tell: Callable[[str, Mapping[str, Any]], None]
+    dry_run: bool = False
 
     def nodes(self, topic: Topic) -> tuple[Node, ...]:
         """The nodes that serve a topic."""
@@ -60,12 +63,19 @@ class Workplace:
             Attention: somebody else wrote in the meantime.
         """
         require(renewal, kind)
-        return apply(renewal, self.write(renewal.name, kind, body, renewal.seq + 1))
+        event = self.write(renewal.name, kind, body, renewal.seq + 1)
+        return renewal if event is None else apply(renewal, event)
 
-    def write(self, name: str, kind: Kind, body: Mapping[str, Any], seq: int) -> Event:
-        """Append an event under an expected number.
+    def write(self, name: str, kind: Kind, body: Mapping[str, Any], seq: int) -> Event | None:
+        """Append an event under an expected number; None in a dry run.
 
         Raises:
             Attention: `somebody_else_moved`: read again.
         """
+        if self.dry_run:
+            return None
         return self.store.append(name, kind, body, stamp=self.stamp, expected_seq=seq)
+
+    def keep(self, document: bytes) -> str:
+        """Keep a public artefact; its SHA-256 (hex)."""
+        return hashlib.sha256(document).hexdigest() if self.dry_run else self.store.put_document(document)
