@@ -55,6 +55,7 @@ class Session:
         language_option: `--lang`.
         as_json: `--json`.
         passphrase_file: `--passphrase-file`, of commands that open what is locked.
+        chosen: the one topic all this is about, once that is known: errors too speak its language.
         now: the clock, aware UTC.
     """
 
@@ -63,6 +64,7 @@ class Session:
     as_json: bool = False
     now: Callable[[], datetime] = field(default=utc_now, repr=False)
     passphrase_file: Path | None = field(default=None, init=False)
+    chosen: Topic | None = field(default=None, init=False)
 
     @property
     def inventory_path(self) -> Path:
@@ -79,7 +81,10 @@ class Session:
         """
         from renewctl import inventory  # noqa: PLC0415 - YAML; not for `--help`
 
-        return inventory.load(self.inventory_path)
+        loaded = inventory.load(self.inventory_path)
+        if len(loaded.topics) == 1:
+            self.chosen = loaded.topics[0]
+        return loaded
 
     @property
     def actor(self) -> str:
@@ -91,15 +96,17 @@ class Session:
         return f"{user}@{socket.gethostname()}"
 
     def language(self, topic: Topic | None = None) -> str:
-        """`--lang`, else the topic's, else the environment's, else English."""
+        """`--lang`, else the topic's (None: of the one chosen), else the environment's, else English."""
         if self.language_option is not None:
             return self.language_option
+        topic = topic or self.chosen
         if topic is not None and topic.language is not None:
             return topic.language.value
         return messages.language_of(os.environ)
 
     def output(self, topic: Topic | None = None) -> Output:
-        """How to speak: of one topic, in its language and zone."""
+        """How to speak: of one topic (None: of the one chosen), in its language and zone."""
+        topic = topic or self.chosen
         zone = "UTC" if topic is None else topic.zone
         return Output(self.language(topic), as_json=self.as_json, zone=zone)
 
@@ -128,6 +135,7 @@ class Session:
         if not found:
             expected = ", ".join(topic.id for topic in topics)
             raise Unusable(Reason.TOPIC_UNKNOWN, got=topic_id, expected=expected)
+        self.chosen = found[0] if len(found) == 1 else None
         return found
 
     def topic(self, topic_id: str | None) -> Topic:

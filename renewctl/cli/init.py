@@ -14,6 +14,7 @@ import click
 
 from renewctl import inventory
 from renewctl.cli.context import Session, store_url
+from renewctl.cli.faults import of_system
 from renewctl.cli.init_text import Answers, NodeAnswer, TopicAnswer, render
 from renewctl.cli.options import (
     Command,
@@ -302,7 +303,7 @@ def _write_new(path: Path, text: str, mode: int) -> None:
     except FileExistsError:
         raise
     except OSError as error:
-        raise Refused(Reason.WRITE_FAILED, path=str(path), got=error.strerror) from error
+        raise of_system(error, path) from error
 
 
 def _tell(session: Session, planned: Inventory, identity: Path | None) -> None:

@@ -68,7 +68,8 @@ def inspect(session: Session, file: Path) -> ExitCode:
         _show_certificate(session, certificate, known)
     for renewal in known.requests(intake.read_bytes(file)):
         last_day = renewal.request.last_day if renewal.request is not None else None
-        output.show("inspect.request_of", renewal=renewal.name, last_day=last_day)
+        at_home = session.output(known.topics.get(renewal.topic))
+        at_home.show("inspect.request_of", renewal=renewal.name, last_day=last_day)
     for label, fingerprint in _keys(found):
         _show_key(output, label, known.keyed(fingerprint), fingerprint)
     return ExitCode.DONE

@@ -16,6 +16,7 @@ import click
 import renewctl
 from renewctl import messages
 from renewctl.cli.context import Session
+from renewctl.cli.faults import of_system
 from renewctl.cli.options import Group, common_options, localized
 from renewctl.cli.output import Output
 from renewctl.errors import ExitCode, Refused, RenewctlError, Unusable
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE) == "1" and not isinstance(error, click.ClickException):
             raise
-        return _told(error, session.output())
+        return _end_of(error, session)
     return int(code or ExitCode.DONE)
 
 
@@ -97,6 +98,22 @@ def _language_in(words: Sequence[str]) -> str | None:
         if word.startswith("--lang") and given and given[0] in messages.LANGUAGES:
             return given[0]
     return None
+
+
+def _end_of(error: Exception, session: Session) -> int:
+    """Say what ended the command; where stdout takes nothing (full disk, reader gone), on stderr alone."""
+    try:
+        code = _told(error, session.output())
+    except BrokenPipeError:
+        return _quiet_end()
+    except OSError:
+        session.as_json = False
+        code = _told(error, session.output())
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _quiet_end()  # what is still held for stdout would fail once more at the very end
+    return code
 
 
 def _told(error: Exception, output: Output) -> int:
@@ -118,11 +135,9 @@ def _translated(error: Exception) -> RenewctlError:
         return Unusable(Reason.OPTION_MISSING, option=_name(error.param))
     if isinstance(error, click.ClickException):
         return Unusable(Reason.OPTION_INVALID, got=error.format_message(), expected="--help")
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return Refused(Reason.WRITE_FAILED, path=str(error.filename), got=error.strerror)
-    told = error.strerror if isinstance(error, OSError) else None  # the system's words quote nothing
-    got = f"{type(error).__name__}: {told}" if told else type(error).__name__
-    return Refused(Reason.INTERNAL, got=got)
+    if isinstance(error, OSError):
+        return of_system(error)
+    return Refused(Reason.INTERNAL, got=type(error).__name__)
 
 
 def _name(parameter: click.Parameter | None) -> str | None:

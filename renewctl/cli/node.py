@@ -73,7 +73,7 @@ def _facts(output: Output, served: ServedCertificate, seen: Observation, zone: s
 
 def _say_failures(output: Output, seen: Observation) -> None:
     for failure in seen.failures:
-        happened, hint = messages.sentence(failure.reason, output.language, failure.values)
+        happened, hint = output.sentence(failure.reason, failure.values)
         output.say("node.failure", node=seen.node, happened=happened)
         output.say("node.failure_hint", hint=hint)
 

@@ -45,6 +45,10 @@ class Output:
         """A sentence, its instants shown in `zone`."""
         return messages.text(key, self.language, **self._readable(values))
 
+    def sentence(self, reason: Reason, values: Mapping[str, object]) -> tuple[str, str]:
+        """What happened and what to do, instants shown in `zone`."""
+        return messages.sentence(reason, self.language, self._readable(values))
+
     def _readable(self, values: Mapping[str, object]) -> dict[str, object]:
         return {name: messages.readable(value, self.zone, self.language) for name, value in values.items()}
 
@@ -56,7 +60,7 @@ class Output:
         """A warning of a check: what was found, and what to make of it."""
         if self.as_json:
             return
-        happened, hint = messages.sentence(reason, self.language, self._readable(values))
+        happened, hint = self.sentence(reason, values)
         _write(sys.stderr, f"{self.text('label.warning')}: {happened}")
         _write(sys.stderr, f"  {self.text('label.hint')}: {hint}")
 
@@ -144,7 +148,7 @@ class Output:
 
     def _error_lines(self, error: RenewctlError) -> None:
         values = self._readable(error.values)
-        happened, hint = messages.sentence(error.reason, self.language, values)
+        happened, hint = self.sentence(error.reason, error.values)
         told = messages.placeholders(error.reason.value, self.language)
         _write(sys.stderr, f"{self.text(_label(error))}: {happened}")
         for name in ("got", "expected"):
@@ -153,7 +157,7 @@ class Output:
         _write(sys.stderr, f"  {self.text('label.hint')}: {hint}")
 
     def _error_object(self, error: RenewctlError) -> dict[str, object]:
-        happened, hint = messages.sentence(error.reason, self.language, self._readable(error.values))
+        happened, hint = self.sentence(error.reason, error.values)
         found: dict[str, object] = {
             "reason": error.reason.value,
             "exit_code": int(error.exit_code),

@@ -181,7 +181,7 @@ def _row(output: Output, node: NodeView, topic: Topic, session: Session) -> list
 def _sentence(output: Output, warn: Warn) -> str:
     values = dict(warn.values)
     if "reason" in values:
-        happened, _ = messages.sentence(Reason(str(values["reason"])), output.language, values)
+        happened, _ = output.sentence(Reason(str(values["reason"])), values)
         values["happened"] = happened
     if isinstance(values.get("left"), int):
         values["left"] = messages.days(int(str(values["left"])), output.language)

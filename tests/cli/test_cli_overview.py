@@ -208,7 +208,7 @@ def test_whose_turn(phase: Phase, vendor: Vendor | None, turn: Turn) -> None:
 )
 def test_a_request_has_a_last_day(days: int, warning: str | None) -> None:
     """Fourteen days before its chain ends a request is warned of; then it has to be made anew."""
-    request = SignedRequest("d", NOW + timedelta(days=days), "vendor", "01")
+    request = SignedRequest("d", NOW + timedelta(days=days), "vendor", "01", None)
     past = TopicHistory("tokyo", (renewal(Phase.REQUESTED, request=request),))
     found = keys(look(serves("a"), serves("b"), history=past))
     assert found & {"request_ends", "request_ended"} == ({warning} if warning else set())
