@@ -13,6 +13,7 @@ from renewctl.events import Event, Kind
 from renewctl.guidance import PORTAL, Situation, Step, next_steps
 from renewctl.history import TopicHistory, histories
 from renewctl.inventory import Account, Topic, Vendor
+from renewctl.reasons import Reason
 from renewctl.renewal import owed
 from renewctl.secrets import Kind as SecretKind
 from renewctl.secrets import SecretRef
@@ -21,6 +22,8 @@ from tests.support.history import ACCEPTED, START, TOPIC, events, told, wave
 ACCOUNT = Account("tokyo-push", "apple-push@tokyo.example", second_factor="the phone in the safe")
 NODES = ("n1", "n2")
 OUT = (*ACCEPTED, Kind.ROLL_OUT_STARTED)
+END = START + timedelta(days=200)
+REQUESTED = (Kind.REQUESTED, {"last_day": END.isoformat()})
 
 
 def _topic(vendor_key: SecretRef | None = None) -> Topic:
@@ -45,10 +48,12 @@ def _keys(steps: tuple[Step, ...]) -> list[str]:
     [
         (ACCEPTED[:1], "next.request"),
         (ACCEPTED[:3], "next.send_csr"),
-        (ACCEPTED[:4], "next.portal.sign_in"),
+        ((*ACCEPTED[:3], REQUESTED), "next.portal.sign_in"),
+        (ACCEPTED[:4], "next.sign_again"),
         (ACCEPTED, "next.dry_run"),
         ((*OUT, wave("n1")), "next.interrupted"),
-        ((*OUT, wave("n1"), told("n1", "unknown"), Kind.ROLL_OUT_FINISHED), "next.verify"),
+        ((*OUT, wave("n1"), told("n1", "unknown"), Kind.ROLL_OUT_FINISHED), "next.roll_out_again"),
+        ((*OUT, wave("n1"), told("n1", "installed"), Kind.ROLL_OUT_FINISHED), "next.verify"),
         (
             (*OUT, wave("n1", "n2"), told("n1", "proven"), told("n2", "installed"), Kind.ROLL_OUT_FINISHED),
             "next.prove",
@@ -76,21 +81,42 @@ def test_each_phase_has_its_next_step(kinds: tuple[Any, ...], first: str) -> Non
 
 def test_the_portal_steps_name_account_uid_file_and_button() -> None:
     """Everything a person needs at the portal is in the values, and the code's whereabouts."""
-    steps = _steps(*ACCEPTED[:4], request_file=Path("tokyo-1.plist"))
+    requested = (Kind.REQUESTED, {"file": "/home/tanaka/push.plist", "last_day": END.isoformat()})
+    steps = _steps(*ACCEPTED[:3], requested)
     values = {name: value for step in steps for name, value in step.values.items()}
     assert values["portal"] == PORTAL
     assert values["account"] == "apple-push@tokyo.example"
     assert values["where"] == "the phone in the safe"
     assert values["topic"] == TOPIC
-    assert values["file"] == "tokyo-1.plist"
+    assert values["file"] == "/home/tanaka/push.plist"
     assert steps[-2].command == "renewctl renewal accept MDM_Certificate.pem --topic tokyo"
     assert steps[-1].key == "next.request_lasts"
 
 
-def test_with_the_vendors_key_at_hand_the_csr_is_signed_here() -> None:
-    """No vendor has to be asked where the inventory names the vendor's key."""
+def test_with_the_vendors_key_at_hand_the_csr_may_be_signed_here() -> None:
+    """Sending it to a vendor is always a way; signing it here where the inventory names the vendor's key."""
     topic = _topic(SecretRef(SecretKind.FILE, ("vendor.key",)))
-    assert _keys(_steps(*ACCEPTED[:3], topic=topic)) == ["next.sign"]
+    assert _keys(_steps(*ACCEPTED[:3])) == ["next.send_csr", "next.take_signed"]
+    assert _keys(_steps(*ACCEPTED[:3], topic=topic)) == ["next.send_csr", "next.take_signed", "next.or_sign"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "keys"),
+    [
+        (Reason.PREVIOUS_PAIR_MISSING, ["next.adopt_first", "next.forward_only"]),
+        (Reason.PREVIOUS_PAIR_REFUSED, ["next.forward_only"]),
+        (Reason.NODES_UNKNOWN, ["next.leave_out"]),
+        (Reason.TOPIC_DIFFERS, []),
+    ],
+)
+def test_a_refusal_is_followed_by_what_gets_past_it(reason: Reason, keys: list[str]) -> None:
+    """Doing the same again would be refused again; the usual steps come after."""
+    assert _keys(_steps(*ACCEPTED, refused=reason)) == [*keys, "next.dry_run", "next.roll_out"]
+
+
+def test_while_somebody_else_is_at_work_there_is_only_waiting() -> None:
+    """A held run is nothing to interrupt."""
+    assert _keys(_steps(*OUT, refused=Reason.RUN_HELD)) == ["next.wait_for_holder"]
 
 
 @pytest.mark.parametrize(
@@ -110,13 +136,11 @@ def test_far_from_the_end_there_is_nothing_to_do_and_it_says_until_when() -> Non
     assert steps[0].values["due"] == START + timedelta(days=305)
 
 
-def test_what_is_owed_is_said_before_and_after_closing() -> None:
-    """A node left out stays in the next steps, also once the renewal is closed."""
+def test_what_is_owed_comes_before_closing() -> None:
+    """A node left out is given its pair, or leaves the inventory; until then nothing is closed."""
     one = (Kind.ROLL_OUT_STARTED, {"waves": [["n1"]], "left_out": {"n2": "power cut"}})
     proven = (*ACCEPTED, one, wave("n1"), told("n1", "proven"), Kind.ROLL_OUT_FINISHED)
-    assert _keys(_steps(*proven)) == ["next.owed", "next.close"]
-    closed = _steps(*proven, Kind.CLOSED, not_after=START + timedelta(days=365))
-    assert _keys(closed)[0] == "next.owed_after_close"
+    assert _keys(_steps(*proven)) == ["next.owed", "next.not_owed_any_more"]
 
 
 def test_after_a_roll_back_one_may_try_again_or_end() -> None:

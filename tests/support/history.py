@@ -50,7 +50,7 @@ BODIES: Mapping[Kind, Mapping[str, Any]] = {
     Kind.ROLL_OUT_FINISHED: {"run": 1, "outcome": "done", "reason": None},
     Kind.ROLL_BACK_STARTED: {"run": 2, "nodes": ["n1"], "pair": OLD},
     Kind.ROLL_BACK_FINISHED: {"run": 2, "outcome": "done", "reason": None},
-    Kind.CLOSED: {"left_owed": []},
+    Kind.CLOSED: {},
     Kind.ABORTED: {},
     Kind.ADOPTED: {"pair": OLD, "topic_id": "tokyo", "topic": TOPIC},
 }
