@@ -116,7 +116,7 @@ def check_chain(given: Sequence[bytes], now: datetime) -> VendorCheck:
         *_gap(leaf, above, path),
         *_above(leaf, above, path, now),
     ]
-    if not findings and last_day - now < WARN_BEFORE:
+    if last_day - now < WARN_BEFORE and all(finding.level is Level.WARN for finding in findings):
         findings.append(_finding(Reason.VENDOR_EXPIRING, Level.WARN, leaf, got=_day(last_day)))
     return VendorCheck(
         findings=tuple(findings),

@@ -66,7 +66,7 @@ def _facts(output: Output, served: ServedCertificate, seen: Observation, zone: s
         served.topic,
         messages.day(served.not_after, zone, output.language),
         messages.days(days_left(served.not_after, seen.at), output.language),
-        served.serial,
+        output.serial(served.serial),
         output.text(f"source.{served.source}"),
     ]
 

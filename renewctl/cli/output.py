@@ -24,6 +24,8 @@ PATIENCE = 2.0
 """Seconds after which silence is explained."""
 
 _MOST_FAULTS = 20
+_SERIAL_WHOLE = 16  # digits that fit beside the other columns
+_NEVER_FOLDED = {"column.not_after", "column.serial"}
 _GAP = "  "
 
 
@@ -55,6 +57,12 @@ class Output:
     def instant(self, at: datetime) -> str:
         """An instant in this topic's zone, the zone named."""
         return messages.instant(at, self.zone, self.language)
+
+    def serial(self, serial: str | None) -> str | None:
+        """A serial number in a table: its ends on a terminal, where 40 digits would fold; else whole."""
+        if serial is None or len(serial) <= _SERIAL_WHOLE or not sys.stdout.isatty():
+            return serial
+        return f"{serial[:8]}…{serial[-4:]}"
 
     def finding(self, reason: Reason, values: Mapping[str, object]) -> None:
         """A warning of a check: what was found, and what to make of it."""
@@ -104,7 +112,7 @@ class Output:
         headings = [self.text(key) for key in columns]
         cells = [["–" if cell is None else str(cell) for cell in row] for row in rows]
         if sys.stdout.isatty():
-            _rich_table(headings, cells)
+            _rich_table(headings, cells, [key in _NEVER_FOLDED for key in columns])
         else:
             _plain_table(headings, cells)
 
@@ -207,15 +215,15 @@ def _write(stream: TextIO, line: str) -> None:
     stream.flush()
 
 
-def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[bool]) -> None:
     from rich import box  # noqa: PLC0415 - slow to import; wanted on a terminal only
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(box=box.SIMPLE_HEAD)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    for heading, in_one in zip(headings, whole, strict=True):
+        table.add_column(heading, overflow="fold", no_wrap=in_one)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console(file=sys.stdout, highlight=False).print(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
@@ -17,6 +17,7 @@ from renewctl.history import TopicHistory, histories
 from renewctl.inventory import Inventory, Topic
 from renewctl.observation import Observation
 from renewctl.reasons import Reason
+from renewctl.renewal import Phase
 from renewctl.secrets import SecretRef
 
 
@@ -63,6 +64,7 @@ def status(session: Session, topic_id: str | None, *, offline: bool) -> ExitCode
 
 def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Report:
     from renewctl.cli.looking import look  # noqa: PLC0415 - HTTP and SQL
+    from renewctl.cli.vendor_watch import vendor_warnings  # noqa: PLC0415 - cryptography
 
     inventory, now = session.inventory, session.now()
     ids = {topic.id for topic in topics}
@@ -76,6 +78,7 @@ def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Repo
         view(inventory, topic, past.get(topic.id, TopicHistory(topic.id)), seen, now, session.options)
         for topic in topics
     ]
+    views = [replace(each, warnings=(*each.warnings, *vendor_warnings(each.topic, now))) for each in views]
     return Report(tuple(views), (*found, *_house(inventory), *_faults(seen)), seen)
 
 
@@ -160,7 +163,7 @@ def _show_renewal(output: Output, shown: TopicView) -> None:
         return
     phase, turn = output.text(f"phase.{renewal.phase}"), output.text(f"turn.{shown.turn}")
     output.show("status.renewal", renewal=renewal.name, phase=phase, turn=turn)
-    if renewal.request is not None:
+    if renewal.phase is Phase.REQUESTED and renewal.request is not None:
         output.show("status.request_lasts", last_day=renewal.request.last_day)
 
 
@@ -170,7 +173,7 @@ def _row(output: Output, node: NodeView, topic: Topic, session: Session) -> list
     return [
         node.node.name,
         None if serving is None else messages.day(serving.not_after, topic.zone, output.language),
-        None if serving is None else serving.serial,
+        None if serving is None else output.serial(serving.serial),
         None if serving is None else output.text(f"source.{serving.source}"),
         None if node.at is None else messages.age(seconds, output.language),
         None if node.devices is None else node.devices.enabled,
@@ -181,8 +184,7 @@ def _row(output: Output, node: NodeView, topic: Topic, session: Session) -> list
 def _sentence(output: Output, warn: Warn) -> str:
     values = dict(warn.values)
     if "reason" in values:
-        happened, _ = output.sentence(Reason(str(values["reason"])), values)
-        values["happened"] = happened
+        values["happened"], values["hint"] = output.sentence(Reason(str(values["reason"])), values)
     if isinstance(values.get("left"), int):
         values["left"] = messages.days(int(str(values["left"])), output.language)
     return output.text(warn.key, **values)

@@ -1,0 +1,36 @@
+"""The MDM vendor certificate of a topic, as `status` watches it: without it nobody can sign a request."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from renewctl import intake, vendor
+from renewctl.cli.overview import Warn
+from renewctl.errors import RenewctlError
+from renewctl.inventory import Topic
+from renewctl.reasons import Reason
+
+
+def vendor_warnings(topic: Topic, now: datetime) -> tuple[Warn, ...]:
+    """What is wrong, or soon will be, with the topic's vendor certificate or its chain.
+
+    Files that cannot be read are told, but call for nobody: they may lie on the host that signs.
+    """
+    if topic.vendor is None:
+        return ()
+    path = topic.vendor.certificate
+    try:
+        certificate, above = intake.read_bytes(path), [intake.read_bytes(each) for each in topic.vendor.chain]
+        found = vendor.check_vendor(certificate, above, None, now, path=str(path)).findings
+    except RenewctlError as error:
+        return (_warn(topic, error.reason, dict(error.values), attention=False),)
+    return tuple(
+        _warn(topic, finding.reason, dict(finding.values), attention=True)
+        for finding in found
+        if finding.reason is not Reason.VENDOR_CHAIN_ORDER  # `request` puts them in order by itself
+    )
+
+
+def _warn(topic: Topic, reason: Reason, values: dict[str, object], *, attention: bool) -> Warn:
+    told = {"name": topic.name, "reason": reason.value, **values}
+    return Warn("warning.vendor", told, attention=attention)

@@ -1,0 +1,109 @@
+"""`status`: the vendor certificate is watched, an accepted certificate ends the talk of uploads, serials fit."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from renewctl.cli import main as shell
+from renewctl.cli.context import Session
+from renewctl.cli.output import Output
+from tests.support.certs import NOW, apple_like
+from tests.support.cli import validate
+from tests.support.desk import Desk
+from tests.support.inventories import with_files_node
+
+APPLE = apple_like()
+PUSH = APPLE.push(not_after=NOW + timedelta(days=200), key="push")
+
+
+@pytest.fixture(autouse=True)
+def at_noon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The tests' today, in the test's own folder, in English."""
+    monkeypatch.setattr(Session.__init__, "__defaults__", (None, None, False, lambda: NOW))
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.delenv("RENEWCTL_INVENTORY", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def with_vendor(folder: Path, days: int, *chain: bytes) -> None:
+    """An inventory in which all is well, but for the day its vendor certificate ends."""
+    path = with_files_node(folder, PUSH.pem)
+    (folder / "vendor.pem").write_bytes(APPLE.vendor(not_after=NOW + timedelta(days=days)).pem)
+    above = chain or (APPLE.wwdr.pem, APPLE.root.pem)
+    names = [f"above{number}.pem" for number in range(len(above))]
+    for name, content in zip(names, above, strict=True):
+        (folder / name).write_bytes(content)
+    whole = yaml.safe_load(path.read_text()) | {"vendor": {"certificate": "vendor.pem", "chain": names}}
+    path.write_text(yaml.safe_dump(whole))
+
+
+@pytest.mark.parametrize(
+    ("days", "code", "told"),
+    [(31, 0, None), (29, 4, "ends at 2026-12-22"), (0, 4, "expired"), (-5, 4, "expired: got 2026-11-18")],
+)
+def test_the_vendor_certificates_end_is_watched(
+    days: int, code: int, told: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Thirty days before its end and ever after: a warning of the topic, with what to do."""
+    with_vendor(tmp_path, days)
+    assert shell.main(["status"]) == code
+    shown = capsys.readouterr().out
+    lines = [line for line in shown.splitlines() if line.startswith("warning: ") and "vendor" in line]
+    assert len(lines) == (told is not None)
+    assert all(str(told) in line and "renew" in line for line in lines)
+    assert shell.main(["status", "--json"]) == code
+    document = json.loads(capsys.readouterr().out)
+    validate("status", document)
+    assert [warn["key"] for warn in document["topics"][0]["warnings"]] == ["warning.vendor"] * len(lines)
+
+
+def test_a_chain_in_the_wrong_order_hides_no_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`request` puts it in order by itself, so only the end is told."""
+    with_vendor(tmp_path, 20, APPLE.root.pem, APPLE.wwdr.pem)
+    assert shell.main(["status"]) == 4
+    assert capsys.readouterr().out.count(": the chain of the MDM vendor certificate") == 1
+
+
+def test_a_vendor_certificate_that_lies_elsewhere_calls_for_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told, and the exit code stays 0."""
+    with_vendor(tmp_path, 200)
+    (tmp_path / "vendor.pem").unlink()
+    assert shell.main(["status"]) == 0
+    assert f"{tmp_path}/vendor.pem does not exist" in capsys.readouterr().out
+
+
+def test_once_a_certificate_was_accepted_nothing_is_to_be_uploaded(desk: Desk) -> None:
+    """The last day of the request is of interest while somebody still has to upload it."""
+    desk.to_request()
+    assert "can be uploaded until" in desk.run("status", "--offline").out
+    assert desk.run("renewal", "accept", desk.downloaded()).code == 0
+    assert "can be uploaded until" not in desk.run("status", "--offline").out
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_eighty_columns_hold_serial_and_date(
+    language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal the serial is shown by its ends, and neither it nor the date is folded."""
+    with_files_node(tmp_path, PUSH.pem)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert shell.main(["status", "--lang", language]) == 0
+    shown = capsys.readouterr().out
+    assert f" {PUSH.serial[:8]}…{PUSH.serial[-4:]} " in shown
+    assert {"en": " 2027-06-11 ", "ja": " 2027年6月11日 "}[language] in shown
+    assert PUSH.serial not in shown
+
+
+def test_serials_are_whole_where_programs_read(capsys: pytest.CaptureFixture[str]) -> None:
+    """And short or unknown ones are shown as they are."""
+    assert Output("en").serial(PUSH.serial) == PUSH.serial
+    assert Output("en").serial(None) is None
+    assert capsys.readouterr().out == ""
