@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -108,7 +109,10 @@ def metrics(session: Session, /, url: str, names: tuple[str, ...]) -> int:
     except httpx.HTTPError as error:
         raise Refused(Reason.WORLD_BROKEN, got=type(error).__name__) from None
     for line in lines:
-        output.raw(line)
+        series, _, value = line.rpartition(" ")
+        is_instant = series.partition("{")[0].endswith("_timestamp_seconds")
+        shown = f"  # {output.instant(datetime.fromtimestamp(float(value), UTC))}" if is_instant else ""
+        output.raw(line + shown)
     output.json({"samples": lines})
     return ExitCode.DONE if lines else ExitCode.REFUSED
 

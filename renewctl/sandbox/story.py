@@ -8,6 +8,7 @@ process of the world was still alive.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import shutil
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from renewctl.sandbox.children import WorldBroken
@@ -47,7 +48,7 @@ class Story:
         self._spec = running.spec
         self._folder = running.stage.folder
         self._began = time.monotonic()
-        self._before: set[str] = set()
+        self._before: dict[str, str] = {}
 
     def tell(self) -> None:
         """From the date in red to the closed renewal, or to the refusal.
@@ -72,7 +73,11 @@ class Story:
         if not self._step("accept", str(downloaded)):
             return
         self._heading("The roll-out, canary first, by Ansible")
-        if not self._step("roll-out", *self._spec.expected.options):
+        wanted = self._spec.expected
+        if wanted.first is not None:
+            self._renewctl("renewal", "roll-out", expected=wanted.first)
+            self._heading("Understood; once more")
+        if not self._step("roll-out", *wanted.options):
             return
         self._what_is_owed()
         self._proof()
@@ -120,8 +125,26 @@ class Story:
             self._renewctl("renewal", command, *words, expected=last)
             return True
         self._renewctl("renewal", command, *words, expected=wanted.exit_code)
+        self._check_refusal(command, *words)
         self._line(f"As it must be: refused ({', '.join(wanted.reasons)}); no node was touched.")
         return False
+
+    def _check_refusal(self, command: str, *words: str) -> None:
+        """The reason is the list's, as the command itself says, and no node's own log holds a change."""
+        asked = _command(["renewal", command, *words, "--json"])
+        told = subprocess.run(
+            asked, env=self._environment, cwd=self._folder, capture_output=True, text=True, check=False
+        )
+        reason = json.loads(told.stdout)["error"]["reason"]
+        if reason not in self._spec.expected.reasons:
+            raise StoryBroken(f"renewctl renewal {command} refused with {reason}")
+        touched = [node for node in self._world.addresses.nodes if self._world.changing_requests(node)]
+        if touched:
+            raise StoryBroken(f"touched: {', '.join(touched)}")
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "RENEWCTL_INVENTORY": str(self._world.inventory)}
 
     @property
     def _request(self) -> Path:
@@ -132,25 +155,32 @@ class Story:
             self._renewctl("sandbox", "metrics", "--url", self._world.addresses.exporter, *names)
 
     def _wait_for_exporter(self) -> None:
-        """The exporter looks at each node on its own clock; wait until none shows the date it had before."""
+        """The exporter looks at each node on its own clock; wait until every series has moved.
+
+        Raises:
+            StoryBroken: one never did.
+        """
         url = self._world.addresses.exporter
         if url is None:
             return
         ends = time.monotonic() + _EXPORTER_SECONDS
-        while self._before & self._expiries(url) and time.monotonic() < ends:
+        while not _moved(self._before, self._expiries(url)):
+            if time.monotonic() > ends:
+                raise StoryBroken("the exporter still shows the old date")
             time.sleep(0.5)
 
-    def _expiries(self, url: str) -> set[str]:
-        words = ["sandbox", "metrics", "--url", url, _EXPIRY]
+    def _expiries(self, url: str) -> dict[str, str]:
+        """Series -> value."""
+        words = ["sandbox", "metrics", "--url", url, _EXPIRY, "--json"]
         told = subprocess.run(_command(words), capture_output=True, text=True, check=False)
-        return set(told.stdout.splitlines())
+        samples = json.loads(told.stdout)["samples"] if told.returncode == 0 else []
+        return {series: value for series, _, value in (x.rpartition(" ") for x in samples)}
 
     def _renewctl(self, *words: str, expected: int = 0) -> None:
         self._world.check_alive()
         sys.stdout.write(f"\n$ renewctl {shlex.join(words)}\n")
         sys.stdout.flush()
-        environment = {**os.environ, "RENEWCTL_INVENTORY": str(self._world.inventory)}
-        done = subprocess.run(_command(words), env=environment, cwd=self._folder, check=False)
+        done = subprocess.run(_command(words), env=self._environment, cwd=self._folder, check=False)
         self._world.check_alive()
         if done.returncode != expected:
             raise StoryBroken(f"renewctl {words[0]} ended with {done.returncode}, expected {expected}")
@@ -165,6 +195,11 @@ class Story:
         sys.stdout.flush()
 
 
+def _moved(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Every series there was is still there, with another value."""
+    return all(series in now and now[series] != value for series, value in before.items())
+
+
 def _command(words: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "renewctl", *words]
 
@@ -175,9 +210,10 @@ def _keep(running: World) -> None:
         urls["metrics"] = f"{running.addresses.exporter}/metrics"
     sys.stdout.write("\nThe world stays up until Ctrl-C. Open:\n")
     sys.stdout.writelines(f"  {name:9} {url}\n" for name, url in urls.items())
+    program = os.path.relpath(Path(sys.executable).with_name("renewctl"))
     sys.stdout.write(
-        f"Try:\n  export RENEWCTL_INVENTORY={running.inventory}\n"
-        "  renewctl status --lang ja\n  renewctl renewal show\n  renewctl node observe\n"
+        f"Try, in another terminal:\n  export RENEWCTL_INVENTORY={running.inventory}\n"
+        f"  {program} status --lang ja\n  {program} renewal show\n  {program} node observe\n"
     )
     sys.stdout.flush()
     while True:

@@ -29,12 +29,14 @@ class Expected:
         step: the command at which the story ends: `request`, `accept` or `roll-out`.
         exit_code: of that command.
         reasons: reason codes it must name; empty where it ends well.
-        options: what a person who understood adds to the roll-out.
+        first: exit code of a roll-out without `options`; None: there are none.
+        options: what a person who understood the refusal adds to the roll-out.
     """
 
     step: str = "roll-out"
     exit_code: int = 0
     reasons: tuple[str, ...] = ()
+    first: int | None = None
     options: tuple[str, ...] = ()
 
 
@@ -89,7 +91,7 @@ WORLDS: tuple[WorldSpec, ...] = (
         "expired-yesterday",
         "The certificate ended yesterday: no push goes through, there is no way back, only forward.",
         old_days_left=-1,
-        expected=Expected(options=("--forward-only",)),
+        expected=Expected(first=1, options=("--forward-only",)),
     ),
     WorldSpec(
         "vendor-expired",
@@ -101,7 +103,7 @@ WORLDS: tuple[WorldSpec, ...] = (
         "node-down",
         "One server does not answer: left out with a reason, it stays owed; the others are renewed.",
         down=("node-3",),
-        expected=Expected("roll-out", 4, ("nodes_owed",), ("--leave-out", "node-3=power cut")),
+        expected=Expected("roll-out", 4, ("nodes_owed",), 4, ("--leave-out", "node-3=power cut")),
     ),
     WorldSpec(
         "no-old-key",

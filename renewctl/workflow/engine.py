@@ -81,6 +81,14 @@ class Engine:
             name, host_variables(self.nodes), variables, limit=limit, on_event=teller(self.work)
         )
 
+    def shared_storages(self, names: Sequence[str]) -> list[list[str]]:
+        """Nodes of this wave that share storage: the first installation reaches every device of theirs."""
+        places: dict[str, list[str]] = {}
+        for node in self.nodes:
+            if node.name in names:
+                places.setdefault(node.storage, []).append(node.name)
+        return [sharing for sharing in places.values() if len(sharing) > 1]
+
     def one_a_storage_first(self, names: Sequence[str]) -> list[list[str]]:
         """Install once a storage; the nodes that share it are read back and proven after."""
         storage = {node.name: node.storage for node in self.nodes}

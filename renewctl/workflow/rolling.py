@@ -208,6 +208,8 @@ def _forward(engine: Engine, renewal: Renewal, waves: Sequence[Sequence[str]], o
     decision = Decision.GO_ON
     for number, names in enumerate(waves, start=1):
         engine.work.tell("roll.wave", {"number": number, "of": len(waves), "nodes": ", ".join(names)})
+        for shared in engine.shared_storages(names):
+            engine.work.tell("roll.device_canary", {"nodes": ", ".join(shared)})
         for batch in engine.one_a_storage_first(names):
             renewal, answers = engine.wave(renewal, "rollout", Direction.NEW, batch)
             decision = decide(_for_rule(answers), unproven_ok=options.unproven_ok)
