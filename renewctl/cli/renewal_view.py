@@ -115,7 +115,8 @@ def show_end(
     """What was done, the phase, the nodes, the next steps."""
     from renewctl.cli.workplace import steps_for  # noqa: PLC0415
 
-    written = {} if files is None else {"csr_file": files.csr, "request_file": files.request}
+    signed = None if files is None or renewal.request is None else files.request
+    written = {} if files is None else {"csr_file": files.csr, "request_file": signed}
     steps = steps_for(voice.session, voice.topic, work.history(voice.topic))
     output = voice.output
     output.say(key, **_words(output, renewal), **written)

@@ -6,6 +6,7 @@ by `certs`, which shares no code with the product.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -134,6 +135,10 @@ class Desk:
         """A push certificate of this topic whose key nobody here made."""
         return self.file("nowhere.pem", APPLE.push(key="nowhere").pem)
 
+    def wait_for_beats(self) -> None:
+        """Long enough for the holder of a run to notice that it lost it."""
+        time.sleep(10 * QUICK_RUNS.beat)
+
     def renewal(self, *words: str) -> dict[str, Any]:
         """The renewal as `show` tells it."""
         shown: dict[str, Any] = self.told("renewal", "show", *words)["renewal"]
@@ -159,6 +164,10 @@ class Desk:
         if self.store.startswith("postgresql"):
             with psycopg.connect(self.store, autocommit=True) as connection:
                 connection.execute("DELETE FROM keys")
+
+    def enroll_of_topic(self, devices: int) -> None:
+        """The inventory's own topic."""
+        self.enroll(TOPIC, devices)
 
     def enroll(self, topic: str, devices: int = 2) -> None:
         """Give n1 a device database in which this many devices use a topic."""

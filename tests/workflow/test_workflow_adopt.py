@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from tests.support.certs import OTHER_TOPIC
 from tests.support.desk import APPLE, OLD, Desk
@@ -84,7 +87,14 @@ def test_while_a_renewal_is_open_it_is_refused(desk: Desk) -> None:
     words = ("adopt", "--certificate", file, "--certificate-only")
     assert desk.refusal(*words, code=1) == "renewal_open_already"
     desk.told("renewal", "abort")
-    assert desk.told(*words)["changed"] is True
+    assert desk.told(*words)["changed"] is False
+
+
+def test_adopting_the_certificate_alone_keeps_a_way_back_that_is_there(desk: Desk) -> None:
+    """The key store holds its key already: the second adoption does not forget it."""
+    first = desk.adopt()["key_fingerprint"]
+    again = desk.adopt("--certificate-only")
+    assert (again["changed"], again["key_fingerprint"]) == (False, first)
 
 
 def test_files_that_hold_no_certificate_or_no_key(desk: Desk) -> None:
@@ -115,7 +125,7 @@ def test_a_key_store_that_cannot_be_written_leaves_no_event(sqlite_desk: Desk) -
 
 
 def test_the_sealed_key_opens_with_the_operators_own_tool(sqlite_desk: Desk, tmp_path: Path) -> None:
-    """`age -d` gives the key back; another identity does not open it."""
+    """Our identity's own program opens it (`age -d`); another identity does not."""
     from renewctl.errors import Refused  # noqa: PLC0415
     from renewctl.reasons import Reason  # noqa: PLC0415
     from renewctl.unseal import open_key  # noqa: PLC0415
@@ -124,9 +134,9 @@ def test_the_sealed_key_opens_with_the_operators_own_tool(sqlite_desk: Desk, tmp
     sealed = (sqlite_desk.folder / "keys" / f"{told['key_fingerprint']}.age").read_bytes()
     (tmp_path / "stranger").mkdir()
     stranger = Identity(tmp_path / "stranger", "age")
-    try:
+    ours = ["age", "-d", "-i", str(tmp_path / "identity-age0")]
+    opened = subprocess.run(ours, input=sealed, capture_output=True, check=True).stdout
+    assert opened == OLD.key_pem
+    with pytest.raises(Refused) as caught:
         open_key(sealed, stranger.ref)
-    except Refused as error:
-        assert error.reason is Reason.IDENTITY_CANNOT_OPEN
-    else:
-        raise AssertionError("a stranger opened it")
+    assert caught.value.reason is Reason.IDENTITY_CANNOT_OPEN

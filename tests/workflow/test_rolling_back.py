@@ -1,0 +1,197 @@
+"""The way back, proving again, and the end of a renewal."""
+
+from __future__ import annotations
+
+import pytest
+
+from renewctl.reasons import Reason
+from tests.support.desk import OLD, Desk
+from tests.support.pretended_playbooks import proof
+
+SLEEPING = proof("not_proven", "no", "proof_no_check_in")
+
+
+@pytest.fixture
+def proven(sqlite_desk: Desk) -> Desk:
+    """Every node has the new pair."""
+    sqlite_desk.to_proven()
+    return sqlite_desk
+
+
+def test_every_node_is_put_back_newest_first(desk: Desk) -> None:
+    """One playbook over all touched nodes with the previous pair; the phase says so, nothing is owed."""
+    desk.to_proven()
+    told = desk.told("renewal", "roll-back")["renewal"]
+    assert (told["phase"], told["owed"]) == ("rolled_back", [])
+    played = desk.playbooks.played[-1]
+    assert (played.name, played.pairs["renewctl_previous"]) == ("rollback", OLD.pem)
+    assert {(n["direction"], n["outcome"]) for n in told["nodes"].values()} == {("previous", "proven")}
+    assert desk.kinds()[-3:] == ["node_finished", "node_finished", "roll_back_finished"]
+    assert desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
+
+
+def test_roll_back_says_what_it_does(proven: Desk) -> None:
+    """The nodes in the order they are put back, each with its proof of the previous serial."""
+    done = proven.run("renewal", "roll-back")
+    assert done.code == 0
+    assert "putting back: n3, n2, n1" in done.err
+    assert f"serial: equal, {OLD.serial}" in done.err
+    assert "every node is back on the previous pair" in done.err
+
+
+@pytest.mark.parametrize("outcome", ["unknown", "failed", "wrong"])
+def test_a_node_that_is_not_put_back_is_owed(proven: Desk, outcome: str) -> None:
+    """The others are put back; exit 4 names the one; the next roll-back finishes."""
+    proven.playbooks.says("rollback", "n2", outcome, reason=Reason.NODE_TIMEOUT)
+    error = proven.told("renewal", "roll-back", code=4)["error"]
+    assert (error["reason"], error["values"]["nodes"]) == ("roll_back_owed", "n2")
+    assert proven.events()[-1].body["outcome"] == "owed"
+    steps = proven.told("renewal", "show")["next_steps"]
+    assert [step["key"] for step in steps] == ["next.roll_back_again"]
+    proven.playbooks.answers.clear()
+    assert proven.told("renewal", "roll-back")["renewal"]["phase"] == "rolled_back"
+
+
+def test_put_back_without_a_check_in_is_put_back(proven: Desk) -> None:
+    """A device that sleeps does not make a node owed: read back is enough."""
+    proven.playbooks.says("rollback", "n2", "put_back", proof=SLEEPING)
+    told = proven.told("renewal", "roll-back")["renewal"]
+    assert (told["phase"], told["nodes"]["n2"]["outcome"]) == ("rolled_back", "installed")
+
+
+def test_only_touched_nodes_are_put_back(sqlite_desk: Desk) -> None:
+    """Stopped at the canary: the others were never touched, and are not now."""
+    sqlite_desk.to_accepted()
+    sqlite_desk.playbooks.says("rollout", "n1", "not_proven", proof=SLEEPING)
+    sqlite_desk.refusal("renewal", "roll-out", code=4)
+    sqlite_desk.told("renewal", "roll-back")
+    assert sqlite_desk.playbooks.names()[-1] == ("rollback", ("n1",))
+
+
+def test_a_node_that_left_the_inventory_is_not_asked(proven: Desk) -> None:
+    """Taken out since: the others go back."""
+    proven.rewrite(nodes=proven.inventory["nodes"][:2])
+    proven.told("renewal", "roll-back")
+    assert proven.playbooks.names()[-1] == ("rollback", ("n1", "n2"))
+
+
+def test_roll_back_before_a_node_was_touched(sqlite_desk: Desk) -> None:
+    """Nothing to put back: out of order."""
+    sqlite_desk.to_accepted()
+    kinds = sqlite_desk.kinds()
+    for words in ((), ("--dry-run",)):
+        assert sqlite_desk.refusal("renewal", "roll-back", *words, code=1) == "out_of_order"
+    assert sqlite_desk.kinds() == kinds
+
+
+def test_a_dry_roll_back(proven: Desk) -> None:
+    """Says so; no event, no playbook; refused where the previous key does not open."""
+    kinds, played = proven.kinds(), len(proven.playbooks.played)
+    assert proven.told("renewal", "roll-back", "--dry-run")["step"] == "roll-back"
+    proven.lose_keys()
+    for words in ((), ("--dry-run",)):
+        assert proven.refusal("renewal", "roll-back", *words, code=1) == "key_not_in_store"
+    assert (proven.kinds(), len(proven.playbooks.played)) == (kinds, played)
+
+
+class TestVerify:
+    """Proving again; nothing is changed on any node."""
+
+    def test_a_sleeping_device_wakes_up_later(self, desk: Desk) -> None:
+        """Installed, then proven by `verify`; no run is taken, no pair but the new one is told."""
+        desk.to_accepted()
+        for node in ("n1", "n2", "n3"):
+            desk.playbooks.says("rollout", node, "not_proven", proof=SLEEPING)
+        desk.told("renewal", "roll-out", "--unproven-ok")
+        assert desk.told("renewal", "verify")["renewal"]["phase"] == "proven"
+        played = desk.playbooks.played[-1]
+        assert (played.name, played.variables["renewctl_previous"]) == ("verify", None)
+        assert "renewctl_run" not in played.variables
+        assert desk.kinds()[-3:] == ["node_verified"] * 3
+
+    @pytest.mark.parametrize(
+        ("outcome", "more", "code", "reason", "phase"),
+        [
+            ("not_proven", {"proof": SLEEPING}, 4, "nodes_not_proven", "installed"),
+            ("unknown", {"reason": Reason.NODE_TIMEOUT}, 4, "nodes_unknown", "rolling_out"),
+            ("wrong", {"reason": Reason.PROOF_CERTIFICATE_DIFFERS}, 1, "nodes_wrong", "rolling_out"),
+        ],
+    )
+    def test_a_node_that_is_no_longer_well(
+        self, proven: Desk, outcome: str, more: dict[str, object], code: int, reason: str, phase: str
+    ) -> None:
+        """Each node's answer is written down; the phase is what it adds up to."""
+        proven.playbooks.says("verify", "n2", outcome, **more)
+        error = proven.told("renewal", "verify", code=code)["error"]
+        assert (error["reason"], error["values"]["nodes"]) == (reason, "n2")
+        assert proven.renewal()["phase"] == phase
+        proven.playbooks.answers.clear()
+        assert proven.told("renewal", "verify")["renewal"]["phase"] == "proven"
+
+    def test_unproven_is_enough_where_a_person_says_so(self, proven: Desk) -> None:
+        """`--unproven-ok`: exit 0, the phase tells the truth."""
+        proven.playbooks.says("verify", "n2", "not_proven", proof=SLEEPING)
+        assert proven.told("renewal", "verify", "--unproven-ok")["renewal"]["phase"] == "installed"
+
+    def test_nodes_that_were_put_back_are_not_judged_by_the_new_pair(self, proven: Desk) -> None:
+        """After a roll-back there is nothing to verify: refused, and the nodes stay as they were told."""
+        proven.told("renewal", "roll-back")
+        assert proven.refusal("renewal", "verify", code=1) == "out_of_order"
+        assert proven.renewal()["phase"] == "rolled_back"
+
+    def test_one_node_put_back_by_the_stop_rule(self, sqlite_desk: Desk) -> None:
+        """Only the nodes that hold the new pair are asked."""
+        sqlite_desk.to_accepted()
+        sqlite_desk.playbooks.says("rollout", "n2", "put_back", proof=proof())
+        sqlite_desk.refusal("renewal", "roll-out", code=1)
+        sqlite_desk.told("renewal", "verify")
+        assert sqlite_desk.playbooks.names()[-1] == ("verify", ("n1",))
+        assert sqlite_desk.renewal()["nodes"]["n2"]["direction"] == "previous"
+
+    def test_before_the_roll_out(self, sqlite_desk: Desk) -> None:
+        """Accepted, no node touched: out of order."""
+        sqlite_desk.to_accepted()
+        assert sqlite_desk.refusal("renewal", "verify", code=1) == "out_of_order"
+
+
+class TestClose:
+    """Ending a renewal that is rolled out."""
+
+    def test_proven_and_nothing_owed(self, desk: Desk) -> None:
+        """Closed; nothing follows but next year."""
+        desk.to_proven()
+        assert desk.told("renewal", "close", "--dry-run")["step"] == "close"
+        assert desk.kinds()[-1] == "roll_out_finished"
+        assert desk.told("renewal", "close")["renewal"]["phase"] == "closed"
+        assert desk.refusal("renewal", "close", code=1) == "renewal_none_open"
+        assert desk.told("renewal", "show")["next_steps"][0]["key"] == "next.nothing_due"
+
+    def test_a_node_that_is_owed(self, sqlite_desk: Desk) -> None:
+        """Exit 4, whatever else is said; once it has its pair, or left the inventory, it closes."""
+        sqlite_desk.to_accepted()
+        sqlite_desk.refusal("renewal", "roll-out", "--leave-out", "n3=repair", code=4)
+        kinds = sqlite_desk.kinds()
+        for words in ((), ("--dry-run",), ("--without-proof",)):
+            error = sqlite_desk.told("renewal", "close", *words, code=4)["error"]
+            assert (error["reason"], error["values"]["nodes"]) == ("nodes_owed", "n3")
+        assert sqlite_desk.kinds() == kinds
+        sqlite_desk.rewrite(nodes=sqlite_desk.inventory["nodes"][:2])
+        assert sqlite_desk.told("renewal", "close")["renewal"]["phase"] == "closed"
+
+    def test_a_node_that_is_not_proven(self, sqlite_desk: Desk) -> None:
+        """Exit 4 unless a person says so."""
+        sqlite_desk.to_accepted()
+        sqlite_desk.playbooks.says("rollout", "n2", "not_proven", proof=SLEEPING)
+        sqlite_desk.told("renewal", "roll-out", "--unproven-ok")
+        for words in ((), ("--dry-run",)):
+            error = sqlite_desk.told("renewal", "close", *words, code=4)["error"]
+            assert (error["reason"], error["values"]["nodes"]) == ("nodes_not_proven", "n2")
+        assert sqlite_desk.told("renewal", "close", "--without-proof")["renewal"]["phase"] == "closed"
+
+    @pytest.mark.parametrize("words", [("--without-proof",), ("--dry-run",)])
+    def test_stopped_midway(self, sqlite_desk: Desk, words: tuple[str, ...]) -> None:
+        """A node proven wrong: nothing closes over it."""
+        sqlite_desk.to_accepted()
+        sqlite_desk.playbooks.says("rollout", "n2", "wrong")
+        sqlite_desk.refusal("renewal", "roll-out", code=1)
+        assert sqlite_desk.refusal("renewal", "close", *words, code=1) == "out_of_order"
