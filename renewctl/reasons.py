@@ -262,6 +262,7 @@ class Reason(StrEnum):
     IDENTITY_WITHOUT_RECIPIENT = "identity_without_recipient"
     OPTION_MISSING = "option_missing"
     OPTION_INVALID = "option_invalid"
+    OPTION_VALUE = "option_value"
     TOPIC_UNKNOWN = "topic_unknown"
     NODE_NOT_IN_INVENTORY = "node_not_in_inventory"
     EXTRA_MISSING = "extra_missing"

@@ -166,7 +166,7 @@ class Session:
         return found
 
     def ask(self, key: str, option: str, default: str | None = None) -> str:
-        """Ask a person, on stderr.
+        """Ask a person, on stderr; one sentence (`<key>.why`) first says what is asked and where to find it.
 
         Raises:
             Unusable: `option_missing`, without a terminal or where JSON was asked for.
@@ -175,6 +175,8 @@ class Session:
             if default is not None:
                 return default
             raise Unusable(Reason.OPTION_MISSING, option=option)
+        if messages.has(f"{key}.why", self.language()):
+            self.output().say(f"{key}.why")
         return str(click.prompt(self.output().text(key), default=default, err=True))
 
     @property

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from renewctl import inventory
-from renewctl.cli.context import Session, store_url
-from renewctl.cli.faults import of_system
+from renewctl.cli.context import Session
+from renewctl.cli.init_node import found
+from renewctl.cli.init_options import as_options
 from renewctl.cli.init_text import Answers, NodeAnswer, TopicAnswer, render
+from renewctl.cli.init_write import Homes, homes, identity_answer, make_homes, write
 from renewctl.cli.options import (
     Command,
     Option,
@@ -24,6 +24,7 @@ from renewctl.cli.options import (
     json_option,
     pass_session,
 )
+from renewctl.cli.output import Output
 from renewctl.errors import Refused, Unusable
 from renewctl.inventory import Inventory
 from renewctl.reasons import Reason
@@ -101,12 +102,12 @@ def _new(session: Session, told: Told, *, dry_run: bool) -> None:
     if path.exists():
         raise Refused(Reason.INVENTORY_EXISTS, path=str(path))
     nodes, topics = _nodes(session, told), _topics(session, told)
-    identity, recipients, new_identity = _identity(told)
+    identity = identity_answer(told.identity, told.recipient)
     answers = Answers(
         store=told.store,
         keys_folder=told.keys,
-        recipients=recipients,
-        identity=None if identity is None else str(identity),
+        recipients=identity.recipients,
+        identity=None if identity.path is None else str(identity.path),
         topics=topics,
         account=told.account or session.ask("ask.account", "--account", UNKNOWN if told.source else None),
         account_address=told.account_address,
@@ -115,38 +116,45 @@ def _new(session: Session, told: Told, *, dry_run: bool) -> None:
         nodes=nodes,
     )
     text = render(answers, output.text)
-    planned = inventory.from_bytes(text.encode(), path)
+    planned = _planned(text, path, told)
+    if dry_run and identity.text is not None:  # that identity is thrown away, so nobody may use its recipient
+        answers = replace(answers, recipients=(output.text("init.recipient_to_come"),))
+        text = render(answers, output.text)
     if dry_run:
         output.raw(text.rstrip("\n"))
     else:
-        _write(session, text, planned, identity, new_identity)
-        _tell(session, planned, identity if new_identity else None)
+        before = homes(planned)
+        write(path, text, planned, identity)
+        _tell(session, planned, before, None if identity.text is None else identity.path)
     output.json(
         {
             "inventory": path,
             "written": not dry_run,
             "store": told.store,
             "keys_folder": told.keys,
-            "identity": identity,
-            "recipients": recipients,
+            "identity": identity.path,
+            "recipients": answers.recipients,
             "topics": [topic.topic for topic in topics],
             "nodes": [node.name for node in nodes],
         }
     )
 
 
+def _planned(text: str, path: Path, told: Told) -> Inventory:
+    """The inventory the text is; what is wrong with it came from an option."""
+    try:
+        return inventory.from_bytes(text.encode(), path)
+    except Unusable as error:
+        raise as_options(error, source=told.source is not None) from error
+
+
 def _homes_of_existing(session: Session, *, dry_run: bool) -> None:
     """Store and key store of an inventory that is there already: it was written by hand, or came from git."""
     planned, output = session.inventory, session.output()
-    if dry_run:
-        output.say("init.would.store", store=_store_shown(planned))
-        if planned.keys.folder is not None:
-            output.say("init.would.keys", path=planned.keys.folder)
-    else:
-        _make_homes(planned)
-        output.say("init.wrote.store", store=_store_shown(planned))
-        if planned.keys.folder is not None:
-            output.say("init.wrote.keys", path=planned.keys.folder)
+    before = homes(planned)
+    if not dry_run:
+        make_homes(planned)
+    _say_homes(output, planned, before, "would" if dry_run else "wrote")
     output.json(
         {
             "inventory": session.inventory_path,
@@ -161,13 +169,11 @@ def _homes_of_existing(session: Session, *, dry_run: bool) -> None:
     )
 
 
-def _make_homes(planned: Inventory) -> None:
-    """Create what is not there yet; what is there stays as it is."""
-    from renewctl.store import Store  # noqa: PLC0415 - SQL
-
-    Store.create(store_url(planned))
-    if planned.keys.folder is not None:
-        planned.keys.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _say_homes(output: Output, planned: Inventory, before: Homes, made: str) -> None:
+    """What was made (`made`: `wrote`), would be (`would`), or was there already."""
+    output.say(f"init.{'there' if before.store else made}.store", store=_store_shown(planned))
+    if before.keys is not None:
+        output.say(f"init.{'there' if before.keys else made}.keys", path=planned.keys.folder)
 
 
 def _store_shown(planned: Inventory) -> str:
@@ -180,10 +186,10 @@ def _topics(session: Session, told: Told) -> tuple[TopicAnswer, ...]:
         uid = told.topic or session.ask("ask.topic", "--topic")
         own = told.id or session.ask("ask.id", "--id", _short(uid))
         return (TopicAnswer(own, uid, told.name or session.ask("ask.name", "--name", own)),)
-    found = _found(session, _source(told))
-    if told.id is not None and len(found) == 1:
-        return (TopicAnswer(told.id, found[0], told.name or told.id),)
-    return tuple(TopicAnswer(_short(uid), uid, _short(uid)) for uid in found)
+    uids = found(session, _source(told))
+    if told.id is not None and len(uids) == 1:
+        return (TopicAnswer(told.id, uids[0], told.name or told.id),)
+    return tuple(TopicAnswer(_short(uid), uid, _short(uid)) for uid in uids)
 
 
 def _short(uid: str) -> str:
@@ -199,120 +205,25 @@ def _source(told: Told) -> NodeAnswer:
     )
 
 
-def _found(session: Session, answer: NodeAnswer) -> list[str]:
-    """The topics a node serves, or its devices are enrolled with."""
-    from renewctl.servers.registry import connect  # noqa: PLC0415 - HTTP and SQL
-
-    mapping: dict[str, object] = {"name": answer.name, "product": "nanomdm", "url": answer.url}
-    if answer.user is not None:
-        mapping["user"] = answer.user
-    if answer.password_file is not None:
-        mapping["password"] = {"file": answer.password_file}
-    if answer.sql_file is not None:
-        mapping["devices"] = {"sql": {"file": answer.sql_file}}
-    node = inventory.node_from_mapping(mapping, session.inventory_path.absolute().parent)
-    with session.output().working("node.asking", count=1):
-        server = connect(node)
-        seen = server.observe(session.now())
-        topics = {served.topic for served in seen.certificates} | set(server.enrolled_topics() or {})
-    if not topics:
-        told = ", ".join(dict.fromkeys(failure.reason.value for failure in seen.failures)) or "-"
-        raise Refused(Reason.INIT_NO_TOPICS, node=answer.name, got=told)
-    return sorted(topics)
-
-
 def _nodes(session: Session, told: Told) -> tuple[NodeAnswer, ...]:
     given: Sequence[str] = told.node
     if not given and told.source is None:
         given = [session.ask("ask.node", "--node")]
     nodes = [] if told.source is None else [_source(told)]
     for text in given:
-        name, found, url = text.partition("=")
-        if not found:
+        name, equals, url = text.partition("=")
+        if not equals:
             raise Unusable(Reason.OPTION_INVALID, got=f"--node {text}", expected="--node NAME=URL")
         nodes.append(NodeAnswer(name, url, told.node_user, told.node_password_file))
     return tuple(nodes)
 
 
-def _identity(told: Told) -> tuple[Path | None, tuple[str, ...], str | None]:
-    """Where the identity is, the recipients, and the text of a new identity where one is to be made."""
-    from renewctl.unseal import new_identity  # noqa: PLC0415 - age
-
-    if told.recipient:
-        return told.identity, told.recipient, None
-    path = told.identity or Path.home() / ".config" / "renewctl" / "identity.txt"
-    if path.exists():
-        named = re.search(r"^# public key: (age1\w+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-        if named is None:
-            raise Unusable(Reason.IDENTITY_WITHOUT_RECIPIENT, path=str(path), option="--recipient")
-        return path, (named[1],), None
-    text, recipient = new_identity()
-    return path, (recipient,), text
-
-
-def _write(
-    session: Session, text: str, planned: Inventory, identity: Path | None, new_identity: str | None
-) -> None:
-    """The inventory comes last: it is there once everything it names is there."""
-    path = session.inventory_path
-    with _beside(path, text) as draft:
-        made: list[Path] = []
-        try:
-            if new_identity is not None and identity is not None:
-                identity.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _write_new(identity, new_identity, 0o600)
-                made.append(identity)
-            _make_homes(planned)
-            os.link(draft, path)  # fails where somebody else was quicker; a rename would not
-        except BaseException:
-            for file in made:
-                file.unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def _beside(path: Path, text: str) -> Iterator[Path]:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        _write_new(draft, text, 0o644)
-        yield draft
-    except FileExistsError as error:
-        raise Refused(Reason.INVENTORY_EXISTS, path=str(path)) from error
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-
-
-def _write_new(path: Path, text: str, mode: int) -> None:
-    """A new file, whole and on disk, or none.
-
-    Raises:
-        Refused: `write_failed`.
-        FileExistsError: it is there.
-    """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-                file.write(text)
-                file.flush()
-                os.fsync(descriptor)
-        except BaseException:
-            path.unlink()
-            raise
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise of_system(error, path) from error
-
-
-def _tell(session: Session, planned: Inventory, identity: Path | None) -> None:
+def _tell(session: Session, planned: Inventory, before: Homes, identity: Path | None) -> None:
     from renewctl.guidance import Step  # noqa: PLC0415
 
     output, path = session.output(), session.inventory_path
     output.say("init.wrote.inventory", path=path)
-    output.say("init.wrote.store", store=planned.store)
-    output.say("init.wrote.keys", path=planned.keys.folder)
+    _say_homes(output, planned, before, "wrote")
     if identity is not None:
         output.say("init.wrote.identity", path=identity)
     options = " ".join(["", *session.options]) if session.options else ""

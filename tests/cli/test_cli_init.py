@@ -173,13 +173,13 @@ def test_every_topic_found_on_a_node_is_written(monkeypatch: pytest.MonkeyPatch,
     """One entry a topic; the node itself is in the inventory, with its references."""
     for name in ("pw", "dsn"):
         (tmp_path / name).write_text("x")
-    monkeypatch.setattr(module, "_found", lambda *_: [TOPIC, TOPIC + "2"])
+    monkeypatch.setattr(module, "found", lambda *_: [TOPIC, TOPIC + "2"])
     words = ["--from", "n1", "--from-url", "https://n1", "--from-user", "api"]
     words += ["--from-password-file", "pw", "--from-sql", "dsn", "--recipient", RECIPIENT]
     assert (
         shell.main(["init", *words, "--id", "ignored-for-two"]) == 2
     )  # the same id twice: told, not written
-    monkeypatch.setattr(module, "_found", lambda *_: [TOPIC, "com.apple.mgmt.External.abcdef"])
+    monkeypatch.setattr(module, "found", lambda *_: [TOPIC, "com.apple.mgmt.External.abcdef"])
     assert shell.main(["init", *words]) == 0
     found = load(tmp_path / "renewctl.yaml")
     assert [topic.id for topic in found.topics] == ["t-11111111", "t-abcdef"]
@@ -190,7 +190,7 @@ def test_every_topic_found_on_a_node_is_written(monkeypatch: pytest.MonkeyPatch,
 
 def test_one_topic_found_may_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`--id` and `--name` are for the one topic there is."""
-    monkeypatch.setattr(module, "_found", lambda *_: [TOPIC])
+    monkeypatch.setattr(module, "found", lambda *_: [TOPIC])
     words = ["--from", "n1", "--from-url", "https://n1", "--recipient", RECIPIENT, "--id", "tokyo"]
     assert shell.main(["init", *words]) == 0
     assert load(tmp_path / "renewctl.yaml").topics[0].id == "tokyo"
