@@ -117,6 +117,12 @@ class PushService:
             return PushResult(accepted=None, reason=Reason.PUSH_SERVICE_TIMEOUT, detail=detail)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             return _failed(error)
+        except (
+            ValueError,
+            ImportError,
+        ):  # httpx's, of a proxy in the environment: SOCKS, or no scheme it knows
+            detail = "the url, or the proxy in the environment, is of a kind that cannot be used"
+            return PushResult(accepted=None, reason=Reason.PUSH_SERVICE_UNREACHABLE, detail=detail)
         return _answered(status, body)
 
     async def _ask(self, context: ssl.SSLContext, pair: Pair, token: str, magic: str) -> tuple[int, bytes]:

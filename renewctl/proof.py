@@ -11,7 +11,12 @@ from renewctl.reasons import Reason
 
 
 class Rung(StrEnum):
-    """A step of the ladder."""
+    """A step of the ladder.
+
+    READ_BACK: the node holds a certificate that ends when ours does. SERIAL: it is ours. PUSH: the push
+    service took a push that the node sent; which certificate it used cannot be seen from the node's answer.
+    CHECK_IN: the device so woken was seen checking in.
+    """
 
     READ_BACK = "read_back"
     SERIAL = "serial"
@@ -31,9 +36,9 @@ class RungState(StrEnum):
 class Verdict(StrEnum):
     """What the ladder as a whole says.
 
-    PROVEN: every rung the product can give is YES. NOT_PROVEN: nothing speaks against the pair, yet no device
-    checked in, or nothing can be told. WRONG: an answer says that the pair is wrong. UNKNOWN: an answer is
-    missing.
+    PROVEN: every rung the product can give is YES (`verification` says what no rung can show). NOT_PROVEN:
+    nothing speaks against the pair, yet no device checked in, or nothing can be told. WRONG: an answer says
+    that the pair is wrong. UNKNOWN: an answer is missing.
     """
 
     PROVEN = "proven"

@@ -4,11 +4,15 @@
 
     READ_BACK  the node holds a certificate of the topic that ends when ours does
     SERIAL     it is ours: fingerprint, or serial
-    PUSH       the push service takes a push that the node sends with it
+    PUSH       the push service takes a push that the node sends
     CHECK_IN   the device so woken checks in, seen by a change of value, by no clock
 
 A rung that the product cannot give, as configured, is NOT_AVAILABLE. Servers say 200 to pairs that cannot
 work, and some switch a moment later (facts/lab.md §0): so the first push is judged on its second try.
+
+What no rung shows: *which* certificate the node pushed with. No server tells it in its answer, so one that
+stores the new pair and goes on pushing with the old one passes all four until the old one expires. Only the
+push service sees that, at the TLS handshake. (The device canary pushes from here: there it is known.)
 """
 
 from __future__ import annotations
@@ -19,13 +23,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from renewctl.errors import RenewctlError
+from renewctl.errors import NodeFault, RenewctlError
 from renewctl.observation import Observation, ServedCertificate
 from renewctl.proof import Proof, Rung, RungState, Verdict
 from renewctl.pushanswer import ONE_DEVICE, PushResult
 from renewctl.pushcert import Pair, PushCertificate
 from renewctl.reasons import Reason
-from renewctl.servers.protocol import PushAnswer, Server
+from renewctl.servers.protocol import PushAnswer, Server, failure_of
 
 __all__ = ["Proof", "Pusher", "Rung", "RungState", "Timing", "Verdict", "device_canary", "verify"]
 
@@ -313,7 +317,13 @@ class _Climb:
         return True
 
     def _look(self) -> Observation:
-        return self._server.observe(datetime.now(UTC))
+        now = datetime.now(UTC)
+        try:
+            return self._server.observe(now)
+        except NodeFault as fault:  # a file on another host, read over a connection of its own
+            return Observation(
+                self._server.node.name, now, failures=(failure_of(fault.reason, fault.values),)
+            )
 
     def _matches(self, seen: Observation) -> bool:
         found = _of_topic(seen, self._expected)

@@ -10,6 +10,11 @@ SMALL = 64 * 1024
 """Certificates, timestamps and check-in messages are a few kilobytes."""
 
 
+def exists(path: Path) -> bool:
+    """Whether something is there; False where we may not look (`Path.exists` would raise)."""
+    return os.path.exists(path)  # noqa: PTH110 - see above
+
+
 def read(path: Path, limit: int = SMALL) -> bytes:
     """The whole file.
 

@@ -73,11 +73,17 @@ class Database:
         windows = ", ".join(
             f"SUM(CASE WHEN age <= {window} THEN 1 ELSE 0 END) AS within_{window}" for window in WINDOWS
         )
+        age = _AGE.get(self._dialect(), "0")  # of an unknown kind of database `_select` says so
         rows = self._select(
             f"SELECT topic, COUNT(*) AS enabled_devices, MIN(age) AS youngest, {windows} FROM"  # noqa: S608 - constants
-            f" (SELECT topic, {_AGE[self._dialect()]} AS age FROM enrollments WHERE {_DEVICE}) AS ages"
+            f" (SELECT topic, {age} AS age FROM enrollments WHERE {_DEVICE}) AS ages"
             " GROUP BY topic ORDER BY topic"
         )
+        if any(row["youngest"] is None for row in rows):  # SQLite keeps any text as a date
+            values = {"node": self._node, "got": "enrollments.last_seen_at"}
+            return tuple(_counts(row, with_windows=False) for row in rows), [
+                Failure(Reason.DATABASE_ERROR, values)
+            ]
         youngest = min((_number(row["youngest"]) for row in rows), default=0.0)
         if youngest >= _ZONE_FAULT_SECONDS:
             return tuple(_counts(row, with_windows=True) for row in rows), []
@@ -141,5 +147,5 @@ def _counts(row: Mapping[str, object], *, with_windows: bool) -> DeviceCounts:
 
 
 def _number(value: object) -> float:
-    """Databases answer numbers as int, float or Decimal; a NULL age cannot be (the column is NOT NULL)."""
+    """Databases answer numbers as int, float or Decimal."""
     return float(str(value))

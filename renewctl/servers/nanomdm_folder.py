@@ -28,7 +28,7 @@ _USER_MARK = ":"  # service/nanomdm/service.go, normalize: a user channel's id i
 
 def open_folder(node: str, folder: Path) -> Records:
     """The store in a folder, by its layout."""
-    filekv = any((folder / bucket).is_dir() for bucket in ("enrollments", "push_cert"))
+    filekv = any(localfile.exists(folder / bucket) for bucket in ("enrollments", "push_cert"))
     return KeyValueFolder(node, folder) if filekv else PlainFolder(node, folder)
 
 
@@ -61,7 +61,9 @@ class KeyValueFolder:
 
     def enrolled(self, enrollment: str, topic: str) -> bool:
         """Whether this enrollment is enabled, for this topic."""
-        return self._text(enrollment, "topic") == topic and not self._path(enrollment, "disabled").exists()
+        return self._text(enrollment, "topic") == topic and not localfile.exists(
+            self._path(enrollment, "disabled")
+        )
 
     def check_in(self, enrollment: str) -> str | None:
         """Unix time in microseconds; the file is rewritten in place, so it may be empty for a moment."""
@@ -80,7 +82,7 @@ class KeyValueFolder:
         """Enrollment and topic of every enabled device."""
         for path in _listed(self._node, self._folder / "enrollments", "*/*/*.topic", missing_is_empty=True):
             enrollment = path.name.removesuffix(".topic")
-            if _USER_MARK in enrollment or path.with_name(f"{enrollment}.disabled").exists():
+            if _USER_MARK in enrollment or localfile.exists(path.with_name(f"{enrollment}.disabled")):
                 continue
             yield enrollment, self._text(enrollment, "topic")
 
@@ -133,7 +135,7 @@ class PlainFolder:
 
     def check_in(self, enrollment: str) -> str | None:
         """When the newest trace was written, nanoseconds."""
-        known = (self._folder / enrollment / "TokenUpdate.plist").exists()
+        known = localfile.exists(self._folder / enrollment / "TokenUpdate.plist")
         return str(self._latest_trace(enrollment)) if known else None
 
     def push_target(self, enrollment: str) -> PushTarget | None:  # noqa: ARG002 - the protocol's signature
@@ -143,7 +145,7 @@ class PlainFolder:
     def _enabled(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for path in _listed(self._node, self._folder, "*/TokenUpdate.plist"):
             message = _plist(path)
-            enabled = _USER_MARK not in path.parent.name and not (path.parent / "Disabled").exists()
+            enabled = _USER_MARK not in path.parent.name and not localfile.exists(path.parent / "Disabled")
             if enabled and message:
                 yield path.parent.name, message
 

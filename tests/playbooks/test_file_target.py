@@ -156,6 +156,15 @@ def test_fence_and_look(tmp_path: Path, pair: Issued) -> None:
     assert node.server.canaries(TOPIC, 1) == ()
 
 
+def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
+    """The key, DER, half a file: a reason with the path, never an error of a library."""
+    for found in ("nothing in it", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+        node = target(tmp_path, Remote(look={"certificate": found, "run": 0}))
+        fault = fault_of(lambda node=node: node.server.observe(NOW))  # type: ignore[misc]
+        assert fault.reason is Reason.NODE_FILE_NOT_CERTIFICATE
+        assert str(fault.values["path"]).endswith(".pem")
+
+
 class Dead:
     """A node that does not answer."""
 
@@ -180,6 +189,18 @@ def test_an_api_node_takes_either_pair(tmp_path: Path, pair: Issued) -> None:
     node.restore(reference)
     assert [one.key for one in got] == [pair.key_pem] * 2
     assert node.run() == 0
+
+
+def test_an_api_node_must_let_us_in_before_anything_begins() -> None:
+    """A wrong password is found at the fence, not at the first install; nothing but the look is asked."""
+
+    def refuse() -> None:
+        raise NodeFault(Reason.NODE_DENIED, node="n1", got="401")
+
+    up = Observation("n1", NOW, up=True)
+    server: Any = SimpleNamespace(observe=lambda _: up, require_access=refuse)
+    assert fault_of(lambda: ApiTarget(server).fence(check=False)).reason is Reason.NODE_DENIED
+    assert ApiTarget(server).fence(check=True) == (False, {})
 
 
 def test_an_api_node_must_answer_before_anything_begins() -> None:

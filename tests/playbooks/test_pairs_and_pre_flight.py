@@ -91,6 +91,7 @@ def test_a_key_in_the_table(
             {"certificate": "new.pem", "key": {"sealed": "not.age", "identity": IDENTITY}},
             Reason.PRIVATE_KEY_ABSENT,
         ),
+        ({"certificate": "new.pem", "key": "new.key"}, Reason.PAIR_INCOMPLETE),
     ],
 )
 def test_a_pair_that_cannot_be_used(

@@ -168,9 +168,9 @@ class FakeHost:
         return {"ansible_host": "192.0.2.1"}
 
 
-def task(action: str = "renewctl.mdm.node", loop: object = None) -> Any:
+def task() -> Any:
     """A task, as callbacks see it."""
-    return SimpleNamespace(action=action, loop=loop, args={"state": "present"}, get_name=lambda: "Gate")
+    return SimpleNamespace(args={"state": "present"}, get_name=lambda: "Gate")
 
 
 def test_events_are_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,8 +178,7 @@ def test_events_are_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     monkeypatch.setenv(worker.EVENTS_FD, str(writing))
     callback = events.CallbackModule()
-    callback.v2_runner_on_start(FakeHost(), task())
-    callback.v2_runner_on_start(FakeHost(), task("ansible.builtin.fail"))
+    worker.tell("started", node="n1", state="present")
     ours = {"node": "n1", "outcome": "proven", "changed": True, "values": {}, "secret": "x"}
     for told in (
         {"renewctl": ours, "stdout": "x"},
@@ -208,12 +207,14 @@ def test_events_without_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(worker.EVENTS_FD, raising=False)
     assert events.CallbackModule().disabled is True
     worker.require_watched()
+    assert worker.tell("started", node="n1", state="present") is False
     reading, writing = os.pipe()
     monkeypatch.setenv(worker.EVENTS_FD, str(writing))
     callback = events.CallbackModule()
     worker.require_watched()
     os.close(reading)
-    callback.v2_runner_on_start(FakeHost(), task())
+    assert worker.tell("started", node="n1", state="present") is False
+    callback.v2_runner_on_failed(SimpleNamespace(host=FakeHost(), task=task(), result={}))
     assert callback.disabled is True
     with pytest.raises(Attention, match="controller_gone"):
         worker.require_watched()

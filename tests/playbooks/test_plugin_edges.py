@@ -76,7 +76,7 @@ def action(kind: Any, monkeypatch: pytest.MonkeyPatch, **arguments: object) -> A
     """An action plugin as Ansible makes one, without Ansible around it."""
     monkeypatch.setattr(ActionBase, "run", lambda *_: {})
     made = object.__new__(kind)
-    made._task = SimpleNamespace(args=dict(arguments), check_mode=False)
+    made._task = SimpleNamespace(args=dict(arguments), check_mode=False, loop=None)
     return made
 
 
@@ -93,6 +93,8 @@ def test_foreign_errors_never_show_their_text(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(node.Settings, "from_arguments", breaks(KeyError("a key")))
     told = step.run(None, {"inventory_hostname": "n1"})
     assert told["renewctl"]["reason"] == "internal"
+    assert told["renewctl"]["values"]["step"] == "observed"
+    assert told["renewctl"]["values"]["got"].startswith("KeyError in step observed, node.py:")
     assert "a key" not in str(told)
     monkeypatch.setattr(node.Settings, "from_arguments", breaks(AnsibleConnectionFailure("gone")))
     with pytest.raises(AnsibleConnectionFailure):
@@ -109,7 +111,8 @@ def test_the_pre_flight_refuses_what_it_cannot_read(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(apns_check.pre_flight, "check", breaks)
     told = step.run()
-    assert told["renewctl_apns"]["values"] == {"got": "KeyError"}
+    assert told["renewctl_apns"]["values"]["got"].startswith("KeyError in step apns_check")
+    assert "a key" not in str(told)
     assert told["failed"]
 
 

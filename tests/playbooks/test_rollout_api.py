@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from renewctl.playbook_run import NodeStopped, PushServiceChecked
+from renewctl.playbook_run import NodeStarted, NodeStopped, PushServiceChecked
+from renewctl.proof import Rung
 from renewctl.reasons import Reason
 from tests.support.playbook_world import TOPIC, World
 from tests.support.scripted_nanomdm import Script, check_in, new_store
@@ -60,6 +61,70 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(mdm: World) -> Non
     }
     assert asked == {"pushcert"}
     assert mdm.changes() == {"n1": [], "n2": []}
+
+
+def test_a_dry_run_does_not_guess_for_a_node_that_is_silent_or_closed(mdm: World) -> None:
+    """Down, or a wrong password: unknown with its reason, in any wave; every other node is told all the same."""
+    mdm.api_node("n1").server.server_close()
+    mdm.api_node("n2")
+    mdm.api_node("n3", password={"file": str(mdm.new.certificate)})
+    ended = mdm.run("rollout", check=True)
+    told = {name: (result.outcome, result.reason) for name, result in ended.results.items()}
+    assert told == {
+        "n1": ("unknown", Reason.NODE_UNREACHABLE),
+        "n2": ("would_install", None),
+        "n3": ("unknown", Reason.NODE_DENIED),
+    }
+    assert ended.exit_code != 0
+    assert mdm.changes() == {"n1": [], "n2": [], "n3": []}
+
+
+@pytest.mark.parametrize("password", ["wrong", "missing"])
+def test_a_credential_that_cannot_be_used_is_found_before_any_node_changes(mdm: World, password: str) -> None:
+    """In the last wave or the first: the fence shows every credential to its server, and changes nothing."""
+    mdm.api_node("n1")
+    named = mdm.folder / password
+    if password == "wrong":
+        named.write_text("another\n")
+    mdm.api_node("n2", password={"file": str(named)})
+    ended = mdm.run("rollout")
+    expected = Reason.NODE_DENIED if password == "wrong" else Reason.SECRET_UNREADABLE
+    assert (ended.results["n2"].reason, ended.results["n2"].values["node"]) == (expected, "n2")
+    assert mdm.told("present") == []
+    assert mdm.changes() == {"n1": [], "n2": []}
+
+
+def test_only_steps_that_begin_are_announced(mdm: World) -> None:
+    """A skipped task announces nothing: no put-back where nothing is put back, no look that is not made."""
+    mdm.api_node("n1", Script(put_status=400, put_stores=False))
+    mdm.run("rollout")
+    started = [event.state for event in mdm.events if isinstance(event, NodeStarted)]
+    assert started == ["fenced", "present"]
+    mdm.nodes["n1"].script.put_status = None
+    mdm.nodes["n1"].script.put_stores = True
+    mdm.nodes["n1"].script.refuse = {mdm.new.serial}
+    mdm.run("rollout", renewctl_run=2)
+    started = [event.state for event in mdm.events if isinstance(event, NodeStarted)]
+    assert started == ["fenced", "present", "put_back"]
+
+
+def test_a_node_that_pushes_with_the_old_pair_cannot_be_told(mdm: World) -> None:
+    """A known limit: stored, answered, yet pushes use the old pair. No answer of the node shows it: `proven`."""
+    node = mdm.api_node("n1", Script(pushes_old=True))
+    ended = mdm.run("rollout")
+    assert ended.results["n1"].outcome == "proven"
+    assert (node.serial(), set(node.used)) == (mdm.new.serial, {mdm.old.serial})
+    assert "cannot be seen from the node's answer" in str(Rung.__doc__)
+
+
+def test_nodes_of_one_storage_take_turns(mdm: World) -> None:
+    """Plain Ansible, both in one batch: one PUT for the storage; the second reads back what is there."""
+    store = new_store(mdm.folder / "shared.sqlite", TOPIC, mdm.old.pem, devices=0)
+    mdm.api_node("n1", Script(put_hangs=0.5), store=store, storage="shared")
+    mdm.api_node("n2", Script(put_hangs=0.5), store=store, storage="shared")
+    ended = mdm.run("rollout", renewctl_waves=["100%"])
+    assert sorted(result.outcome for result in ended.results.values()) == ["proven", "unchanged"]
+    assert sum(len(paths) for paths in mdm.changes().values()) == 1
 
 
 def test_a_wrong_pair_is_put_back_proven_and_stops_the_rest(mdm: World) -> None:

@@ -14,7 +14,7 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
 
-from renewctl.errors import Attention, NodeFault, Refused, Unusable
+from renewctl.errors import Attention, NodeFault, Refused, RenewctlError, Unusable
 from renewctl.inventory import Apns, node_from_mapping
 from renewctl.observation import Observation, ServedCertificate, Source
 from renewctl.pushcert import Pair, PushCertificate
@@ -40,6 +40,7 @@ class Target:
         self.serving = serving
         self.fault = fault
         self.stores = stores
+        self.refusal: RenewctlError | None = None
         self.did: list[str] = []
 
     def observe(self, now: datetime) -> Observation:
@@ -64,6 +65,11 @@ class Target:
             self.serving = certificate.pem
         if self.fault is not None:
             raise self.fault
+
+    def require_ready(self) -> None:
+        """Lets us in, unless the test says why not."""
+        if self.refusal is not None:
+            raise self.refusal
 
     def fence(self, *, check: bool) -> tuple[bool, dict[str, Any]]:
         """Take a run."""
@@ -162,6 +168,30 @@ def test_check_changes_nothing(
 
 
 @pytest.mark.parametrize(
+    "refusal",
+    [
+        NodeFault(Reason.NODE_UNREACHABLE, node="n1", address="x", got="y"),
+        NodeFault(Reason.NODE_TIMEOUT, node="n1"),
+        NodeFault(Reason.NODE_DENIED, node="n1", got="401"),
+        Unusable(Reason.SECRET_UNREADABLE, where="file:/none", detail="z"),
+    ],
+)
+def test_nobody_can_say_what_a_silent_node_would_be_given(
+    settings: Settings, proof: SimpleNamespace, issued: tuple[Issued, Issued], refusal: RenewctlError
+) -> None:
+    """Under check a node that does not answer or let us in is unknown, with its reason; never `would_install`."""
+    target, check = Target(issued[0].pem), replace(settings, check=True)
+    target.refusal = refusal
+    for step in (steps.present, steps.put_back):
+        told = step(target, check)
+        assert outcome(told) == ("unknown", False, True)
+        assert told["renewctl"]["reason"] == refusal.reason.value
+        assert told["renewctl"]["values"]["node"] == "n1"
+        assert told["renewctl"]["observation"] is not None
+    assert target.did == []
+
+
+@pytest.mark.parametrize(
     ("reason", "stores", "readable", "expected"),
     [
         (Reason.NODE_TIMEOUT, True, True, "proven"),
@@ -184,6 +214,27 @@ def test_a_fault_is_judged_by_what_is_read_back(
     """No answer is unknown until read back; a refusal leaves what was there; a lying store is wrong."""
     target = Target(issued[0].pem if readable else None, NodeFault(reason, node="n1"), stores=stores)
     assert steps.present(target, settings)["renewctl"]["outcome"] == expected
+
+
+def test_a_fault_that_leaves_nothing_to_read_is_unknown(
+    settings: Settings,
+    proof: SimpleNamespace,
+    issued: tuple[Issued, Issued],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The reason is the first one's: what stopped the installation, not the look after it."""
+    target = Target(issued[0].pem, NodeFault(Reason.NODE_WRITE_FAILED, node="n1"))
+    looks: list[datetime] = []
+
+    def observe(now: datetime) -> Observation:
+        looks.append(now)
+        if len(looks) > 1:
+            raise NodeFault(Reason.NODE_FILE_UNREADABLE, node="n1")
+        return Observation("n1", now)
+
+    monkeypatch.setattr(target, "observe", observe)
+    told = steps.present(target, settings)
+    assert (outcome(told), told["renewctl"]["reason"]) == (("unknown", False, True), "node_write_failed")
 
 
 def test_a_file_node_that_could_not_go_back_is_wrong(
@@ -284,7 +335,11 @@ def test_nothing_is_changed_once_the_controller_is_gone(
     assert target.did == []
 
 
-def test_a_step_without_a_pair(settings: Settings) -> None:
-    """A playbook that names no pair is told so."""
-    with pytest.raises(Unusable, match="pair_incomplete"):
-        steps.verified(Target(None), replace(settings, pair=None))
+def test_a_step_begins_only_with_the_pair_it_takes(settings: Settings) -> None:
+    """A playbook that names no pair is told so before the step is announced."""
+    for state in ("present", "verified"):
+        with pytest.raises(Unusable, match="pair_incomplete"):
+            steps.chosen(replace(settings, state=state, pair=None))
+    with pytest.raises(Refused, match="no_way_back"):
+        steps.chosen(replace(settings, state="put_back", previous=None))
+    assert steps.chosen(replace(settings, state="observed", pair=None)) is steps.observed

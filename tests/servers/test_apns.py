@@ -157,6 +157,11 @@ def test_connections_that_fail_prove_nothing(pair: Pair, calm: Pushes, tmp_path:
     empty = PushService(calm.url, tmp_path / "empty.pem").check(pair)
     assert (empty.accepted, empty.reason) == (None, Reason.PUSH_SERVICE_NOT_TRUSTED)
     assert PushService("https://[broken").check(pair).accepted is None
+    nowhere = PushService("https://push.invalid").check(pair)
+    assert (nowhere.reason, nowhere.detail.startswith("host name ")) == (
+        Reason.PUSH_SERVICE_UNREACHABLE,
+        True,
+    )
 
 
 def test_proxies_of_the_environment_are_honoured(
@@ -168,6 +173,19 @@ def test_proxies_of_the_environment_are_honoured(
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{calm.port}")
     through = PushService("https://api.push.apple.com", calm.pki / "web-root.pem")
     assert through.check(pair).accepted is True
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "ftp://127.0.0.1:1"])
+def test_a_proxy_of_a_kind_nobody_here_speaks(
+    proxy: str, service: PushService, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said as a push service that cannot be reached, with the cause; no error of a library comes through."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    told = service.check(pair)
+    assert (told.accepted, told.reason) == (None, Reason.PUSH_SERVICE_UNREACHABLE)
+    assert "proxy" in told.detail
 
 
 def test_the_key_never_becomes_a_file(

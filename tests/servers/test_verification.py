@@ -132,6 +132,19 @@ def test_a_source_that_failed_leaves_it_unknown(new: Issued) -> None:
     assert states(proof) == [UNKNOWN, ABSENT, YES, YES]
 
 
+def test_a_look_that_breaks_leaves_it_unknown(new: Issued) -> None:
+    """A file read over a connection of its own: its fault is the read-back's, and the climb goes on."""
+    server = FakeServer([shown(whole(new))])
+
+    def observe(now: object) -> Observation:
+        raise NodeFault(Reason.NODE_FILE_UNREADABLE, node="n1", path="/x", got="EACCES")
+
+    server.observe = observe  # type: ignore[method-assign]
+    proof = climb(server, new)
+    assert (proof.verdict, proof.reason) == (Verdict.UNKNOWN, Reason.NODE_FILE_UNREADABLE)
+    assert states(proof) == [UNKNOWN, ABSENT, YES, YES]
+
+
 def test_a_file_on_another_host_is_no_failure_of_the_ladder(new: Issued) -> None:
     """It is not available from here; the other rungs decide."""
     looks = [shown(answered=False, failed=Reason.NODE_CERTIFICATE_ELSEWHERE)]

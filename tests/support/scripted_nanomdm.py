@@ -39,6 +39,7 @@ class Script:
         asleep: no device ever checks in.
         put_status: answer this status to a PUT; `put_stores` says whether it stores all the same.
         put_hangs: seconds before the answer to a PUT.
+        pushes_old: pushes go on with the certificate the node had when it started; `used` tells which.
     """
 
     refuse: set[str] = field(default_factory=set)
@@ -46,6 +47,7 @@ class Script:
     put_status: int | None = None
     put_stores: bool = True
     put_hangs: float = 0.0
+    pushes_old: bool = False
 
 
 class Node:
@@ -55,6 +57,8 @@ class Node:
         self.store = store
         self.script = script or Script()
         self.requests: list[tuple[str, str]] = []
+        self.used: list[str | None] = []
+        self._first = self.serial()
         node = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -125,7 +129,8 @@ class Node:
         return send(request, 200, {"topic": topic, "not_after": ends})
 
     def _push(self, request: BaseHTTPRequestHandler, enrollment: str) -> None:
-        if self.serial() in self.script.refuse:
+        self.used.append(self._first if self.script.pushes_old else self.serial())
+        if self.used[-1] in self.script.refuse:
             said = {"push_error": "push HTTP status: 403: APNs push error: BadCertificate"}
             return send(request, 500, {"status": {enrollment: said}})
         if not self.script.asleep:

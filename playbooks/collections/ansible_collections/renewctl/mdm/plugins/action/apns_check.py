@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import pre_flight, worker
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import foreign
 
 from renewctl.errors import RenewctlError
 from renewctl.inventory import apns_from_mapping
@@ -47,5 +48,5 @@ class ActionModule(ActionBase):
         except RenewctlError as error:
             told.update(pre_flight.refusal(error.reason, error.values))
         except Exception as error:  # noqa: BLE001 - a foreign text may hold anything, a key even
-            told.update(pre_flight.refusal(Reason.INTERNAL, {"got": type(error).__name__}))
+            told.update(pre_flight.refusal(Reason.INTERNAL, {"got": foreign(error, "apns_check")}))
         return told

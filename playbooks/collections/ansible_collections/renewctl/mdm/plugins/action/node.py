@@ -10,21 +10,13 @@ from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps, worker
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import of_error, result
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import of_error, of_foreign
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget, FileTarget, Target
 
 from renewctl.errors import RenewctlError, Unusable
 from renewctl.reasons import Reason
 from renewctl.servers import registry
-
-STEPS = {
-    "observed": steps.observed,
-    "fenced": steps.fenced,
-    "present": steps.present,
-    "verified": steps.verified,
-    "put_back": steps.put_back,
-}
 
 
 class ActionModule(ActionBase):
@@ -41,13 +33,16 @@ class ActionModule(ActionBase):
         try:
             with worker.bound_to_parent():
                 settings = Settings.from_arguments(arguments, host, check=self._task.check_mode)
-                told.update(STEPS[settings.state](self._target(settings, task_vars), settings))
+                step, target = steps.chosen(settings), self._target(settings, task_vars)
+                if not self._task.loop:  # under a loop the host is not the node
+                    worker.tell("started", node=host, state=settings.state)
+                told.update(step(target, settings))
         except RenewctlError as error:
             told.update(of_error(host, error))
         except AnsibleError:
             raise  # unreachable, mostly: Ansible's own to tell
         except Exception as error:  # noqa: BLE001 - a foreign text may hold anything, a key even
-            told.update(result(host, "failed", reason=Reason.INTERNAL, values={"got": type(error).__name__}))
+            told.update(of_foreign(host, error, str(arguments["state"])))
         return told
 
     def _target(self, settings: Settings, task_vars: Any) -> Target:

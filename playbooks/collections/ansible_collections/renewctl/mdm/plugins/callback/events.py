@@ -11,19 +11,14 @@ author:
   - The renewctl maintainers (@renewctl)
 description:
   - Writes to the file descriptor named in E(RENEWCTL_EVENTS_FD), and to nothing else.
+  - That a step begins is told by the action plugin M(renewctl.mdm.node) itself; a skipped task tells nothing.
   - Only the keys of the result's C(renewctl) part are written; nothing else of a result leaves the task.
 requirements:
   - enabled in the configuration, as renewctl does
 """
 
-import json
-import os
-
 from ansible.plugins.callback import CallbackBase
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import worker
-
-#: Actions whose start is told.
-STEPS = ("renewctl.mdm.node",)
 
 #: Characters of what ssh says of an unreachable node.
 LONGEST = 200
@@ -43,13 +38,8 @@ class CallbackModule(CallbackBase):
 
     def __init__(self):
         super().__init__()
-        self._descriptor = worker.events_fd()
-        if self._descriptor is None:
+        if worker.events_fd() is None:
             self.disabled = True
-
-    def v2_runner_on_start(self, host, task):
-        if task.action in STEPS and not task.loop:
-            self._tell("started", node=host.get_name(), state=str(task.args.get("state", "")))
 
     def v2_runner_on_ok(self, result):
         self._result(result)
@@ -73,8 +63,5 @@ class CallbackModule(CallbackBase):
             self._tell("stopped", node=result.host.get_name(), task=result.task.get_name())
 
     def _tell(self, event, **values):
-        line = json.dumps({"event": event, **values}, default=str) + "\n"
-        try:
-            os.write(self._descriptor, line.encode())
-        except OSError:
+        if not worker.tell(event, **values):
             self.disabled = True  # nobody reads any more; the action plugin stops by itself

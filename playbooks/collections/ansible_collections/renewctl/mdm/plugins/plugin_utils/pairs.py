@@ -45,7 +45,10 @@ class PairReference:
             raise Unusable(Reason.FILE_UNREADABLE, path=str(path)) from None
         except ValueError:
             raise Unusable(Reason.CERTIFICATE_UNREADABLE, path=str(path)) from None
-        return cls(certificate, value.get("key"), base)
+        key = value.get("key")
+        if key is not None and not isinstance(key, Mapping):  # a key or a path where a reference belongs
+            raise Unusable(Reason.PAIR_INCOMPLETE, got=f"key: {type(key).__name__}")
+        return cls(certificate, key, base)
 
     def open(self) -> Pair:
         """Open the key.

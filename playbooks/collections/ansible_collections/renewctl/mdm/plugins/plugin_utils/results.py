@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from renewctl.errors import RenewctlError
@@ -47,7 +49,24 @@ def result(
 
 def of_error(node: str, error: RenewctlError, outcome: str = "failed", **more: object) -> dict[str, Any]:
     """The result of an error: its reason and values, nothing else."""
-    return result(node, outcome, reason=error.reason, values={**error.values, **more})
+    return result(node, outcome, reason=error.reason, values={"node": node, **error.values, **more})
+
+
+def of_foreign(node: str, error: Exception, step: str) -> dict[str, Any]:
+    """The result of an error nobody foresaw."""
+    return result(
+        node,
+        "failed",
+        reason=Reason.INTERNAL,
+        values={"node": node, "got": foreign(error, step), "step": step},
+    )
+
+
+def foreign(error: Exception, step: str) -> str:
+    """What may be told of an unforeseen error: its type and place. Its text may hold anything, a key even."""
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if "renewctl" in frame.filename]
+    place = f", {Path(places[-1].filename).name}:{places[-1].lineno}" if places else ""
+    return f"{type(error).__name__} in step {step}{place}"
 
 
 def observation_json(observation: Observation) -> dict[str, Any]:

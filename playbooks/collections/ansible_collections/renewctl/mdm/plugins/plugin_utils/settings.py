@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 
 from renewctl import inventory
-from renewctl.errors import Unusable
+from renewctl.errors import Refused, Unusable
 from renewctl.inventory import Apns, Node
 from renewctl.reasons import Reason
 
@@ -95,3 +95,13 @@ class Settings:
         if self.pair is None:
             raise Unusable(Reason.PAIR_INCOMPLETE, got="-")
         return self.pair
+
+    def old(self) -> PairReference:
+        """The pair in use until now.
+
+        Raises:
+            Refused: none was given, so there is no way back.
+        """
+        if self.previous is None:
+            raise Refused(Reason.NO_WAY_BACK, node=self.node.name)
+        return self.previous

@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import worker
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import of_error, result
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import observation_json, of_error, result
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import Target, now
 
 from renewctl import verification
-from renewctl.errors import NodeFault, Refused
+from renewctl.errors import NodeFault, Refused, RenewctlError
 from renewctl.observation import Observation
 from renewctl.pushcert import PushCertificate
 from renewctl.reasons import Reason
@@ -25,6 +26,22 @@ _OUTCOMES = {
     Verdict.WRONG: "wrong",
     Verdict.UNKNOWN: "unknown",
 }
+
+
+Step = Callable[[Target, Settings], dict[str, Any]]
+
+
+def chosen(settings: Settings) -> Step:
+    """The step that is asked for, which can begin.
+
+    Raises:
+        Unusable, Refused: the pair it takes was not given.
+    """
+    if settings.state in {"present", "verified"}:
+        settings.new()
+    if settings.state == "put_back":
+        settings.old()
+    return _STEPS[settings.state]
 
 
 def observed(target: Target, settings: Settings) -> dict[str, Any]:
@@ -44,15 +61,12 @@ def fenced(target: Target, settings: Settings) -> dict[str, Any]:
 def present(target: Target, settings: Settings) -> dict[str, Any]:
     """The new pair is the node's, and proven."""
     name, reference = settings.node.name, settings.new()
-    before = target.server.observe(now())
-    if holds(before, reference.certificate):
-        if settings.check:
-            return result(name, "unchanged", observation=before)
+    if settings.check:
+        return _would(target, settings, reference.certificate, "would_install")
+    if holds(target.server.observe(now()), reference.certificate):
         return _judged(
             settings, _prove(target, settings, reference.certificate), changed=False, done="unchanged"
         )
-    if settings.check:
-        return result(name, "would_install", changed=True, observation=before)
     pair = reference.open()
     if settings.shared:
         seen = verification.device_canary(
@@ -84,14 +98,10 @@ def verified(target: Target, settings: Settings) -> dict[str, Any]:
 
 def put_back(target: Target, settings: Settings) -> dict[str, Any]:
     """The previous pair is the node's again, and proven."""
-    name, previous = settings.node.name, settings.previous
-    if previous is None:
-        raise Refused(Reason.NO_WAY_BACK, node=name)
-    before = target.server.observe(now())
-    there = holds(before, previous.certificate)
+    previous = settings.old()
     if settings.check:
-        outcome = "unchanged" if there else "would_put_back"
-        return result(name, outcome, changed=not there, observation=before)
+        return _would(target, settings, previous.certificate, "would_put_back")
+    there = holds(target.server.observe(now()), previous.certificate)
     if not there:
         worker.require_watched()
         try:
@@ -106,6 +116,20 @@ def put_back(target: Target, settings: Settings) -> dict[str, Any]:
     if proof.verdict is Verdict.NOT_PROVEN:
         done["renewctl"]["outcome"] = "put_back"
     return done
+
+
+def _would(target: Target, settings: Settings, certificate: PushCertificate, outcome: str) -> dict[str, Any]:
+    """What would be done; of a node that does not answer, or does not let us in, nobody can say."""
+    name = settings.node.name
+    before = target.server.observe(now())
+    try:
+        target.require_ready()
+    except RenewctlError as error:
+        told = of_error(name, error, "unknown")
+        told["renewctl"]["observation"] = observation_json(before)
+        return told
+    there = holds(before, certificate)
+    return result(name, "unchanged" if there else outcome, changed=not there, observation=before)
 
 
 def holds(seen: Observation, certificate: PushCertificate) -> bool:
@@ -144,7 +168,10 @@ def _after_fault(
     if fault.values.get("put_back") is False or fault.reason is Reason.NODE_STORED_OTHER:
         return of_error(name, fault, "wrong")  # it has no longer what it had
     expected = certificate or settings.new().certificate
-    seen = target.server.observe(now())
+    try:
+        seen = target.server.observe(now())
+    except NodeFault:  # what became of it cannot be read
+        return of_error(name, fault, "unknown")
     if holds(seen, expected):
         return None
     # Without an answer it may still happen after this look; a 500 may come after storing.
@@ -172,3 +199,12 @@ def _push_service(settings: Settings) -> Any:
     from renewctl.apns import PushService  # noqa: PLC0415 - HTTP/2, only where a device is woken from here
 
     return PushService(settings.apns.url, settings.apns.ca_file)
+
+
+_STEPS: Mapping[str, Step] = {
+    "observed": observed,
+    "fenced": fenced,
+    "present": present,
+    "verified": verified,
+    "put_back": put_back,
+}

@@ -46,6 +46,13 @@ class Target(Protocol):
 
     server: Server
 
+    def require_ready(self) -> None:
+        """The server answers and takes our credential; nothing is changed.
+
+        Raises:
+            NodeFault, Unusable: why not.
+        """
+
     def fence(self, *, check: bool) -> tuple[bool, dict[str, Any]]:
         """Take the run. Whether something changed, and what to tell."""
 
@@ -65,10 +72,14 @@ class ApiTarget:
     def __init__(self, server: Server) -> None:
         self.server = server
 
+    def require_ready(self) -> None:
+        """It answers, and lets us in."""
+        _require_ready(self.server)
+
     def fence(self, *, check: bool) -> tuple[bool, dict[str, Any]]:
-        """Nothing to take; but the node must answer before anything is changed anywhere."""
+        """Nothing to take; but the node must answer and let us in before anything is changed anywhere."""
         if not check:
-            _require_up(self.server)
+            self.require_ready()
         return False, {}
 
     def run(self) -> int:
@@ -94,13 +105,17 @@ class FileTarget:
         self._api = server
         self.server: Server = PlacedServer(server, self._look)
 
+    def require_ready(self) -> None:
+        """Its API, where it has one, answers and lets us in: the proof pushes through it."""
+        _require_ready(self._api)
+
     def fence(self, *, check: bool) -> tuple[bool, dict[str, Any]]:
         """Take the run on the node, and undo what an interrupted one left. Under check: would it change?"""
         self._remote.require_quiet()
         if check:
             return not self._step("carries")["done"], {}
         self._require_token()
-        _require_up(self._api)
+        self.require_ready()
         undone = bool(self._step("fence", reload=self._reload())["done"])
         return undone, {"run": self._settings.run, "undone": undone}
 
@@ -145,12 +160,12 @@ class FileTarget:
         )
         if not told.get("failed"):
             return told
-        values = told.get("values")
+        values = dict(told.get("values") or {})
         try:
             reason = Reason(str(told.get("reason")))
         except ValueError:  # the module itself broke; its text may hold anything
             reason, values = Reason.NODE_STEP_FAILED, {"got": op}
-        raise NodeFault(reason, **{"node": self._settings.node.name, **(values or {})})
+        raise NodeFault(reason, **{"node": self._settings.node.name, **values})
 
     def _stage(self, key: bytes) -> None:
         folder = os.path.join(
@@ -201,7 +216,11 @@ class PlacedServer:
         self.node = inner.node
 
     def observe(self, now: datetime) -> Observation:
-        """What the server says, and what its file says."""
+        """What the server says, and what its file says.
+
+        Raises:
+            NodeFault: the file cannot be looked at, or holds no certificate.
+        """
         seen = self._inner.observe(now)
         pem = self._look()["certificate"]
         others = tuple(found for found in seen.certificates if found.source is not Source.FILE)
@@ -210,21 +229,30 @@ class PlacedServer:
             for failure in seen.failures
             if failure.reason not in {Reason.NODE_CERTIFICATE_ELSEWHERE, Reason.NODE_CERTIFICATE_UNREADABLE}
         )
-        placed = () if pem is None else (served(PushCertificate.from_pem(pem.encode()), Source.FILE),)
+        placed = () if pem is None else (served(self._parsed(pem), Source.FILE),)
         answered = tuple({*seen.answered, Source.FILE})
         return replace(seen, certificates=others + placed, failures=failures, answered=answered)
+
+    def _parsed(self, pem: str) -> PushCertificate:
+        try:
+            return PushCertificate.from_pem(pem.encode())
+        except ValueError:  # anything may lie there: the key, DER, half a file
+            path = "-" if self.node.install is None else self.node.install.certificate
+            raise NodeFault(Reason.NODE_FILE_NOT_CERTIFICATE, node=self.node.name, path=path) from None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
 
-def _require_up(server: Server) -> None:
+def _require_ready(server: Server) -> None:
     """Whoever cannot be asked now could not be proven later; a node without an API is not asked."""
     seen = server.observe(now())
     if seen.up is False:
         failure = next(iter(seen.failures), None)
         reason = failure.reason if failure else Reason.NODE_UNREACHABLE
         raise NodeFault(reason, **{"node": seen.node, **(dict(failure.values) if failure else {})})
+    if seen.up:
+        server.require_access()
 
 
 def now() -> datetime:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import multiprocessing
 import os
 import select
@@ -20,6 +21,13 @@ PR_SET_PDEATHSIG = 1
 
 #: Carries the number of the inherited pipe; set by renewctl, absent for ansible-playbook alone.
 EVENTS_FD = "RENEWCTL_EVENTS_FD"
+
+
+#: Made before the workers are forked, so that all of them share it: long lines on a full pipe would mix.
+_ONE_LINE = multiprocessing.get_context("fork").Lock()
+
+#: Seconds; a worker that was killed while it wrote must not hold up the others for ever.
+_LINE_SECONDS = 5.0
 
 
 @contextmanager
@@ -40,6 +48,23 @@ def events_fd() -> int | None:
     """The pipe to renewctl, or None where ansible-playbook was started by a person."""
     number = os.environ.get(EVENTS_FD, "")
     return int(number) if number.isdecimal() else None
+
+
+def tell(event: str, **values: object) -> bool:
+    """Write one event to renewctl's pipe; False where there is none, or nobody reads it any more."""
+    descriptor = events_fd()
+    if descriptor is None:
+        return False
+    line = json.dumps({"event": event, **values}, default=str) + "\n"
+    held = _ONE_LINE.acquire(timeout=_LINE_SECONDS)
+    try:
+        os.write(descriptor, line.encode())
+    except OSError:
+        return False  # before the next change `require_watched` stops the run
+    finally:
+        if held:
+            _ONE_LINE.release()
+    return True
 
 
 def require_watched() -> None:
