@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
 from renewctl.errors import Unusable
-from renewctl.reasons import Reason
+from renewctl.reasons import Reason, Word
 from renewctl.secrets import Kind, SecretRef
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -165,7 +165,7 @@ class Fields:
         try:
             ZoneInfo(name)
         except (OSError, ValueError, KeyError):  # a folder of the database; a path; an unknown name
-            expected = "Asia/Tokyo | Europe/Berlin | UTC"
+            expected = Word("word.a_zone")
             self.problem(Reason.INVENTORY_BAD_VALUE, key, got=name, expected=expected)
         return name
 

@@ -207,6 +207,8 @@ def _in_archive(data: bytes, look: Look) -> Intake:
     """The one file of a ZIP that holds a certificate; without any, the one that holds anything."""
     try:
         inside = wrappings.members(data)
+    except OverflowError:
+        raise Unusable(Reason.ARCHIVE_TOO_LARGE, path=look.path) from None
     except ValueError:
         raise Unusable(Reason.ARCHIVE_UNREADABLE, path=look.path) from None
     found: list[Intake] = []

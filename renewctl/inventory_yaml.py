@@ -14,7 +14,7 @@ import yaml
 
 from renewctl.errors import Unusable
 from renewctl.fields import Problems
-from renewctl.reasons import Reason
+from renewctl.reasons import Reason, Word
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
@@ -57,7 +57,7 @@ def read_bytes(path: Path) -> bytes:
     except OSError as error:
         raise Unusable(Reason.FILE_UNREADABLE, path=str(path), got=error.strerror) from error
     if not data.strip():
-        raise Unusable(Reason.FILE_EMPTY, path=str(path))
+        raise Unusable(Reason.INVENTORY_EMPTY, path=str(path))
     return data
 
 
@@ -93,9 +93,9 @@ def _text(data: bytes, place: str) -> str:
     return text
 
 
-def _syntax(place: str, line: int | None, got: str) -> Unusable:
+def _syntax(place: str, line: int | None, got: str, reason: Reason = Reason.INVENTORY_SYNTAX) -> Unusable:
     where = place if line is None else f"{place}:{line}"
-    return Unusable(Reason.INVENTORY_SYNTAX, where=where, file=place, line=line, got=got)
+    return Unusable(reason, where=where, file=place, line=line, got=got)
 
 
 class _Builder:
@@ -110,7 +110,8 @@ class _Builder:
     def value(self, node: Node, path: str, depth: int) -> object:
         self._count += 1
         if self._count > MAX_VALUES or depth > MAX_DEPTH:
-            raise _syntax(self._place, _line(node), "too many values (aliases of aliases?)")
+            got = f"> {MAX_VALUES}" if self._count > MAX_VALUES else f"> {MAX_DEPTH}"
+            raise _syntax(self._place, _line(node), got, Reason.INVENTORY_TOO_MUCH)
         self._lines.setdefault(path, _line(node))
         if isinstance(node, yaml.MappingNode) and node.tag == f"{_STANDARD}map":
             return self._mapping(node, path, depth)
@@ -122,7 +123,7 @@ class _Builder:
         result: dict[object, object] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                raise _syntax(self._place, _line(key_node), "a key that is no text")
+                raise _syntax(self._place, _line(key_node), Word("word.key_no_text"))
             key = self._scalar(key_node)
             below = f"{path}.{key}" if path else str(key)
             first = self._lines.get(below)
@@ -138,11 +139,16 @@ class _Builder:
     def _scalar(self, node: Node) -> object:
         make = _SCALARS.get(node.tag.removeprefix(_STANDARD))
         if make is None or not isinstance(node, yaml.ScalarNode):
-            raise _syntax(self._place, _line(node), node.tag.removeprefix(_STANDARD))
+            raise _syntax(self._place, _line(node), _tag(node), Reason.INVENTORY_TAG)
         try:
             return make(node)
         except (ValueError, KeyError) as error:
-            raise _syntax(self._place, _line(node), node.tag.removeprefix(_STANDARD)) from error
+            raise _syntax(self._place, _line(node), _tag(node), Reason.INVENTORY_TAG) from error
+
+
+def _tag(node: Node) -> str:
+    """As it is written: `!!int`, `!vault`."""
+    return node.tag if node.tag.startswith("!") else "!!" + node.tag.removeprefix(_STANDARD)
 
 
 def _line(node: Node) -> int:

@@ -146,5 +146,7 @@ class _Shown(dict[str, object]):
         if value is None or value == "":
             return _ABSENT
         if isinstance(value, list | tuple | set | frozenset):
+            if not value:
+                return text("word.none", self._language)
             return ", ".join(str(item) for item in value)
         return readable(value, "UTC", self._language)

@@ -32,7 +32,10 @@ class Reason(StrEnum):
 
     # Inventory
     INVENTORY_NOT_FOUND = "inventory_not_found"
+    INVENTORY_EMPTY = "inventory_empty"
     INVENTORY_SYNTAX = "inventory_syntax"
+    INVENTORY_TAG = "inventory_tag"
+    INVENTORY_TOO_MUCH = "inventory_too_much"
     INVENTORY_UNKNOWN_KEY = "inventory_unknown_key"
     INVENTORY_MISSING_KEY = "inventory_missing_key"
     INVENTORY_WRONG_TYPE = "inventory_wrong_type"
@@ -90,6 +93,7 @@ class Reason(StrEnum):
     SEVERAL_CERTIFICATES = "several_certificates"
     KEY_UNREADABLE = "key_unreadable"
     ARCHIVE_UNREADABLE = "archive_unreadable"
+    ARCHIVE_TOO_LARGE = "archive_too_large"
     ARCHIVE_WITHOUT_CERTIFICATE = "archive_without_certificate"
     ARCHIVE_WITH_SEVERAL = "archive_with_several"
     PASSPHRASE_NEEDED = "passphrase_needed"

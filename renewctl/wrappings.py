@@ -203,6 +203,7 @@ def members(archive: bytes) -> list[tuple[str, bytes]]:
 
     Raises:
         ValueError: not a ZIP that can be read, or its files are encrypted.
+        OverflowError: it unpacks to more than any certificate.
     """
     found: list[tuple[str, bytes]] = []
     left = _ALL_MEMBERS_BYTES
@@ -213,7 +214,7 @@ def members(archive: bytes) -> list[tuple[str, bytes]]:
                     content = stream.read(min(_MEMBER_BYTES + 1, left))
                 left -= len(content)
                 if left <= 0:
-                    raise ValueError("unpacks to too much")
+                    raise OverflowError("unpacks to too much")
                 if len(content) <= _MEMBER_BYTES:
                     found.append((info.filename, content))
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError, RuntimeError) as error:

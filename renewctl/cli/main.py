@@ -17,7 +17,7 @@ import renewctl
 from renewctl import messages
 from renewctl.cli.context import Session
 from renewctl.cli.faults import of_system
-from renewctl.cli.options import Group, common_options, localized
+from renewctl.cli.options import Group, Option, common_options, localized
 from renewctl.cli.output import Output
 from renewctl.errors import ExitCode, Refused, RenewctlError, Unusable
 from renewctl.reasons import Reason
@@ -63,7 +63,7 @@ class LazyGroup(Group):
 
 @click.group(cls=LazyGroup, help="help.renewctl", context_settings={"help_option_names": ["-h", "--help"]})
 @common_options
-@click.version_option(renewctl.__version__, prog_name="renewctl")
+@click.version_option(renewctl.__version__, prog_name="renewctl", cls=Option, help="help.option.version")
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Hold the session for the command that follows."""

@@ -6,9 +6,10 @@ A help text that begins with `help.` is a key of the catalogues.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
@@ -27,40 +28,84 @@ def localized(text: str, context: click.Context | None) -> str:
     return messages.text(text, language)
 
 
+class _Helped(Protocol):
+    """What has a help text."""
+
+    help: str | None
+
+
+@contextmanager
+def _speaking(what: _Helped, context: click.Context | None) -> Iterator[None]:
+    """Its help is the sentence instead of the key, for as long as click looks at it."""
+    key = what.help
+    what.help = None if key is None else localized(key, context)
+    try:
+        yield
+    finally:
+        what.help = key
+
+
 class Option(click.Option):
     """An option whose help is a key."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Names and help, for `--help`."""
-        self.help = None if self.help is None else localized(self.help, ctx)
-        return super().get_help_record(ctx)
+        with _speaking(self, ctx):
+            return super().get_help_record(ctx)
 
 
 class Command(click.Command):
-    """A command whose help is a key."""
+    """A command whose help is a key, and whose `--help` says click's own words in the reader's language."""
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The first line."""
+        prefix = localized("help.usage", ctx)
+        formatter.write_usage(ctx.command_path, " ".join(self.collect_usage_pieces(ctx)), f"{prefix}: ")
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The paragraph under the usage line."""
-        self.help = None if self.help is None else localized(self.help, ctx)
-        super().format_help_text(ctx, formatter)
+        with _speaking(self, ctx):
+            super().format_help_text(ctx, formatter)
 
     def get_short_help_str(self, limit: int = 45) -> str:
         """The line in a group's list."""
-        self.help = (
-            None if self.help is None else localized(self.help, click.get_current_context(silent=True))
-        )
-        return super().get_short_help_str(limit)
+        with _speaking(self, click.get_current_context(silent=True)):
+            return super().get_short_help_str(limit)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options; arguments are in the usage line."""
+        records = [
+            parameter.get_help_record(ctx)
+            for parameter in self.get_params(ctx)
+            if not isinstance(parameter, click.Argument)
+        ]
+        with formatter.section(localized("help.options", ctx)):
+            formatter.write_dl([record for record in records if record is not None])
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """`-h, --help`."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.help = localized("help.option.help", ctx)
+        return option
 
 
-class Group(click.Group):
-    """A group whose help is a key, and whose commands are `Command`s."""
+class Group(Command, click.Group):
+    """A group of `Command`s."""
 
     command_class = Command
 
-    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The paragraph under the usage line."""
-        self.help = None if self.help is None else localized(self.help, ctx)
-        super().format_help_text(ctx, formatter)
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options, then the commands."""
+        Command.format_options(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each with its line."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        lines = [(name, command.get_short_help_str(200)) for name, command in found if command is not None]
+        with formatter.section(localized("help.commands", ctx)):
+            formatter.write_dl(lines)
 
 
 def _keep_inventory(context: click.Context, _: click.Parameter, value: Path | None) -> None:

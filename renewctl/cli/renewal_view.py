@@ -143,6 +143,8 @@ def show_renewal(voice: Voice, name: str | None) -> int:
         events = reader.renewals()
     history = histories(events).get(voice.topic.id)
     known = history.renewals if history is not None else ()
+    if not known:
+        raise Refused(Reason.RENEWAL_NONE_OPEN, topic=voice.topic.id)
     chosen = history.latest if name is None and history is not None else None
     chosen = chosen or next((one for one in known if one.name == name), None)
     if chosen is None or history is None:

@@ -210,7 +210,7 @@ UNUSABLE: dict[str, tuple[bytes, Reason]] = {
     ),
     "ZIP bomb": (
         zipped(*[(f"{n}.pem", bytes(1024 * 1024)) for n in range(9)]),
-        Reason.ARCHIVE_UNREADABLE,
+        Reason.ARCHIVE_TOO_LARGE,
     ),
     "ZIP with one file too large": (
         zipped(("a.pem", bytes(3 * 1024 * 1024))),

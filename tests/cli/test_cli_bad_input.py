@@ -268,3 +268,9 @@ def test_a_terminal_that_cannot_show_japanese(tmp_path: Path) -> None:
     done = renewctl("--lang", "ja", "status", cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
     assert done.code == 2
     assert "??" in done.err
+
+
+def test_an_empty_inventory_is_not_fetched_again(tmp_path: Path) -> None:
+    """It comes back from version control, or from `init`."""
+    (tmp_path / "renewctl.yaml").write_text("")
+    refused(renewctl("status", cwd=tmp_path), 2, "an inventory was expected", "version control")

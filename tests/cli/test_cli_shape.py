@@ -15,6 +15,7 @@ from renewctl.cli.context import Session
 from renewctl.errors import Attention, PersonsTurn, Refused, Unusable
 from renewctl.reasons import Reason
 from tests.support.cli import renewctl
+from tests.support.desk import Desk
 from tests.support.inventories import right, write
 
 HEAVY = {"sqlalchemy", "httpx", "requests", "ansible", "uvicorn", "cryptography", "rich", "yaml", "pyrage"}
@@ -226,3 +227,26 @@ def test_a_word_that_only_looks_like_a_language(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err.startswith("エラー: ")
     assert shell.main(["--language", "ja"]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize("words", [(), ("node",), ("renewal", "accept")])
+def test_help_is_wholly_in_japanese(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """What click says by itself is translated too; the next reader still gets English."""
+    assert shell.main(["--lang", "ja", *words, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("使い方: renewctl")
+    assert "この説明を表示して終了します。" in shown
+    assert not {"Usage", "Options", "Commands", "Show this"} & {
+        line.split(":")[0].strip() for line in shown.splitlines()
+    }
+    assert "Show " not in shown
+    assert shell.main([*words, "--help"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: renewctl")
+
+
+def test_showing_a_renewal_where_there_is_none(desk: Desk) -> None:
+    """Not "no renewal –; there are: –": what to do to begin one."""
+    done = desk.run("renewal", "show")
+    assert done.code == 1
+    assert "–" not in done.err
+    assert "renewctl renewal open" in done.err

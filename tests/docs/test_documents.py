@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from renewctl.cli.main import INTERRUPTED
 from renewctl.errors import ExitCode
 from renewctl.inventory import load
 from renewctl.renewal import Phase
@@ -147,3 +148,8 @@ def test_changelog_begins_with_unreleased() -> None:
     first = re.findall(r"^## \[(.+?)\]", _text("CHANGELOG.md"), re.MULTILINE)[0]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert first in {"Unreleased", project["version"]}
+
+
+def test_an_interrupted_command_has_its_exit_code_in_the_readme() -> None:
+    """130 is no `ExitCode`, but scripts see it."""
+    assert re.search(rf"^\| {INTERRUPTED} \|", _text("README.md"), re.MULTILINE)

@@ -182,8 +182,8 @@ def test_a_key_written_twice(tmp_path: Path) -> None:
 
 
 BYTES: list[tuple[str, bytes, Reason]] = [
-    ("empty", b"", R.FILE_EMPTY),
-    ("blank", b" \n\n", R.FILE_EMPTY),
+    ("empty", b"", R.INVENTORY_EMPTY),
+    ("blank", b" \n\n", R.INVENTORY_EMPTY),
     ("comments", b"# nothing\n", R.INVENTORY_WRONG_TYPE),
     ("list", b"- a\n", R.INVENTORY_WRONG_TYPE),
     ("latin1", b"version: 1\nname: caf\xe9\n", R.FILE_NOT_TEXT),
@@ -194,13 +194,13 @@ BYTES: list[tuple[str, bytes, Reason]] = [
     ("open-quote", b'version: "1\n', R.INVENTORY_SYNTAX),
     ("control", b"version: \x07\n", R.INVENTORY_SYNTAX),
     ("two-documents", b"version: 1\n---\nversion: 1\n", R.INVENTORY_SYNTAX),
-    ("python", b"version: !!python/object/apply:os.system [id]\n", R.INVENTORY_SYNTAX),
-    ("vault", b"version: 1\nstore: !vault x\n", R.INVENTORY_SYNTAX),
-    ("bad-number", b"version: !!int x\n", R.INVENTORY_SYNTAX),
+    ("python", b"version: !!python/object/apply:os.system [id]\n", R.INVENTORY_TAG),
+    ("vault", b"version: 1\nstore: !vault x\n", R.INVENTORY_TAG),
+    ("bad-number", b"version: !!int x\n", R.INVENTORY_TAG),
     ("list-as-key", b"? [a, b]\n: 1\n", R.INVENTORY_SYNTAX),
-    ("endless", b"a: &a [*a]\n", R.INVENTORY_SYNTAX),
+    ("endless", b"a: &a [*a]\n", R.INVENTORY_TOO_MUCH),
     ("unknown-alias", b"a: *b\n", R.INVENTORY_SYNTAX),
-    ("deep", b"[" * 3000 + b"]" * 3000, R.INVENTORY_SYNTAX),
+    ("deep", b"[" * 3000 + b"]" * 3000, R.INVENTORY_TOO_MUCH),
 ]
 
 
@@ -220,8 +220,29 @@ def test_a_bomb_of_aliases(tmp_path: Path) -> None:
     path = tmp_path / "renewctl.yaml"
     path.write_text("\n".join(lines))
     (fault,) = faults(path)
-    assert fault.reason is Reason.INVENTORY_SYNTAX
-    assert "aliases" in str(fault.values["got"])
+    assert (fault.reason, fault.values["got"]) == (Reason.INVENTORY_TOO_MUCH, "> 1000000")
+
+
+@pytest.mark.parametrize(
+    ("data", "got"),
+    [("version: !vault x\n", "!vault"), ("version: !!int x\n", "!!int"), ("a: !!set {b}\n", "!!set")],
+)
+def test_a_tag_is_named_as_it_is_written(tmp_path: Path, data: str, got: str) -> None:
+    """And the hint speaks of values, not of tabs."""
+    path = tmp_path / "renewctl.yaml"
+    path.write_text(data)
+    fault = faults(path)[0]
+    assert (fault.reason, fault.values["got"]) == (Reason.INVENTORY_TAG, got)
+
+
+@pytest.mark.parametrize("language", messages.LANGUAGES)
+def test_a_zone_is_asked_for_by_an_example(tmp_path: Path, language: str) -> None:
+    """One example, named as such: a list of three would read as all there are."""
+    (fault,) = faults(write(tmp_path, spoilt("topics.0.zone", "Mars")))
+    told, _ = messages.sentence(fault.reason, language, fault.values)
+    assert "Asia/Tokyo" in told
+    assert "IANA" in told
+    assert "UTC" not in told
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

@@ -243,3 +243,9 @@ def test_a_bad_entry_stops_the_build(locale: Path, entry: str) -> None:
     (locale / "en" / "b.po").write_text(PO + entry)
     with pytest.raises(ValueError, match=r"b\.po:\d+: [ab] is there twice"):
         merged("en")
+
+
+def test_a_list_of_nothing_is_none() -> None:
+    """An empty list is known to be empty: a dash would say that nobody knows."""
+    assert messages.text("topic_unknown", "en", got="x", expected=()).endswith("none")
+    assert messages.text("topic_unknown", "ja", got="x", expected=[]).endswith("なし")
