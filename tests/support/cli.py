@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,13 @@ def held(folder: Path) -> dict[str, tuple[int, str]]:
 
 def validate(name: str, document: Any) -> None:
     """Check a document against one of the committed schemas."""
+    _validator(name).validate(document)
+
+
+@cache
+def _validator(name: str) -> Draft202012Validator:
     schemas = {path.stem: json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")}
     registry: Registry[Any] = Registry().with_resources(
         (schema["$id"], Resource.from_contents(schema)) for schema in schemas.values()
     )
-    Draft202012Validator(schemas[name], registry=registry).validate(document)
+    return Draft202012Validator(schemas[name], registry=registry)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from renewctl.cli.context import Session
 from renewctl.events import Event
 from renewctl.lease import Timing
 from renewctl.store import Store
-from tests.support.certs import NOW, TOPIC, Issued, apple_like
+from tests.support.certs import NOW, OTHER_TOPIC, TOPIC, Issued, apple_like, pkcs1, rsa_key
 from tests.support.cli import Done, validate
 from tests.support.identities import Identity
 from tests.support.pretended_playbooks import Playbooks
@@ -92,6 +93,12 @@ class Desk:
     def refusal(self, *words: str | Path, code: int) -> str:
         """The reason a command ended with; nothing was written down but perhaps that it was refused."""
         return str(self.told(*words, code=code)["error"]["reason"])
+
+    def second_topic(self) -> str:
+        """Another topic in the inventory; its UID."""
+        own = self.inventory["topics"][0]
+        self.rewrite(topics=[own, own | {"id": "osaka", "topic": OTHER_TOPIC, "name": "Osaka"}])
+        return OTHER_TOPIC
 
     def file(self, name: str, content: bytes) -> Path:
         """A file in the operator's folder."""
@@ -208,6 +215,8 @@ def desk_in(
     patch.setenv("HOME", str(folder / "home"))
     patch.delenv("RENEWCTL_INVENTORY", raising=False)
     patch.chdir(folder)
+    numbers = count(1)  # making keys is tested elsewhere, and takes a tenth of a second each
+    patch.setattr("renewctl.request.make_key", lambda: pkcs1(rsa_key(f"made {next(numbers)}")))
     desk = Desk(folder, postgresql or f"sqlite:///{folder}/state/renewctl.db", capsys)
     patch.setattr("renewctl.playbook_run.run", desk.playbooks.run)
     identity = Identity(folder, "age")

@@ -12,7 +12,7 @@ from tests.support.postgres import Database, cluster, database
 __all__ = ["cluster", "database"]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def desk(
     request: pytest.FixtureRequest,
     tmp_path: Path,

@@ -1,0 +1,97 @@
+"""The files `renewal request` leaves: whole or not at all, nothing else overwritten."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from renewctl.cli.request_files import RequestFiles
+from renewctl.errors import Refused
+from renewctl.reasons import Reason
+from tests.support.cli import FULL_DISK, HEED_MODES, held, renewctl
+from tests.support.desk import OLD, Desk
+
+
+@pytest.fixture
+def opened(desk: Desk) -> Desk:
+    """A renewal has begun."""
+    desk.told("renewal", "open")
+    return desk
+
+
+def test_out_names_the_portals_file_and_the_csr_goes_beside_it(opened: Desk) -> None:
+    """Public files, readable by all: they go to a vendor, or to Apple."""
+    (opened.folder / "out").mkdir()
+    told = opened.told("renewal", "request", "--out", "out/for-apple.b64", code=3)
+    assert told["files"] == {"csr_file": "out/for-apple.csr", "request_file": "out/for-apple.b64"}
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (opened.folder / "out").iterdir()}
+    assert modes == {"for-apple.b64": 0o644, "for-apple.csr": 0o644}
+
+
+def test_a_folder_that_is_missing(opened: Desk) -> None:
+    """Named; no key is made for a file that cannot be written."""
+    error = opened.told("renewal", "request", "--out", "nowhere/x.plist", code=1)["error"]
+    assert (error["reason"], error["values"]["path"]) == ("write_failed", "nowhere/x.plist")
+    assert opened.kinds() == ["opened"]
+
+
+@pytest.mark.parametrize("name", ["tokyo-1.plist", "tokyo-1.csr"])
+def test_a_file_in_the_way_is_not_overwritten(opened: Desk, name: str) -> None:
+    """A certificate of that name stays; an earlier request of ours is replaced."""
+    opened.file(name, OLD.pem)
+    error = opened.told("renewal", "request", code=1)["error"]
+    assert (error["reason"], error["values"]["path"]) == ("file_in_the_way", name)
+    assert (opened.folder / name).read_bytes() == OLD.pem
+    (opened.folder / name).unlink()
+    opened.told("renewal", "request", code=3)
+    opened.told("renewal", "request", "--new-key", code=3)
+
+
+def test_a_folder_in_the_way(opened: Desk) -> None:
+    """`--out` names a folder: refused, nothing in it."""
+    (opened.folder / "out").mkdir()
+    assert opened.refusal("renewal", "request", "--out", "out", code=1) == "file_in_the_way"
+    assert list((opened.folder / "out").iterdir()) == []
+
+
+def test_a_read_only_folder(opened: Desk) -> None:
+    """As an unprivileged account: told, nothing half-written, no key made."""
+    folder = opened.folder / "closed"
+    folder.mkdir(mode=0o555)
+    done = renewctl("renewal", "request", "--out", "closed/x.plist", cwd=opened.folder, under=HEED_MODES)
+    assert done.code == 1
+    assert "closed/x.plist could not be written" in done.err
+    assert list(folder.iterdir()) == []
+    assert opened.kinds() == ["opened"]
+
+
+def test_a_full_disk(opened: Desk) -> None:
+    """Nothing can be written anywhere: one message, exit 1, folders as before."""
+    before = held(opened.folder)
+    done = renewctl("renewal", "request", cwd=opened.folder, under=FULL_DISK)
+    assert done.code == 1
+    assert "Traceback" not in done.err
+    after = held(opened.folder)
+    assert {name for name in after if name.endswith((".plist", ".csr"))} == set()
+    assert set(before) <= set(after)
+    assert opened.told("renewal", "request", code=3)["renewal"]["phase"] == "requested"
+
+
+def test_a_disk_that_fills_while_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the file nor the one beside it stays; the earlier file is whole."""
+    files = RequestFiles.at(tmp_path / "x.plist")
+    files.write(b"csr", b"first")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Refused) as caught:
+        files.write(b"csr", b"second")
+    assert caught.value.reason is Reason.WRITE_FAILED
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "x.plist": b"first",
+        "x.csr": b"csr",
+    }
