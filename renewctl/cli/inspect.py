@@ -56,8 +56,9 @@ def inspect(session: Session, file: Path) -> ExitCode:
     """Say what a file holds; exit 2 where nothing can be made of it."""
     from renewctl import intake  # noqa: PLC0415 - cryptography
 
+    topics = _topics(session)  # first: what is wrong with the file is said in the topic's language
     found = intake.read(file, session.passphrase)
-    known, output = _known(session), session.output()
+    known, output = _known(session, topics), session.output()
     output.json(_as_json(session, found, known))
     output.show("inspect.what", path=found.path, what=output.text(f"intake.what.{found.what}"))
     for note in found.notes:
@@ -75,20 +76,27 @@ def inspect(session: Session, file: Path) -> ExitCode:
     return ExitCode.DONE
 
 
-def _known(session: Session) -> Known:
-    """The inventory's topics and the store's open renewals; without an inventory, nothing."""
+def _topics(session: Session) -> dict[str, Topic]:
+    """The inventory's topics by UID; none where there is no inventory."""
+    if session.inventory_option is None and not session.inventory_path.exists():
+        return {}
+    return {topic.topic: topic for topic in session.inventory.topics}
+
+
+def _known(session: Session, topics: dict[str, Topic]) -> Known:
+    """These topics, and the store's open renewals."""
+    if not topics:
+        return Known({}, ())
     from renewctl.history import histories  # noqa: PLC0415
     from renewctl.store_read import StoreReader  # noqa: PLC0415 - SQL
 
-    if session.inventory_option is None and not session.inventory_path.exists():
-        return Known({}, ())
-    topics = {topic.topic: topic for topic in session.inventory.topics}
     try:
         with StoreReader(session.store_url, recover=True) as store:
             past = histories(store.renewals())
     except RenewctlError as error:
         if not (isinstance(error, Unusable) and error.reason is Reason.STORE_MISSING):
-            session.output().say("inspect.store_silent", reason=error.reason.value)
+            happened, _ = session.output().sentence(error.reason, error.values)
+            session.output().say("inspect.store_silent", reason=happened)
         return Known(topics, ())
     return Known(topics, tuple(each.open for each in past.values() if each.open is not None))
 

@@ -120,3 +120,8 @@ class TestLanguage:
         assert capsys.readouterr().err.startswith("エラー: ")
         assert shell.main(["status"]) == 1
         assert "2026-01-01 (Thu) 00:00 UTC" in capsys.readouterr().err
+
+    def test_a_file_that_cannot_be_looked_at(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """`inspect` knows the topic before it opens the file."""
+        assert shell.main(["inspect", "no.pem"]) == 2
+        assert capsys.readouterr().err.startswith("エラー: no.pem が見つかりません")

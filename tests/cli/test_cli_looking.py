@@ -271,7 +271,7 @@ class TestInspect:
         code, out, _ = call(capsys, "inspect", "tokyo-1.plist")
         assert code == 0
         assert "this is the request of the open renewal tokyo-1" in out
-        assert "2026-12-31" in out
+        assert "2026-12-31 (Thu) 09:00 JST" in out
 
     def test_a_saved_web_page(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """Recognised by its title."""

@@ -14,6 +14,7 @@ from renewctl.cli import main as shell
 from renewctl.cli.context import Session
 from renewctl.errors import Attention, PersonsTurn, Refused, Unusable
 from renewctl.reasons import Reason
+from tests.support.certs import apple_like
 from tests.support.cli import renewctl
 from tests.support.desk import Desk
 from tests.support.inventories import right, write
@@ -34,6 +35,8 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_inspect_loads_neither_sql_drivers_nor_http(tmp_path: Path) -> None:
     """Looking at a file needs neither a database nor the network."""
+    (tmp_path / "push.pem").write_bytes(apple_like().push().pem)
+    assert _loaded("inspect", str(tmp_path / "push.pem")) & {"sqlalchemy", "httpx", "requests"} == set()
     assert _loaded("inspect", str(tmp_path / "no.pem")) & {"sqlalchemy", "httpx", "requests"} == set()
 
 
