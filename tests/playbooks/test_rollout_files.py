@@ -142,6 +142,9 @@ def test_an_unreachable_host_changes_nothing_anywhere(mdm: World, ssh: Sshd) -> 
     ended = mdm.run("rollout")
     assert (ended.results["f1"].outcome, ended.results["f1"].reason) == ("unknown", Reason.NODE_UNREACHABLE)
     assert mdm.changes() == {"n1": []}
+    dry = mdm.run("rollout", check=True)
+    assert (dry.results["f1"].outcome, dry.results["f1"].reason) == ("unknown", Reason.NODE_UNREACHABLE)
+    assert dry.results["n1"].outcome == "would_install"
 
 
 def forms(pem: bytes) -> list[bytes]:

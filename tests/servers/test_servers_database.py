@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from renewctl.errors import NodeFault
+from renewctl.errors import NodeFault, RenewctlError
 from renewctl.inventory import Devices, Node, Product
 from renewctl.observation import WINDOWS, Source
 from renewctl.reasons import Reason
@@ -83,6 +83,24 @@ def test_check_ins_from_the_future_are_a_zone_fault(rows: sqlite3.Connection, st
     assert [(count.enabled, count.seen_within) for count in counts] == [(1, {})]
     assert (failure.reason, failure.values["node"]) == (Reason.DATABASE_ZONE, "n1")
     assert abs(float(failure.values["got"]) + 32_400) < 60
+
+
+def test_a_date_nobody_can_read_costs_the_ages_alone(rows: sqlite3.Connection, stored: Database) -> None:
+    """SQLite keeps any text as a date; the devices are there all the same."""
+    enroll(rows, "A")
+    rows.execute("UPDATE enrollments SET last_seen_at = 'yesterday'")
+    counts, failures = stored.devices(NOW)
+    assert [(count.enabled, dict(count.seen_within)) for count in counts] == [(1, {})]
+    assert [failure.reason for failure in failures] == [Reason.DATABASE_ERROR]
+
+
+def test_a_kind_of_database_nobody_here_speaks_is_said_so() -> None:
+    """Its age arithmetic is not known either; what is told is the url, without its password."""
+    strange = Database("n1", "oracle://user:hunter2@db/mdm")
+    with pytest.raises(RenewctlError) as caught:
+        strange.devices(NOW)
+    assert caught.value.reason is Reason.STORE_URL_INVALID
+    assert "hunter2" not in f"{caught.value!r}"
 
 
 def test_a_check_in_of_this_moment_is_no_zone_fault(rows: sqlite3.Connection, stored: Database) -> None:

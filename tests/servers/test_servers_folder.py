@@ -22,6 +22,7 @@ from renewctl.servers.nanomdm_folder import (
 )
 from tests.support.certs import NOW, OTHER_TOPIC, TOPIC, apple_like
 from tests.support.scripted_http import reply, scripted
+from tests.support.unprivileged import as_nobody, python
 
 DAY = timedelta(days=1)
 A, B, C = (f"{letter * 8}-0000-4000-8000-{letter * 12}" for letter in "ABC")
@@ -150,6 +151,28 @@ def test_a_folder_that_cannot_be_read_is_a_failure_not_an_empty_store(tmp_path: 
         with pytest.raises(NodeFault) as caught:
             open_folder("n1", folder).certificates()
         assert (caught.value.reason, caught.value.values["path"]) == (Reason.FOLDER_UNREADABLE, str(folder))
+
+
+LOOK = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from renewctl.inventory import Devices, Node, Product
+from renewctl.servers.nanomdm import NanoMDM
+node = Node("n1", Product.NANOMDM, (), "n1", devices=Devices(folder=Path(sys.argv[1])))
+print(*{failure.reason.value for failure in NanoMDM(node).observe(datetime.now(UTC)).failures})
+"""
+
+
+def test_a_folder_behind_a_closed_door_is_a_failure_too(tmp_path: Path) -> None:
+    """Where we may not even ask whether something is there, no error of the system comes through."""
+    door = tmp_path / "door"
+    (door / "store").mkdir(parents=True)
+    door.chmod(0)
+    try:
+        assert python(LOOK, door / "store", prefix=as_nobody()) == "folder_unreadable"
+    finally:
+        door.chmod(0o700)
 
 
 def test_filekv_before_the_first_device_has_no_devices(tmp_path: Path) -> None:

@@ -106,13 +106,14 @@ class FileTarget:
         self.server: Server = PlacedServer(server, self._look)
 
     def require_ready(self) -> None:
-        """Its API, where it has one, answers and lets us in: the proof pushes through it."""
+        """Its connection leaves no traces; its API, where it has one, answers and lets us in."""
+        self._remote.require_quiet()
         _require_ready(self._api)
 
     def fence(self, *, check: bool) -> tuple[bool, dict[str, Any]]:
         """Take the run on the node, and undo what an interrupted one left. Under check: would it change?"""
-        self._remote.require_quiet()
         if check:
+            self._remote.require_quiet()
             return not self._step("carries")["done"], {}
         self._require_token()
         self.require_ready()
