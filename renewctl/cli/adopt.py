@@ -57,7 +57,7 @@ def adopt(
     if key is None and not certificate_only:
         key = Path(session.ask("ask.key", "--key / --certificate-only"))
     output = session.output(topic)
-    found = intake.read(file, session.passphrase)
+    found = intake.read(file, session.passphrase, certificate_only=True)
     pem = None if key is None else intake.read(key, session.passphrase).private_key()
     with workplace(session, dry_run=dry_run) as work:
         adopted = deploy.adopt(work, topic, found, pem)

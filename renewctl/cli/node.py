@@ -11,7 +11,7 @@ from renewctl.cli.context import Session
 from renewctl.cli.options import Command, Group, common_options, json_option, pass_session
 from renewctl.cli.output import Output
 from renewctl.errors import ExitCode
-from renewctl.inventory import Node
+from renewctl.inventory import Node, Topic
 from renewctl.observation import Observation, ServedCertificate
 from renewctl.pushcert import days_left
 
@@ -35,36 +35,29 @@ def observe(session: Session, name: str | None) -> ExitCode:
         seen = look(session.inventory, nodes, session.now())
     output.json({"at": session.now(), "nodes": [_as_json(each, seen[each.name]) for each in nodes]})
     columns = ("node", "product", "up", "topic", "not_after", "days_left", "serial", "source", "devices")
-    zones = {topic.topic: topic.zone for topic in session.inventory.topics}
-    rows = [row for each in nodes for row in _rows(output, each, seen[each.name], zones)]
+    topics = {topic.topic: topic for topic in session.inventory.topics}
+    rows = [row for each in nodes for row in _rows(output, each, seen[each.name], topics)]
     output.table([f"column.{column}" for column in columns], rows)
     for observation in seen.values():
         _say_failures(output, observation)
     return ExitCode.ATTENTION if any(each.failures for each in seen.values()) else ExitCode.DONE
 
 
-def _rows(output: Output, node: Node, seen: Observation, zones: Mapping[str, str]) -> Iterator[list[object]]:
+def _rows(
+    output: Output, node: Node, seen: Observation, topics: Mapping[str, Topic]
+) -> Iterator[list[object]]:
     up = output.text("word.unknown" if seen.up is None else "word.yes" if seen.up else "word.no")
     devices = {count.topic: count.enabled for count in seen.devices or ()}
     for served in seen.certificates or (None,):
-        facts = (
-            [None] * 5
-            if served is None
-            else _facts(output, served, seen, zones.get(served.topic, output.zone))
-        )
-        yield [
-            node.name,
-            node.product.value,
-            up,
-            *facts,
-            None if served is None else devices.get(served.topic),
-        ]
+        facts = [None] * 5 if served is None else _facts(output, served, seen, topics.get(served.topic))
+        count = None if served is None else devices.get(served.topic)
+        yield [node.name, node.product.value, up, *facts, count]
 
 
-def _facts(output: Output, served: ServedCertificate, seen: Observation, zone: str) -> list[object]:
+def _facts(output: Output, served: ServedCertificate, seen: Observation, topic: Topic | None) -> list[object]:
     return [
-        served.topic,
-        messages.day(served.not_after, zone, output.language),
+        served.topic if topic is None else output.fitting(served.topic, topic.id),
+        messages.day(served.not_after, output.zone if topic is None else topic.zone, output.language),
         messages.days(days_left(served.not_after, seen.at), output.language),
         output.serial(served.serial),
         output.text(f"source.{served.source}"),

@@ -58,11 +58,15 @@ class Output:
         """An instant in this topic's zone, the zone named."""
         return messages.instant(at, self.zone, self.language)
 
+    def fitting(self, whole: str, short: str) -> str:
+        """What goes into a cell: the short form on a terminal, where the whole one would fold."""
+        return short if sys.stdout.isatty() else whole
+
     def serial(self, serial: str | None) -> str | None:
         """A serial number in a table: its ends on a terminal, where 40 digits would fold; else whole."""
-        if serial is None or len(serial) <= _SERIAL_WHOLE or not sys.stdout.isatty():
+        if serial is None or len(serial) <= _SERIAL_WHOLE:
             return serial
-        return f"{serial[:8]}…{serial[-4:]}"
+        return self.fitting(serial, f"{serial[:8]}…{serial[-4:]}")
 
     def finding(self, reason: Reason, values: Mapping[str, object]) -> None:
         """A warning of a check: what was found, and what to make of it."""

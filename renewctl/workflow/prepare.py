@@ -139,7 +139,7 @@ def accept(work: Workplace, topic: Topic, downloaded: Downloaded) -> tuple[Renew
         Unusable: a file no certificate can be read from.
     """
     renewal = work.open_renewal(topic)
-    leaf = intake.read(downloaded.file, downloaded.passphrase).leaf()
+    leaf = intake.read(downloaded.file, downloaded.passphrase, certificate_only=True).leaf()
     if _is_accepted(renewal, leaf):
         return renewal, ()
     findings = _judge(work, topic, renewal, leaf, downloaded.enrolled)

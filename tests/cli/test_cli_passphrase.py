@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
 from renewctl.cli import main as shell
-from tests.support.certfiles import PUSH, p12
+from tests.support.certfiles import LOCKED, PUSH, p12
+from tests.support.desk import OLD, Desk
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +59,22 @@ def test_the_passphrase_file_is_read_late(capsys: pytest.CaptureFixture[str], tm
     (tmp_path / "push.pem").write_bytes(PUSH.pem)
     assert shell.main(["inspect", "--passphrase-file", "nowhere", "push.pem"]) == 0
     assert "nowhere" not in capsys.readouterr().err
+
+
+def test_a_locked_key_given_to_accept_is_told_as_a_key(desk: Desk) -> None:
+    """At a terminal nobody is asked for its passphrase: a certificate was wanted."""
+    desk.to_request()
+    key = desk.file("key.pem", LOCKED)
+    with desk.terminal():
+        assert desk.refusal("renewal", "accept", key, code=2) == "file_is_private_key"
+
+
+def test_accept_and_adopt_take_a_passphrase_from_a_file(desk: Desk) -> None:
+    """A `.p12` under a passphrase without a terminal: named option, then taken."""
+    locked = pkcs12.serialize_key_and_certificates(
+        b"x", OLD.key, OLD.certificate, None, BestAvailableEncryption(b"open")
+    )
+    file, word = desk.file("old.p12", locked), desk.file("word", b"open\n")
+    given = ("adopt", "--certificate", file, "--key", file)
+    assert desk.refusal(*given, code=2) == "passphrase_needed"
+    assert desk.told(*given, "--passphrase-file", word)["serial"] == OLD.serial

@@ -15,7 +15,7 @@ from renewctl.cli.output import Output
 from tests.support.certs import NOW, apple_like
 from tests.support.cli import validate
 from tests.support.desk import Desk
-from tests.support.inventories import with_files_node
+from tests.support.inventories import TOPIC, with_files_node
 
 APPLE = apple_like()
 PUSH = APPLE.push(not_after=NOW + timedelta(days=200), key="push")
@@ -100,6 +100,21 @@ def test_eighty_columns_hold_serial_and_date(
     assert f" {PUSH.serial[:8]}…{PUSH.serial[-4:]} " in shown
     assert {"en": " 2027-06-11 ", "ja": " 2027年6月11日 "}[language] in shown
     assert PUSH.serial not in shown
+
+
+def test_on_a_terminal_a_node_names_its_topic_by_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The UID would fold over fifteen lines; without a terminal it is whole."""
+    with_files_node(tmp_path, PUSH.pem)
+    assert shell.main(["node", "observe"]) == 0
+    assert TOPIC in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert shell.main(["node", "observe"]) == 0
+    shown = capsys.readouterr().out
+    assert " tokyo " in shown
+    assert TOPIC not in shown
 
 
 def test_serials_are_whole_where_programs_read(capsys: pytest.CaptureFixture[str]) -> None:
