@@ -142,9 +142,9 @@ class TestShow:
 
     def test_none_yet(self, desk: Desk) -> None:
         """Exit 1; also where only an adoption is recorded."""
-        assert desk.refusal("renewal", "show", code=1) == "renewal_unknown"
+        assert desk.refusal("renewal", "show", code=1) == "renewal_none_open"
         desk.adopt()
-        assert desk.refusal("renewal", "show", code=1) == "renewal_unknown"
+        assert desk.refusal("renewal", "show", code=1) == "renewal_none_open"
 
     def test_by_name(self, desk: Desk) -> None:
         """An earlier one by name, without next steps; an unknown one is refused with those there are."""
