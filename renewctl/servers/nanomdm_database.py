@@ -80,7 +80,7 @@ class Database:
             " GROUP BY topic ORDER BY topic"
         )
         if any(row["youngest"] is None for row in rows):  # SQLite keeps any text as a date
-            values = {"node": self._node, "got": "enrollments.last_seen_at"}
+            values = {"node": self._node, "got": "last_seen_at is no date"}
             return tuple(_counts(row, with_windows=False) for row in rows), [
                 Failure(Reason.DATABASE_ERROR, values)
             ]
