@@ -16,7 +16,7 @@ from renewctl.history import TopicHistory, histories
 from renewctl.inventory import Inventory
 from renewctl.observation import ServedCertificate, Source
 from renewctl.reasons import Reason
-from renewctl.renewal import Direction, Outcome, Renewal, owed, owed_previous
+from renewctl.renewal import Direction, Renewal, owed, owed_previous
 from renewctl.secrets import SecretRef
 
 log = logging.getLogger("exporter")
@@ -111,7 +111,7 @@ def _recorded(oldest_first: Sequence[Renewal]) -> dict[str, Known]:
         pairs = {Direction.NEW: renewal.accepted, Direction.PREVIOUS: renewal.previous}
         for node, state in renewal.nodes.items():
             pair = pairs[state.direction]
-            if pair is not None and state.outcome in {Outcome.INSTALLED, Outcome.PROVEN}:
+            if pair is not None and renewal.was_read_back(node):
                 found[node] = Known(_served(renewal.topic, pair, Source.RECORDED), state.at)
     return found
 

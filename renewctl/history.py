@@ -71,12 +71,11 @@ class TopicHistory:
             state = renewal.nodes.get(node)
             if state is None:
                 continue
-            if renewal.has_new(node) and renewal.accepted is not None:
-                return Recorded(renewal.accepted, state.at)
-            if renewal.has_previous_back(node) and renewal.previous is not None:
-                return Recorded(renewal.previous, state.at)
+            given = renewal.accepted if state.direction is Direction.NEW else renewal.previous
+            if given is not None and renewal.was_read_back(node):
+                return Recorded(given, state.at)
             if state.direction is Direction.NEW:
-                return None  # begun and not read back: what it serves is unknown
+                return None  # not read back: what it serves is unknown
         return None
 
 

@@ -181,6 +181,7 @@ class Reason(StrEnum):
     PROOF_CERTIFICATE_DIFFERS = "proof_certificate_differs"
     PROOF_CERTIFICATE_ABSENT = "proof_certificate_absent"
     PROOF_NO_CANARY = "proof_no_canary"
+    PROOF_NOT_READ_BACK = "proof_not_read_back"
     PROOF_NO_CHECK_IN = "proof_no_check_in"
     PROOF_NOTHING_TO_TELL = "proof_nothing_to_tell"
 

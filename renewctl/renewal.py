@@ -120,6 +120,14 @@ class Renewal:
     left_out: Mapping[str, str] = field(default_factory=dict)
     refusals: int = 0
 
+    def was_read_back(self, node: str) -> bool:
+        """The node itself told that it holds what it was given; never merely that it took it."""
+        state = self.nodes.get(node)
+        if state is None or state.outcome not in _GOOD:
+            return False
+        rungs = (state.proof or {}).get("rungs", {})
+        return "yes" in {rungs.get("read_back"), rungs.get("serial")}
+
     @property
     def ended(self) -> bool:
         """Nothing can follow."""

@@ -301,7 +301,16 @@ class _Climb:
         missing = needs_check_in and checked_in is not RungState.YES
         if RungState.NO in states or RungState.YES not in states or missing:
             return Verdict.NOT_PROVEN
-        return Verdict.NOT_PROVEN if self._reason is Reason.PROOF_NO_CANARY else Verdict.PROVEN
+        if self._reason is Reason.PROOF_NO_CANARY:
+            return Verdict.NOT_PROVEN
+        if not needs_check_in and not self._was_read_back():
+            # A device that wakes up proves that *a* pair works; without the node's word, perhaps the old one.
+            self._note(Reason.PROOF_NOT_READ_BACK)
+            return Verdict.NOT_PROVEN
+        return Verdict.PROVEN
+
+    def _was_read_back(self) -> bool:
+        return RungState.YES in {self._rungs[Rung.READ_BACK], self._rungs[Rung.SERIAL]}
 
     def _nothing_read(self, seen: Observation) -> bool:
         """No certificate of the topic: not there, not told, or not to be learned now."""

@@ -25,7 +25,13 @@ class RequestFiles:
 
     @classmethod
     def at(cls, request: Path) -> Self:
-        """The portal's file, and the CSR under the same name with `.csr`."""
+        """The portal's file, and the CSR under the same name with `.csr`.
+
+        Raises:
+            Unusable: `option_invalid`: a name the CSR needs.
+        """
+        if request.suffix == ".csr" or not request.name:
+            raise Unusable(Reason.OPTION_INVALID, got=f"--out {request}", expected="--out NAME.plist")
         return cls(request, request.with_suffix(".csr"))
 
     def check(self) -> None:

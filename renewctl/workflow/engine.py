@@ -76,16 +76,22 @@ class Engine:
             "renewctl_run": self.lease.run.number,
             "renewctl_token": self.lease.run.token,
             "renewctl_forward_only": self.forward_only,
+            "renewctl_shown": True,  # by the fence of this run, once for all waves
         }
         return playbook_run.run(
-            name, host_variables(self.nodes), variables, limit=limit, on_event=teller(self.work)
+            name,
+            host_variables(self.nodes, self.work.nodes(self.topic)),
+            variables,
+            limit=limit,
+            on_event=teller(self.work),
         )
 
     def shared_storages(self, names: Sequence[str]) -> list[list[str]]:
-        """Nodes of this wave that share storage: the first installation reaches every device of theirs."""
+        """Nodes that share storage with one of this wave: the first install reaches all their devices."""
         places: dict[str, list[str]] = {}
-        for node in self.nodes:
-            if node.name in names:
+        here = {node.storage for node in self.nodes if node.name in names}
+        for node in self.work.nodes(self.topic):
+            if node.storage in here:
                 places.setdefault(node.storage, []).append(node.name)
         return [sharing for sharing in places.values() if len(sharing) > 1]
 
@@ -100,6 +106,7 @@ class Engine:
         self, renewal: Renewal, playbook: str, direction: Direction, names: Sequence[str]
     ) -> tuple[Renewal, list[NodeAnswer]]:
         """Announce a wave, play it, write down what became of each of its nodes."""
+        self.lease.check()  # before the wave is announced: a lost run must not leave it unknown
         run = self.lease.run.number
         begun = {"run": run, "direction": direction.value, "nodes": list(names)}
         renewal = self.work.append(renewal, Kind.WAVE_STARTED, begun)

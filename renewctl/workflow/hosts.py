@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,9 +34,21 @@ def node_mapping(node: Node) -> dict[str, Any]:
     return {key: value for key, value in mapping.items() if value is not None}
 
 
-def host_variables(nodes: Sequence[Node]) -> dict[str, dict[str, Any]]:
-    """Ansible host -> its variables, for `playbook_run.run`."""
-    return {node.name: {"renewctl_node": node_mapping(node)} for node in nodes}
+def host_variables(nodes: Sequence[Node], all_nodes: Sequence[Node]) -> dict[str, dict[str, Any]]:
+    """Ansible host -> its variables, for `playbook_run.run`.
+
+    Args:
+        all_nodes: of the topic, also those left out of this run: their devices are reached all the same
+            where storage is shared.
+    """
+    storages = Counter(node.storage for node in all_nodes)
+    return {
+        node.name: {
+            "renewctl_node": node_mapping(node),
+            "renewctl_storage_shared": storages[node.storage] > 1,
+        }
+        for node in nodes
+    }
 
 
 def _install(node: Node) -> dict[str, Any] | None:

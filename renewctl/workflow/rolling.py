@@ -105,7 +105,11 @@ def dry_run(work: Workplace, topic: Topic, options: Options) -> Plan:
             "renewctl_forward_only": ready.previous is None,
         }
         ended = playbook_run.run(
-            "rollout", host_variables(ready.nodes), variables, check=True, on_event=lambda _event: None
+            "rollout",
+            host_variables(ready.nodes, work.nodes(topic)),
+            variables,
+            check=True,
+            on_event=lambda _event: None,
         )
     answers = [answer_of(node.name, ended, Direction.NEW) for node in ready.nodes]
     return Plan(ready.waves, answers, refused_by(ended))
@@ -183,7 +187,9 @@ def verify(work: Workplace, topic: Topic, options: Options) -> Renewal:
     work.tell("roll.verify", {"count": len(nodes)})
     with told(work, accepted(renewal), None) as pairs:
         variables = {**fixed(work, topic), **pairs, **_proof_variables(options)}
-        ended = playbook_run.run("verify", host_variables(nodes), variables, on_event=teller(work))
+        ended = playbook_run.run(
+            "verify", host_variables(nodes, work.nodes(topic)), variables, on_event=teller(work)
+        )
     answers = [answer_of(node.name, ended, Direction.NEW) for node in nodes]
     for answer in answers:
         renewal = work.append(renewal, Kind.NODE_VERIFIED, told_of(answer))

@@ -58,7 +58,8 @@ def renewal(phase: Phase, **more: Any) -> Renewal:
 
 def told(outcome: Outcome, direction: Direction = Direction.NEW) -> NodeState:
     """What events say of a node."""
-    return NodeState(direction, outcome, NOW - timedelta(days=1), 1)
+    rungs = {"read_back": "yes" if outcome in {Outcome.PROVEN, Outcome.INSTALLED} else "unknown"}
+    return NodeState(direction, outcome, NOW - timedelta(days=1), 1, {"rungs": rungs})
 
 
 def look(

@@ -165,6 +165,7 @@ def test_what_stands_in_the_way(
         named if new else {},
         named if old else None,
         tmp_path,
+        topic=TOPIC,
         forward_only=forward_only,
     )
     assert told["failed"] is (reason is not None)
@@ -178,3 +179,12 @@ def test_an_error_on_the_way_is_a_refusal() -> None:
     told = pre_flight.refusal(Reason.IDENTITY_CANNOT_OPEN, {"where": Path("/x")})
     assert told["failed"]
     assert told["renewctl_apns"]["values"] == {"where": "/x"}
+
+
+def test_a_pair_of_another_topic_is_refused_before_anything_is_asked(tmp_path: Path, pair: Issued) -> None:
+    """What Create at the portal gives is valid, and would silence every device: no push, no key opened."""
+    named = {"certificate": "new.pem", "key": {"file": "no such key"}}
+    with pytest.raises(RenewctlError) as caught:
+        pre_flight.check(Apns(), named, None, tmp_path, topic="com.apple.mgmt.other", forward_only=True)
+    assert caught.value.reason is Reason.TOPIC_DIFFERS
+    assert caught.value.values["got"] == TOPIC

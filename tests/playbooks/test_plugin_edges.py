@@ -103,7 +103,9 @@ def test_foreign_errors_never_show_their_text(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_pre_flight_refuses_what_it_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing pair is a refusal with its reason, a foreign error one without its text."""
-    step = action(apns_check.ActionModule, monkeypatch, base=str(tmp_path), pair={"certificate": "no.pem"})
+    step = action(
+        apns_check.ActionModule, monkeypatch, base=str(tmp_path), topic="t", pair={"certificate": "no.pem"}
+    )
     assert step.run()["renewctl_apns"]["reason"] == "file_unreadable"
 
     def breaks(*_: object, **__: object) -> None:

@@ -66,3 +66,13 @@ def test_an_aborted_renewal_does_not_hide_what_an_earlier_one_recorded() -> None
     found = history.recorded("n1")
     assert found is not None
     assert found.pair == PairRef.from_body(NEW)
+
+
+def test_what_was_only_taken_and_never_read_back_is_not_recorded() -> None:
+    """A server that answers 200 and tells nothing may still use the old pair: no date is made up for it."""
+    taken = (
+        Kind.NODE_FINISHED,
+        {"node": "n1", "outcome": "installed", "proof": {"rungs": {"read_back": "not_available"}}},
+    )
+    history = histories({"tokyo-1": events(*ACCEPTED, Kind.ROLL_OUT_STARTED, wave("n1"), taken)})["tokyo"]
+    assert history.recorded("n1") is None

@@ -109,12 +109,13 @@ def test_one_source_that_differs_is_enough(new: Issued, old: Issued) -> None:
 
 
 def test_a_source_that_answers_without_the_topic_says_it_is_not_there(new: Issued) -> None:
-    """Absent where the source answered: wrong. Absent because nothing can be read: not available."""
+    """Absent where the source answered: wrong. Where nothing can be read a check-in alone is no proof."""
     elsewhere = whole(apple_like().push(OTHER_TOPIC))
     proof = climb(FakeServer([shown(elsewhere)]), new)
     assert (proof.verdict, proof.reason) == (Verdict.WRONG, Reason.PROOF_CERTIFICATE_ABSENT)
     proof = climb(FakeServer([shown(answered=False)]), new)
-    assert (proof.verdict, states(proof)) == (Verdict.PROVEN, [ABSENT, ABSENT, YES, YES])
+    assert (proof.verdict, proof.reason) == (Verdict.NOT_PROVEN, Reason.PROOF_NOT_READ_BACK)
+    assert states(proof) == [ABSENT, ABSENT, YES, YES]
 
 
 def test_a_date_alone_leaves_the_serial_open(new: Issued) -> None:
@@ -146,9 +147,10 @@ def test_a_look_that_breaks_leaves_it_unknown(new: Issued) -> None:
 
 
 def test_a_file_on_another_host_is_no_failure_of_the_ladder(new: Issued) -> None:
-    """It is not available from here; the other rungs decide."""
+    """It is not available from here, which is no fault, and no proof either: it is said by its own reason."""
     looks = [shown(answered=False, failed=Reason.NODE_CERTIFICATE_ELSEWHERE)]
-    assert climb(FakeServer(looks), new).verdict is Verdict.PROVEN
+    proof = climb(FakeServer(looks), new)
+    assert (proof.verdict, proof.reason) == (Verdict.NOT_PROVEN, Reason.PROOF_NOT_READ_BACK)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,8 @@ ACCEPTED = (Kind.OPENED, Kind.KEY_MADE, Kind.CSR_MADE, Kind.REQUESTED, Kind.ACCE
 
 def told(node: str, outcome: str, direction: str = "new") -> tuple[Kind, Mapping[str, Any]]:
     """What became of a node."""
-    return Kind.NODE_FINISHED, {"node": node, "outcome": outcome, "direction": direction}
+    proof = {"rungs": {"read_back": "yes" if outcome in {"proven", "installed"} else "unknown"}}
+    return Kind.NODE_FINISHED, {"node": node, "outcome": outcome, "direction": direction, "proof": proof}
 
 
 def wave(*nodes: str, direction: str = "new") -> tuple[Kind, Mapping[str, Any]]:

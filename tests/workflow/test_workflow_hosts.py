@@ -63,7 +63,9 @@ def test_a_node_survives_the_way_through_ansible(tmp_path: Path) -> None:
     )
     for node in inventory.nodes:
         assert node_from_mapping(node_mapping(node), Path("/elsewhere")) == node
-    hosts = host_variables(inventory.nodes)
+    hosts = host_variables(inventory.nodes, inventory.nodes)
+    alone = host_variables(inventory.nodes[:1], inventory.nodes[:1])
+    assert alone["n1"]["renewctl_storage_shared"] is False
     assert list(hosts) == ["n1", "n2", "n3", "n4", "f1", "f2"]
     assert hosts["n3"]["renewctl_node"]["password"] == {"command": ["/usr/bin/pass", "x"]}
 

@@ -17,6 +17,7 @@ from renewctl.reasons import Reason
 
 SPEC: dict[str, dict[str, Any]] = {
     "base": {"type": "path", "required": True},
+    "topic": {"type": "str", "required": True},
     "pair": {"type": "dict", "required": True},
     "previous": {"type": "dict"},
     "apns": {"type": "dict"},
@@ -42,6 +43,7 @@ class ActionModule(ActionBase):
                     arguments["pair"],
                     arguments["previous"],
                     base,
+                    topic=arguments["topic"],
                     forward_only=arguments["forward_only"],
                 )
             told.update(shown)

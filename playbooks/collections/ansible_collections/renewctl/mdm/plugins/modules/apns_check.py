@@ -16,6 +16,10 @@ options:
     description: The folder relative paths are meant from.
     type: path
     required: true
+  topic:
+    description: The topic both pairs must have; another one is refused before anything is asked.
+    type: str
+    required: true
   pair:
     description: The new pair, a mapping of C(certificate) (path) and C(key) (a reference, see the README).
     type: dict
@@ -36,6 +40,7 @@ EXAMPLES = r"""
 - name: The push service takes both pairs
   renewctl.mdm.apns_check:
     base: "{{ inventory_dir }}"
+    topic: "{{ renewctl_topic }}"
     pair: "{{ renewctl_pair }}"
     previous: "{{ renewctl_previous }}"
   run_once: true

@@ -50,6 +50,18 @@ class PairReference:
             raise Unusable(Reason.PAIR_INCOMPLETE, got=f"key: {type(key).__name__}")
         return cls(certificate, key, base)
 
+    def of_topic(self, topic: str) -> PairReference:
+        """This pair, if it is the topic's: a valid certificate with another UID silences every device.
+
+        Raises:
+            Refused: `topic_differs`.
+        """
+        if self.certificate.topic != topic:
+            raise Refused(
+                Reason.TOPIC_DIFFERS, got=self.certificate.topic or "-", expected=topic, topic=topic
+            )
+        return self
+
     def open(self) -> Pair:
         """Open the key.
 

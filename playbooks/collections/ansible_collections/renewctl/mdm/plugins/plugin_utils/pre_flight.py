@@ -22,16 +22,17 @@ def check(
     previous: Mapping[str, Any] | None,
     base: Path,
     *,
+    topic: str,
     forward_only: bool,
 ) -> dict[str, Any]:
     """Show both pairs, the new one first.
 
     Raises:
-        Unusable, Refused: a pair that cannot be opened here.
+        Unusable, Refused: a pair that cannot be opened here, or of another topic.
     """
     service = PushService(apns.url, apns.ca_file)
-    new = _shown(service, PairReference.from_mapping(pair, base))
-    old = _shown(service, PairReference.from_mapping(previous, base))
+    new = _shown(service, PairReference.from_mapping(pair, base), topic)
+    old = _shown(service, PairReference.from_mapping(previous, base), topic)
     reason, about = _judge(new, old, forward_only=forward_only)
     told = {"new": _told(new), "previous": _told(old), "forward_only": forward_only or old is None}
     if reason is None:
@@ -47,8 +48,8 @@ def refusal(reason: Reason, values: Mapping[str, object]) -> dict[str, Any]:
     return _result("refused", reason, values, {"new": None, "previous": None, "forward_only": False})
 
 
-def _shown(service: PushService, reference: PairReference | None) -> PairCheck | None:
-    return None if reference is None else service.check(reference.open())
+def _shown(service: PushService, reference: PairReference | None, topic: str) -> PairCheck | None:
+    return None if reference is None else service.check(reference.of_topic(topic).open())
 
 
 def _judge(

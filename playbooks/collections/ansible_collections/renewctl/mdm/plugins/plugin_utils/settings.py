@@ -91,10 +91,11 @@ class Settings:
 
         Raises:
             Unusable: none was given.
+            Refused: it is of another topic.
         """
         if self.pair is None:
             raise Unusable(Reason.PAIR_INCOMPLETE, got="-")
-        return self.pair
+        return self.pair.of_topic(self.topic)
 
     def old(self) -> PairReference:
         """The pair in use until now.
@@ -104,4 +105,4 @@ class Settings:
         """
         if self.previous is None:
             raise Refused(Reason.NO_WAY_BACK, node=self.node.name)
-        return self.previous
+        return self.previous.of_topic(self.topic)
