@@ -75,7 +75,6 @@ class Reason(StrEnum):
     NODES_NOT_PROVEN = "nodes_not_proven"
     NODES_WRONG = "nodes_wrong"
     ROLL_OUT_STOPPED = "roll_out_stopped"
-    ROLL_OUT_HELD = "roll_out_held"
     ROLL_BACK_OWED = "roll_back_owed"
     FENCE_FAILED = "fence_failed"
     FILE_IN_THE_WAY = "file_in_the_way"
