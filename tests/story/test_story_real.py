@@ -34,8 +34,11 @@ def test_a_year_from_the_date_in_red_to_a_proven_certificate(year: Year) -> None
         assert (told["direction"], told["outcome"]) == ("new", "proven")
         assert told["proof"]["rungs"] == dict.fromkeys(("read_back", "serial", "push", "check_in"), "yes")
         enrollment = told["proof"]["enrollment"]
-        assert any(path.endswith(f"/{enrollment}") for _, path in year.nodes[name].requests())
-        assert year.serials_of(enrollment, before)[-1] == serial
+        assert enrollment == year.enrolled[name][0]  # its own canary, which no other node may wake
+        pushed = [path for _, path in year.nodes[name].requests() if path.endswith(f"/{enrollment}")]
+        assert len(pushed) >= 2
+        assert set(year.serials_of(enrollment, before)) == {serial}
+        assert enrollment in year.checked_in()
     assert set(rolled["renewal"]["nodes"]) == set(year.nodes)
     _again_changes_nothing(year)
     assert year.told("renewal", "close")["renewal"]["phase"] == "closed"

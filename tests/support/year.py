@@ -95,6 +95,11 @@ class Year:
         """Node -> requests in its own log that stored a pair or pushed."""
         return {name: [r for r in node.requests() if _changes(*r)] for name, node in self.nodes.items()}
 
+    def checked_in(self) -> set[str]:
+        """Devices that were woken by a push and checked in, as they themselves wrote down."""
+        lines = (self.pushes.folder / "devices.jsonl").read_text().splitlines()
+        return {str(line["device"]) for line in map(json.loads, lines) if line["event"] == "checked_in"}
+
     def serials_of(self, enrollment: str, since: int) -> list[str]:
         """Serials a device was woken with, in order, from the push service's log after `since` lines."""
         token = self.group.enrolled[enrollment].token.hex()
@@ -143,11 +148,11 @@ def real_year(folder: Path, cluster: Cluster, store: str | None = None) -> Itera
             environment={**host.environment, "NO_PROXY": "*"},
         )
         (operator / "mdm.dsn").write_text(database.role(*_GRANTS))
-        _inventory(year, host, store)
         for name in ("mdm-1", "mdm-3", "mdm-4"):
             _install(nodes[name], old)
         for name, node in nodes.items():
             year.enrolled[name] = list(group.enroll(node.mdm_url, topic, 2))
+        _inventory(year, host, store)
         yield year
 
 
@@ -220,7 +225,10 @@ def _inventory(year: Year, host: Sshd, store: str | None) -> None:
                 "zone": "Asia/Tokyo",
             }
         ],
-        "nodes": [node.inventory_entry(name, **more[name]) for name, node in year.nodes.items()],
+        "nodes": [
+            node.inventory_entry(name, canary_enrollments=year.enrolled[name][:1], **more[name])
+            for name, node in year.nodes.items()
+        ],
     }
     if store is None:
         document["keys"]["folder"] = "keys"  # type: ignore[index]
