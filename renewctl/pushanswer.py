@@ -40,6 +40,31 @@ _BY_WORD = {
     "ServiceUnavailable": Reason.PUSH_SERVICE_BUSY,
     "Shutdown": Reason.PUSH_SERVICE_BUSY,
     "IdleTimeout": Reason.PUSH_SERVICE_BUSY,
+    "TooManyProviderTokenUpdates": Reason.PUSH_SERVICE_BUSY,
+    # The request itself, not the pair: whoever sent it made it wrong.
+    **dict.fromkeys(
+        (
+            "BadCollapseId",
+            "BadEnvironmentKeyIdInToken",
+            "BadExpirationDate",
+            "BadMessageId",
+            "BadPath",
+            "BadPriority",
+            "DuplicateHeaders",
+            "ExpiredProviderToken",
+            "Forbidden",
+            "InvalidProviderToken",
+            "InvalidPushType",
+            "MethodNotAllowed",
+            "MissingDeviceToken",
+            "MissingProviderToken",
+            "MissingTopic",
+            "PayloadEmpty",
+            "PayloadTooLarge",
+            "UnrelatedKeyIdInToken",
+        ),
+        Reason.PUSH_REQUEST_REFUSED,
+    ),
 }
 _BY_STATUS = {
     410: Reason.PUSH_DEVICE_GONE,

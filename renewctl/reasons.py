@@ -172,6 +172,7 @@ class Reason(StrEnum):
     PUSH_SERVICE_UNREACHABLE = "push_service_unreachable"
     PUSH_SERVICE_NOT_TRUSTED = "push_service_not_trusted"
     PUSH_SERVICE_TIMEOUT = "push_service_timeout"
+    PUSH_REQUEST_REFUSED = "push_request_refused"
     PUSH_ANSWER_UNKNOWN = "push_answer_unknown"
     PUSH_PAIR_UNUSABLE = "push_pair_unusable"
     PUSH_NOT_POSSIBLE = "push_not_possible"

@@ -105,3 +105,19 @@ def test_answers_of_the_pair_and_of_one_device_are_apart() -> None:
 def test_a_librarys_words_are_made_a_persons(text: str, said: str) -> None:
     """Places in C sources, numbers and class names go; what they mean stays."""
     assert pushanswer.spoken(text) == said
+
+
+DOCUMENTED = """
+BadCollapseId BadDeviceToken BadExpirationDate BadMessageId BadPriority BadTopic DeviceTokenNotForTopic
+DuplicateHeaders IdleTimeout InvalidPushType MissingDeviceToken MissingTopic PayloadEmpty TopicDisallowed
+BadCertificate BadCertificateEnvironment ExpiredProviderToken Forbidden InvalidProviderToken
+MissingProviderToken UnrelatedKeyIdInToken BadEnvironmentKeyIdInToken BadPath MethodNotAllowed ExpiredToken
+Unregistered PayloadTooLarge TooManyProviderTokenUpdates TooManyRequests InternalServerError
+ServiceUnavailable Shutdown
+""".split()
+
+
+@pytest.mark.parametrize("word", DOCUMENTED)
+def test_every_answer_apple_documents_is_explained(word: str) -> None:
+    """None of them is "unknown, report it": each has a reason with a sentence of its own."""
+    assert reason_of(400, word) is not Reason.PUSH_ANSWER_UNKNOWN
