@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--web.listen-address",
         dest="listen_address",
-        default=f":{DEFAULT_PORT}",
+        default=f"127.0.0.1:{DEFAULT_PORT}",
         metavar="ADDRESS",
         help="HOST:PORT, or :PORT for all interfaces (default %(default)s)",
     )

@@ -153,3 +153,10 @@ def test_changelog_begins_with_unreleased() -> None:
 def test_an_interrupted_command_has_its_exit_code_in_the_readme() -> None:
     """130 is no `ExitCode`, but scripts see it."""
     assert re.search(rf"^\| {INTERRUPTED} \|", _text("README.md"), re.MULTILINE)
+
+
+def test_layers_drawn_are_the_layers_checked() -> None:
+    """CONTRIBUTING's diagram is the import contract of pyproject.toml, line by line."""
+    contracts = tomllib.loads(_text("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    drawn = re.findall(r"```\n( cli\n.*?)```", _text("CONTRIBUTING.md"), re.DOTALL)
+    assert [line.strip() for line in drawn[0].splitlines()] == contracts[0]["layers"]

@@ -32,6 +32,11 @@ def good(tmp_path: Path) -> Path:
     return tmp_path / "inventory.yaml"
 
 
+def test_it_listens_on_loopback_unless_told_otherwise() -> None:
+    """Without TLS and password nobody else is let in by default."""
+    assert "default 127.0.0.1:10092)" in " ".join(run("--help").stdout.split())
+
+
 def test_a_good_inventory_passes_the_check(good: Path) -> None:
     """Exit 0, nothing said, nothing started."""
     done = run(f"--config.file={good}", "--config.check")
