@@ -66,12 +66,14 @@ def _mutant(tmp_path: Path, name: str, change: dict[str, str]) -> tuple[int, str
 
 
 @pytest.mark.parametrize("name", ALERTS)
+@pytest.mark.slow
 def test_stories_notice_an_alert_that_is_gone(name: str, tmp_path: Path) -> None:
     """Without the alert its stories fail: they prove something."""
     assert _mutant(tmp_path, name, {})[0] != 0
 
 
 @pytest.mark.parametrize("name", ALERTS)
+@pytest.mark.slow
 def test_stories_notice_an_alert_without_patience(name: str, tmp_path: Path) -> None:
     """An alert that fires always and at once fails its stories of silence."""
     expression = "label_replace(vector(1), 'topic', 'T1', '', '')"

@@ -60,6 +60,7 @@ YEAR: list[tuple[str | Path, ...]] = [
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.slow
 def test_a_year_in_words_without_a_missing_sentence(desk: Desk, language: str) -> None:
     """Every command, well and badly ended, in both languages: no output shows a catalogue key."""
     desk.adopt()

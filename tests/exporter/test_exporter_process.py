@@ -21,6 +21,8 @@ import pytest
 from tests.support.certs import apple_like
 from tests.support.exporter_process import TOPIC, exporter, files_node, inventory
 
+pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
+
 EXPIRY = f'mdm_push_certificate_expiry_timestamp_seconds{{node="a",source="file",topic="{TOPIC}"}}'
 UP = 'mdm_node_up{node="a",product="files"}'
 OLD = apple_like().push(TOPIC, not_after=datetime(2026, 12, 24, tzinfo=UTC))

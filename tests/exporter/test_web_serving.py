@@ -17,6 +17,8 @@ from renewctl.errors import Refused, Unusable
 from renewctl.reasons import Reason
 from renewctl.web.serving import listen
 
+pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
+
 ROOT = Path(__file__).parents[2]
 
 SERVER = """

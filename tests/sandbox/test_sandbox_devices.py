@@ -20,6 +20,8 @@ from renewctl.sandbox.devices import Devices, enroll
 from tests.peers import build
 from tests.support import sandbox_parts as parts
 
+pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
+
 TOPIC = new_topic()
 
 

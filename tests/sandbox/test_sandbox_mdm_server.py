@@ -23,6 +23,8 @@ from renewctl.sandbox.authority import Apple, Issued, device_root, new_topic, se
 from renewctl.sandbox.children import listen, port_of
 from tests.support import sandbox_parts as parts
 
+pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
+
 TOPIC = new_topic()
 MISMATCH = "tls: private key does not match public key"
 NO_KEY = "tls: failed to find any PEM data in key input"

@@ -70,7 +70,7 @@ def test_a_good_pair_is_accepted_because_only_the_token_is_refused(
         ("429 TooManyRequests", None, Reason.PUSH_SERVICE_BUSY),
         ("500 InternalServerError", None, Reason.PUSH_SERVICE_BUSY),
         ("503 ServiceUnavailable", None, Reason.PUSH_SERVICE_BUSY),
-        ("404 BadPath", None, Reason.PUSH_ANSWER_UNKNOWN),
+        ("404 BadPath", None, Reason.PUSH_REQUEST_REFUSED),
     ],
 )
 def test_a_check_is_yes_no_or_unknown(

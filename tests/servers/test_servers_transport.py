@@ -27,6 +27,8 @@ from tests.support.scripted_http import (
     slam,
 )
 
+pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
+
 NodeAt = Callable[..., Node]
 HEAD = b"HTTP/1.1 200 OK\r\n"
 

@@ -25,6 +25,8 @@ from tests.support.identities import Identity, new_key, pem
 from tests.support.postgres import Database
 from tests.support.unprivileged import as_nobody, python
 
+pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
+
 
 def _spki(key: rsa.RSAPrivateKey) -> str:
     """The name openssl would compute: SHA-256 of the public key, DER."""

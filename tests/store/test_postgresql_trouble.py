@@ -21,6 +21,8 @@ from renewctl.store import Stamp, Store
 from renewctl.store_read import StoreReader
 from tests.support.postgres import Database, running_cluster
 
+pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
+
 
 class Proxy:
     """A link to the server that is cut around a commit, so many times.

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from renewctl.store import Store
 from tests.support.crashed import crashed_writer
 from tests.support.unprivileged import NOBODY, as_nobody, python
+
+pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
 
 APPEND = """
 import sys

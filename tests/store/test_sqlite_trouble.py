@@ -23,6 +23,8 @@ from renewctl.store_read import StoreReader
 from tests.support.crashed import crashed_writer
 from tests.support.unprivileged import python
 
+pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
+
 OPENERS: list[Callable[[str], Any]] = [Store, lambda url: StoreReader(url).renewals()]
 
 

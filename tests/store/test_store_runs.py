@@ -20,6 +20,8 @@ from renewctl.reasons import Reason
 from renewctl.store import Stamp, Store
 from renewctl.store_read import Run
 
+pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
+
 QUICK = Timing(beat=0.1, lost=0.6, patience=1.2, look=0.05)
 OTHER = Stamp("sato@ops2", "ops2", "0.1.0", "e" * 64)
 

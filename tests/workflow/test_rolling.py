@@ -14,6 +14,8 @@ from renewctl.store import Stamp, Store
 from tests.support.desk import OLD, Desk
 from tests.support.pretended_playbooks import proof
 
+pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
+
 SLEEPING = proof("not_proven", "no", "proof_no_check_in")
 
 

@@ -8,6 +8,8 @@ from renewctl.reasons import Reason
 from tests.support.desk import OLD, Desk
 from tests.support.pretended_playbooks import proof
 
+pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
+
 SLEEPING = proof("not_proven", "no", "proof_no_check_in")
 
 
