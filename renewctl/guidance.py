@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from renewctl.history import TopicHistory
@@ -23,7 +24,13 @@ PORTAL = "https://identity.apple.com/pushcert/"
 
 
 _NODE_AWAY = frozenset(
-    {Reason.NODES_UNKNOWN, Reason.NODE_UNREACHABLE, Reason.NODE_TIMEOUT, Reason.FENCE_FAILED}
+    {
+        Reason.FENCE_FAILED,
+        Reason.NODES_UNKNOWN,
+        Reason.NODE_NO_ANSWER,
+        Reason.NODE_TIMEOUT,
+        Reason.NODE_UNREACHABLE,
+    }
 )
 
 
@@ -51,6 +58,7 @@ class Situation:
         not_after: end of the certificate in use, as best known; None: not known.
         options: what every command needs again (`--inventory FILE`), already split.
         refused: why the command that ends here did not do what was asked; None: it did, or nothing was asked.
+        request_file: where the command that ends here has just written the portal's file.
     """
 
     topic: Topic
@@ -60,6 +68,7 @@ class Situation:
     not_after: datetime | None = None
     options: Sequence[str] = ()
     refused: Reason | None = None
+    request_file: Path | None = None
 
     def command(self, *words: str) -> str:
         """A whole command line for this topic."""
@@ -139,7 +148,9 @@ def _requested(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
         *steps,
         Step("next.portal.row", {"topic": situation.topic.topic}),
         Step("next.portal.no_row", {"account": address, "topic": situation.topic.topic}),
-        Step("next.portal.renew", {"file": made.file or f"{renewal.name}.plist"}),
+        Step(
+            "next.portal.renew", {"file": str(situation.request_file or made.file or f"{renewal.name}.plist")}
+        ),
         Step("next.portal.download", {}),
         Step("next.accept", {}, situation.command("renewal", "accept", "MDM_Certificate.pem")),
         Step("next.request_lasts", {"last_day": made.last_day}),

@@ -117,7 +117,7 @@ def show_end(
 
     signed = None if files is None or renewal.request is None else files.request
     written = {} if files is None else {"csr_file": files.csr, "request_file": signed}
-    steps = steps_for(voice.session, voice.topic, work.history(voice.topic))
+    steps = steps_for(voice.session, voice.topic, work.history(voice.topic), request_file=signed)
     output = voice.output
     output.say(key, **_words(output, renewal), **written)
     _show_state(voice, work, renewal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import renewctl
@@ -57,7 +58,12 @@ def workplace(
 
 
 def steps_for(
-    session: Session, topic: Topic, history: TopicHistory, *, refused: Reason | None = None
+    session: Session,
+    topic: Topic,
+    history: TopicHistory,
+    *,
+    refused: Reason | None = None,
+    request_file: Path | None = None,
 ) -> tuple[Step, ...]:
     """NEXT STEPS of one topic; `refused`: why the command that ends here did not do it."""
     latest, current = history.latest, history.current
@@ -70,5 +76,6 @@ def steps_for(
         not_after=None if current is None else current.not_after,
         options=session.options,
         refused=refused,
+        request_file=request_file,
     )
     return next_steps(situation)
