@@ -92,17 +92,6 @@ class PushCertificate:
             return cls._from_x509(x509.load_pem_x509_certificate(pem))
 
     @classmethod
-    def from_x509(cls, certificate: x509.Certificate) -> PushCertificate:
-        """Take over the library's certificate.
-
-        Raises:
-            ValueError: a part of it (a name that is not UTF-8, a key of an unknown kind, an extension
-                given twice) cannot be read; the library reads parts only when asked for them.
-        """
-        with _unreadable_is_value_error():
-            return cls._from_x509(certificate)
-
-    @classmethod
     def _from_x509(cls, certificate: x509.Certificate) -> PushCertificate:
         der = certificate.public_bytes(Encoding.DER)
         topic = _first(certificate.subject, NameOID.USER_ID)

@@ -79,7 +79,6 @@ class Reason(StrEnum):
     FENCE_FAILED = "fence_failed"
     FILE_IN_THE_WAY = "file_in_the_way"
     WAVES_INVALID = "waves_invalid"
-    PAIR_WRONG = "pair_wrong"
 
     # Certificate files: what a file is, and why it cannot be taken
     FILE_NOT_RECOGNISED = "file_not_recognised"

@@ -131,7 +131,9 @@ def test_installed_is_enough_where_a_person_says_so(accepted: Desk) -> None:
 
 def test_a_person_sees_progress_and_where_it_stopped(accepted: Desk) -> None:
     """Talk on stderr: preparing, waves, each node's proof a line a rung; the state on stdout; exit 1."""
-    accepted.playbooks.says("rollout", "n2", "put_back", proof=proof(), reason=Reason.PAIR_WRONG)
+    accepted.playbooks.says(
+        "rollout", "n2", "put_back", proof=proof(), reason=Reason.PROOF_CERTIFICATE_DIFFERS
+    )
     done = accepted.run("renewal", "roll-out")
     assert done.code == 1
     for words in ("preparing 3 nodes", "wave 1 of", "n1: installing and proving", "n1: new pair proven"):
