@@ -5,9 +5,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 WORLD  ?= happy-year
 KEEP   ?=
+FULL   ?=
+PART   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo check test lint system peers catalogues constraints clean
+.PHONY: help install dev demo check test crash lint system peers catalogues constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +57,9 @@ test: dev system peers lint ## everything, none skipped (installs what it needs;
 	$(BIN)/python -m coverage combine --quiet 2>/dev/null
 	rm -f .coverage.* # of processes that tests killed
 	$(BIN)/python -m coverage report
+
+crash: dev system peers ## kill it everywhere, print the table (FULL=1: the long run; PART=sqlite: one part)
+	@$(BIN)/python -m tests.crash $(if $(FULL),--full) $(PART)
 
 catalogues: dev ## compile the sentences after changing a .po file
 	$(BIN)/python -m renewctl.messages_build

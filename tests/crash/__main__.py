@@ -1,0 +1,52 @@
+"""`make crash`: run the parts one after the other, print one table, and fail where something was not whole.
+
+::
+
+    python -m tests.crash                 # all parts, the size that CI runs
+    python -m tests.crash --full sqlite   # one part, the long run by hand
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+
+from tests.crash import part_postgresql, part_rollout, part_sqlite
+from tests.crash.progress import say
+from tests.crash.table import Part, shown
+
+PARTS: Mapping[str, Callable[[bool], Part]] = {
+    "sqlite": part_sqlite.run,
+    "postgresql": part_postgresql.run,
+    "rollout": part_rollout.run,
+}
+
+
+def main(words: list[str]) -> int:
+    """The exit code: 0 when every part was good, 1 otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crash")
+    parser.add_argument("--full", action="store_true", help="the long run by hand")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
+    asked = parser.parse_args(words)
+    if strangers := set(asked.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(strangers))}")
+    found = [_run(name, asked.full) for name in asked.parts or PARTS]
+    print(shown(found))  # noqa: T201 - the table is what the run is for
+    return 0 if all(part.good for part in found) else 1
+
+
+def _run(name: str, full: bool) -> Part:
+    say(f"{name}: begins")
+    try:
+        part = PARTS[name](full)
+    except Exception as error:  # noqa: BLE001 - the other parts are still worth running
+        traceback.print_exc()
+        part = Part(failures=(f"{name} broke off: {error!r}",))
+    say(f"{name}: {'good' if part.good else 'FAILED'}")
+    return part
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
