@@ -6,10 +6,10 @@ by `certs`, which shares no code with the product.
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -22,9 +22,10 @@ from cryptography import x509
 
 from renewctl.cli import main as shell
 from renewctl.cli.context import Session
+from renewctl.errors import Attention
 from renewctl.events import Event
 from renewctl.lease import Timing
-from renewctl.store import Store
+from renewctl.store import Stamp, Store
 from tests.support.certs import NOW, OTHER_TOPIC, TOPIC, Issued, apple_like, pkcs1, rsa_key
 from tests.support.cli import Done, validate
 from tests.support.identities import Identity
@@ -36,6 +37,8 @@ OLD = APPLE.push(not_after=NOW + timedelta(days=42), key="old")
 VENDOR = APPLE.vendor()
 NODES = ("n1", "n2", "n3")
 QUICK_RUNS = Timing(beat=0.05, lost=20.0, patience=0.4, look=0.02)
+
+_TAKE_OVERS = 500
 
 
 @dataclass(frozen=True)
@@ -142,9 +145,22 @@ class Desk:
         """A push certificate of this topic whose key nobody here made."""
         return self.file("nowhere.pem", APPLE.push(key="nowhere").pem)
 
-    def wait_for_beats(self) -> None:
-        """Long enough for the holder of a run to notice that it lost it."""
-        time.sleep(10 * QUICK_RUNS.beat)
+    def take_over(self, stamp: Stamp) -> None:
+        """Somebody takes the run from the living holder in this process, ends it, and the holder has noticed.
+
+        A beat between the look and the taking lawfully wins: then it is tried again.
+        """
+        with Store(self.store, timing=replace(QUICK_RUNS, patience=-1.0)) as store:
+            for attempt in range(_TAKE_OVERS, -1, -1):
+                try:
+                    store.end_run(store.begin_run("tokyo-1", stamp))
+                    break
+                except Attention:
+                    assert attempt, "the holder's beats win for ever"
+        for thread in threading.enumerate():
+            if thread.name == "lease":
+                thread.join(60)
+                assert not thread.is_alive(), "the holder never noticed"
 
     def renewal(self, *words: str) -> dict[str, Any]:
         """The renewal as `show` tells it."""

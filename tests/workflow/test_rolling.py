@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from renewctl.errors import Refused
-from renewctl.lease import Timing
 from renewctl.playbook_run import PushServiceChecked
 from renewctl.reasons import Reason
 from renewctl.store import Stamp, Store
@@ -222,13 +221,7 @@ class TestHeldByTwo:
         """Taken over while n1 is done: exit 4, n2 is never played, and the roll-out can be taken up again."""
         desk.to_accepted()
         stamp = Stamp("suzuki@ops2", "ops2", "0.1.0", "d" * 64)
-
-        def taken_over() -> None:
-            with Store(desk.store, timing=Timing(patience=-1.0)) as store:
-                store.end_run(store.begin_run("tokyo-1", stamp))
-            desk.wait_for_beats()
-
-        desk.playbooks.meanwhile["rollout"] = taken_over
+        desk.playbooks.meanwhile["rollout"] = lambda: desk.take_over(stamp)
         assert desk.refusal("renewal", "roll-out", code=4) == "run_lost"
         assert desk.playbooks.names() == [("rollout", ("n1",))]
         shown = desk.renewal()
