@@ -97,7 +97,7 @@ def hanging_server() -> Iterator[str]:
 
     class Silent(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            leave.wait(30)
+            leave.wait(100)
 
     leave = threading.Event()
     with ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
@@ -122,7 +122,7 @@ def test_a_hanging_node_delays_nobody_and_no_scrape(tmp_path: Path, certificate:
             assert running.get("/-/ready").status == 503
             began = time.monotonic()
             assert running.stop() == 0
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 20
 
 
 def test_the_endpoints(tmp_path: Path, certificate: Path) -> None:
@@ -130,7 +130,7 @@ def test_the_endpoints(tmp_path: Path, certificate: Path) -> None:
     with exporter(tmp_path) as running:
         assert running.get("/-/healthy").status == 200
         running.wait_for(UP, 1)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while running.get("/-/ready").status != 200:
             assert time.monotonic() < end
         landing = running.get("/")

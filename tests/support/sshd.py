@@ -102,7 +102,7 @@ def _running(config: Path, port: int, log: object) -> Iterator[subprocess.Popen[
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while True:
         assert process.poll() is None, "sshd ended"
         try:
