@@ -18,7 +18,7 @@ from renewctl.errors import Unusable
 from renewctl.pushcert import spki_fingerprint
 from renewctl.reasons import Reason
 
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
+_BEGIN = re.compile(rb"-----BEGIN ([A-Z ]{0,20})PRIVATE KEY-----")
 
 
 def pkcs1(pem: bytes, where: str) -> bytes:
@@ -32,7 +32,7 @@ def pkcs1(pem: bytes, where: str) -> bytes:
         Unusable: `private_key_absent`, `private_key_encrypted`, `private_key_not_rsa`,
             `private_key_unreadable`.
     """
-    return _load(pem, where).private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    return load(pem, where).private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
 
 
 def fingerprint(pem: bytes, where: str) -> str:
@@ -41,18 +41,27 @@ def fingerprint(pem: bytes, where: str) -> str:
     Raises:
         Unusable: as `pkcs1`.
     """
-    public = _load(pem, where).public_key()
+    public = load(pem, where).public_key()
     return spki_fingerprint(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
-def _load(pem: bytes, where: str) -> RSAPrivateKey:
-    block = _BLOCK.search(pem)
-    if block is None:
+def load(pem: bytes, where: str) -> RSAPrivateKey:
+    """The first private key of a PEM text, to sign with.
+
+    Raises:
+        Unusable: as `pkcs1`.
+    """
+    begin = _BEGIN.search(pem)
+    if begin is None:
         raise Unusable(Reason.PRIVATE_KEY_ABSENT, where=where)
-    if block[1].startswith(b"ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in block[0]:
+    # Looked for once, from the first beginning on: a text full of beginnings costs no more than another.
+    ending = b"-----END " + begin[1] + b"PRIVATE KEY-----"
+    end = pem.find(ending, begin.end())
+    block = pem[begin.start() : end + len(ending) if end >= 0 else None]
+    if begin[1].startswith(b"ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in block:
         raise Unusable(Reason.PRIVATE_KEY_ENCRYPTED, where=where)
     try:
-        key = load_pem_private_key(block[0], password=None)
+        key = load_pem_private_key(block, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise Unusable(Reason.PRIVATE_KEY_UNREADABLE, where=where) from None
     if not isinstance(key, RSAPrivateKey):

@@ -11,14 +11,7 @@ from typing import NewType
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 Topic = NewType("Topic", str)
@@ -139,27 +132,6 @@ def spki_fingerprint(spki_der: bytes) -> str:
     return hashlib.sha256(spki_der).hexdigest()
 
 
-def pkcs1(key_pem: bytes) -> bytes:
-    """An unencrypted RSA key in the one form every server takes (PKCS#1, `RSA PRIVATE KEY`).
-
-    MicroMDM reads nothing else (facts/mdm.md §0); others read this too.
-
-    Raises:
-        ValueError: not a private key, encrypted, damaged, or not RSA.
-    """
-    return _rsa_key(key_pem).private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-
-
-def key_fingerprint(key_pem: bytes) -> str:
-    """The name of a key pair, from its private half: SHA-256 of the SubjectPublicKeyInfo, lower-case hex.
-
-    Raises:
-        ValueError: as `pkcs1`.
-    """
-    public = _rsa_key(key_pem).public_key()
-    return spki_fingerprint(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-
-
 def days_left(not_after: datetime, now: datetime) -> int:
     """Whole days until `not_after`, rounded down; negative once it has passed."""
     return int((not_after - now).total_seconds() // _SECONDS_A_DAY)
@@ -171,16 +143,6 @@ def _unreadable_is_value_error() -> Iterator[None]:
         yield
     except _UNREADABLE as error:
         raise ValueError("a part of the certificate cannot be read") from error
-
-
-def _rsa_key(key_pem: bytes) -> rsa.RSAPrivateKey:
-    try:
-        key = load_pem_private_key(key_pem, password=None)
-    except (TypeError, UnsupportedAlgorithm) as error:  # TypeError: it wants a passphrase
-        raise ValueError("not an unencrypted private key") from error
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise ValueError("not an RSA key")  # noqa: TRY004 - the bytes are wrong, not the caller's type
-    return key
 
 
 def _first(name: x509.Name, oid: x509.ObjectIdentifier) -> str | None:

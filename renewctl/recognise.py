@@ -11,9 +11,9 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from renewctl import wrappings
+from renewctl import private_key, wrappings
 from renewctl.errors import Unusable
-from renewctl.pushcert import PushCertificate, key_fingerprint, pkcs1
+from renewctl.pushcert import PushCertificate
 from renewctl.reasons import Reason
 from renewctl.unlock import Locked, Unlocked, unlock
 from renewctl.wrappings import Note
@@ -184,8 +184,8 @@ class Look:
             self._note(Note.KEY_UNUSABLE)
             return
         try:
-            self.keys.append(pkcs1(pem))
-        except ValueError:
+            self.keys.append(private_key.pkcs1(pem, self.path))
+        except Unusable:
             self._note(Note.KEY_UNUSABLE)
 
     def _p12(self, der: bytes) -> None:
@@ -222,7 +222,7 @@ class Look:
     def fitting_key(self) -> bytes | None:
         """The key of one of the certificates, else the first key; PKCS#1 PEM."""
         wanted = {one.key_fingerprint for one in self.certificates}
-        fitting = [key for key in self.keys if key_fingerprint(key) in wanted]
+        fitting = [key for key in self.keys if private_key.fingerprint(key, self.path) in wanted]
         return next(iter(fitting or self.keys), None)
 
 

@@ -22,15 +22,14 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
 
-from renewctl import intake
+from renewctl import intake, private_key
 from renewctl.errors import Refused, Unusable
 from renewctl.findings import Finding, Level, insist
 from renewctl.intake import Intake
-from renewctl.pushcert import key_fingerprint, pkcs1, spki_fingerprint
+from renewctl.pushcert import spki_fingerprint
 from renewctl.reasons import Reason
 from renewctl.recognise import What
 from renewctl.vendor import VendorCheck, check_chain, check_key, check_vendor, in_order
@@ -40,7 +39,6 @@ __all__ = [
     "VendorCheck",
     "check_signed",
     "check_vendor",
-    "key_fingerprint",
     "make_csr",
     "make_key",
     "sign",
@@ -103,7 +101,8 @@ def make_csr(
         country: two letters.
 
     Raises:
-        ValueError: a key that is no RSA key, or an empty name.
+        Unusable: `private_key_…`: not an unencrypted RSA key.
+        ValueError: an empty name.
     """
     parts = []
     if country is not None:
@@ -113,7 +112,7 @@ def make_csr(
     if email and email.isascii():
         parts.append(x509.NameAttribute(NameOID.EMAIL_ADDRESS, email))
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(parts))
-    return builder.sign(_rsa(key_pem), hashes.SHA256()).public_bytes(Encoding.PEM)
+    return builder.sign(private_key.load(key_pem, "key"), hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
 def sign(csr_pem: bytes, vendor_certificate: bytes, chain: Sequence[bytes], vendor_key: bytes) -> bytes:
@@ -134,7 +133,7 @@ def sign(csr_pem: bytes, vendor_certificate: bytes, chain: Sequence[bytes], vend
     ordered = in_order(vendor_certificate, chain)
     insist(check_key(ordered[0], vendor_key))
     der = _csr_der(csr_pem)
-    signature = _rsa(vendor_key).sign(der, padding.PKCS1v15(), hashes.SHA256())
+    signature = private_key.load(vendor_key, "vendor.key").sign(der, padding.PKCS1v15(), hashes.SHA256())
     return _portal_file(der, ordered, signature)
 
 
@@ -273,9 +272,3 @@ def _portal_file(csr_der: bytes, chain: Sequence[bytes], signature: bytes) -> by
 def _pem(der: bytes) -> str:
     """PEM with lines of 64, as the portal wants them."""
     return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode()
-
-
-def _rsa(key_pem: bytes) -> rsa.RSAPrivateKey:
-    key = load_pem_private_key(pkcs1(key_pem), password=None)
-    assert isinstance(key, rsa.RSAPrivateKey)  # noqa: S101 - PKCS#1 holds nothing else
-    return key

@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from renewctl import chain, intake
+from renewctl import chain, intake, private_key
 from renewctl.errors import Unusable
 from renewctl.findings import Finding, Level, insist
-from renewctl.pushcert import PushCertificate, key_fingerprint, serial_hex
+from renewctl.pushcert import PushCertificate, serial_hex
 from renewctl.reasons import Reason
 
 VENDOR_MARK = x509.ObjectIdentifier("1.2.840.113635.100.4.12")
@@ -73,8 +73,8 @@ def check_key(certificate: bytes, key: bytes, *, path: str = "") -> tuple[Findin
         Unusable: VENDOR_KEY_UNREADABLE.
     """
     try:
-        got = key_fingerprint(key)
-    except ValueError:
+        got = private_key.fingerprint(key, path)
+    except Unusable:
         raise Unusable(Reason.VENDOR_KEY_UNREADABLE, path=path) from None
     expected = PushCertificate.from_der(certificate).key_fingerprint
     if got == expected:

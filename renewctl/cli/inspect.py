@@ -136,13 +136,13 @@ def _show_key(output: Output, label: str, renewal: Renewal | None, fingerprint: 
 
 def _keys(found: Intake) -> list[tuple[str, str | None]]:
     """Key of the CSR and private key in the file, by their public half's fingerprint."""
-    from renewctl.pushcert import key_fingerprint  # noqa: PLC0415 - cryptography
+    from renewctl.private_key import fingerprint  # noqa: PLC0415 - cryptography
 
     keys: list[tuple[str, str | None]] = []
     if found.csr is not None:
         keys.append(("inspect.key.csr", _csr_key(found.csr)))
     if found.key is not None:
-        keys.append(("inspect.key.private", key_fingerprint(found.key)))
+        keys.append(("inspect.key.private", fingerprint(found.key, "key")))
     return keys
 
 

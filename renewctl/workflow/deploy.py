@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from renewctl import findings, intake
+from renewctl import findings, intake, private_key
 from renewctl.errors import Attention, Refused
 from renewctl.events import Kind, PairRef
 from renewctl.inventory import Topic
-from renewctl.pushcert import key_fingerprint
 from renewctl.reasons import Reason, Word
 from renewctl.renewal import Outcome, Phase, Renewal, owed, require
 from renewctl.workflow.pairs import prove_key_opens
@@ -46,7 +45,7 @@ def adopt(work: Workplace, topic: Topic, certificate: intake.Intake, key: bytes 
     found = certificate.leaf()
     account = topic.account.address or topic.account.alias
     findings.insist(findings.topic(found, topic.topic, account))
-    if key is not None and (got := key_fingerprint(key)) != found.key_fingerprint:
+    if key is not None and (got := private_key.fingerprint(key, "--key")) != found.key_fingerprint:
         raise Refused(Reason.KEY_DIFFERS, got=got, expected=found.key_fingerprint)
     held = key is not None or work.keys.has(found.key_fingerprint)
     pair = PairRef(

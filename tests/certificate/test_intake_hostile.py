@@ -13,10 +13,10 @@ from cryptography import x509
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from renewctl import wrappings
-from renewctl.errors import RenewctlError
+from renewctl import private_key, wrappings
+from renewctl.errors import RenewctlError, Unusable
 from renewctl.intake import LIMIT_BYTES, parse
-from renewctl.pushcert import PushCertificate, key_fingerprint, pkcs1
+from renewctl.pushcert import PushCertificate
 from renewctl.request import check_signed, make_csr, sign
 from renewctl.vendor import check_vendor
 from tests.support.certs import NOW, apple_like
@@ -140,12 +140,21 @@ def test_vendor_files_are_checked_or_explained(certificate: bytes, above: bytes)
 @QUICK
 @given(st.binary(max_size=300) | mutated())
 def test_the_values_raise_value_errors_alone(data: bytes) -> None:
-    """What a certificate or a key cannot be read from is a ValueError, as said."""
-    for read in (PushCertificate.from_der, PushCertificate.from_pem, pkcs1, key_fingerprint):
-        try:
+    """What no certificate can be read from is a ValueError, what no key can be read from Unusable, as said."""
+    for read in (PushCertificate.from_der, PushCertificate.from_pem):
+        with suppress(ValueError):
             read(data)
-        except ValueError:
-            continue
+    for take in (private_key.pkcs1, private_key.fingerprint):
+        with suppress(Unusable):
+            take(data, "file")
+
+
+def test_a_text_full_of_beginnings_of_keys_costs_no_more_than_another() -> None:
+    """A mebibyte of first lines without a last one: refused at once (each was once looked at to the end)."""
+    began = time.monotonic()
+    with pytest.raises(Unusable):
+        private_key.pkcs1(b"-----BEGIN PRIVATE KEY-----\n" * 37_000, "file")
+    assert time.monotonic() - began < 30  # it took many minutes
 
 
 FULL = LIMIT_BYTES

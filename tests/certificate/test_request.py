@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from renewctl import request
 from renewctl.errors import Refused, RenewctlError, Unusable
 from renewctl.findings import Level
+from renewctl.private_key import fingerprint
 from renewctl.reasons import Reason
 from tests.support.certs import NOW, Issued, apple_like, pkcs1, rsa_key
 
@@ -89,7 +90,7 @@ def test_a_new_key_is_rsa_2048_in_pkcs1() -> None:
     key = load_pem_private_key(first, None)
     assert isinstance(key, rsa.RSAPrivateKey)
     assert (key.key_size, key.public_key().public_numbers().e) == (2048, 65537)
-    assert request.key_fingerprint(first) != request.key_fingerprint(second)
+    assert fingerprint(first, "k") != fingerprint(second, "k")
 
 
 @pytest.mark.parametrize(
@@ -293,5 +294,5 @@ def test_someone_elses_csr_is_told_by_its_key() -> None:
     """Got and expected are fingerprints a person can compare with the key store."""
     with pytest.raises(Refused) as caught:
         request.check_signed(file(der=ANOTHER), CSR, NOW)
-    assert caught.value.values["expected"] == request.key_fingerprint(KEY)
-    assert caught.value.values["got"] == request.key_fingerprint(pkcs1(rsa_key("other")))
+    assert caught.value.values["expected"] == fingerprint(KEY, "k")
+    assert caught.value.values["got"] == fingerprint(pkcs1(rsa_key("other")), "k")

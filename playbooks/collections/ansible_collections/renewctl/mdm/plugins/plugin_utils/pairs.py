@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from renewctl import inventory, unseal
+from renewctl import inventory, private_key, unseal
 from renewctl.errors import Refused, Unusable
-from renewctl.pushcert import Pair, PushCertificate, key_fingerprint
+from renewctl.pushcert import Pair, PushCertificate
 from renewctl.reasons import Reason
 
 
@@ -69,7 +69,7 @@ class PairReference:
             Unusable, Refused: no key named, not readable, or not this certificate's.
         """
         key = self._key()
-        found = key_fingerprint(key)
+        found = private_key.fingerprint(key, "renewctl_pair.key")
         if found != self.certificate.key_fingerprint:
             raise Refused(Reason.PAIR_MISMATCHED, got=found, expected=self.certificate.key_fingerprint)
         return Pair(self.certificate, key)
