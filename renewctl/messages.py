@@ -28,6 +28,10 @@ _WEEKDAYS = {
     "ja": ("月", "火", "水", "木", "金", "土", "日"),
 }
 _ABSENT = "–"
+_COUNTED = ("count", "devices")
+"""Values that choose between a sentence's forms (`msgstr[0]`, `msgstr[1]`): 1 node, 2 nodes."""
+
+_MANY = 2
 _ISO_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 """How findings and events write instants."""
 
@@ -40,9 +44,10 @@ def text(key: str, language: str, /, **values: object) -> str:
         language: `en` or `ja`.
         values: for `{placeholders}`; instants are shown in UTC, absent ones as a dash.
     """
-    template = _catalogue(language).gettext(key)
+    count = _count(values)
+    template = _template(key, language, count)
     if template == key and language != DEFAULT:
-        template = _catalogue(DEFAULT).gettext(key)
+        template = _template(key, DEFAULT, count)
     return template.format_map(_Shown(values, language))
 
 
@@ -56,7 +61,7 @@ def sentence(reason: Reason, language: str, values: Mapping[str, object]) -> tup
 
 def placeholders(key: str, language: str) -> frozenset[str]:
     """Names of the values a sentence shows."""
-    template = _catalogue(language).gettext(key)
+    template = _template(key, language)
     return frozenset(name for _, name, _, _ in string.Formatter().parse(template) if name)
 
 
@@ -101,9 +106,9 @@ def days(count: int, language: str) -> str:
     """Days left (`pushcert.days_left`) in words; negative counts are of something expired."""
     if count < 0:
         ago = -count - 1  # rounded down: -1 is "less than a day ago"
-        key = {0: "days.expired_today", 1: "days.expired_one"}.get(ago, "days.expired")
+        key = "days.expired_today" if ago == 0 else "days.expired"
         return text(key, language, count=ago)
-    key = {0: "days.left_none", 1: "days.left_one"}.get(count, "days.left")
+    key = "days.left_none" if count == 0 else "days.left"
     return text(key, language, count=count)
 
 
@@ -126,7 +131,20 @@ def language_of(environ: Mapping[str, str]) -> str:
 
 def has(key: str, language: str) -> bool:
     """Whether a key has a sentence."""
-    return _catalogue(language).gettext(key) != key
+    return _template(key, language) != key
+
+
+def _count(values: Mapping[str, object]) -> int:
+    """What chooses the form of a sentence; values out of events are text."""
+    given = next((str(values[name]) for name in _COUNTED if name in values), "")
+    return int(given) if given.isdecimal() else _MANY
+
+
+def _template(key: str, language: str, count: int = _MANY) -> str:
+    """The sentence as the catalogue has it, in the form that fits the count; the key where there is none."""
+    catalogue = _catalogue(language)
+    found = catalogue.ngettext(key, key, count)
+    return catalogue.gettext(key) if found == key else found
 
 
 @cache

@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from babel.messages.catalog import Catalog
+from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
@@ -34,11 +34,25 @@ def merged(language: str) -> Catalog:
         for message in part:
             if not message.id:
                 continue
-            key = str(message.id)
-            if key in whole or message.fuzzy or not message.string:
+            key = _key(message)
+            if key in whole or message.fuzzy or not all(forms(message)):
                 raise ValueError(f"{path}:{message.lineno}: {key} is there twice, fuzzy, or empty")
-            whole.add(key, message.string)
+            whole.add(message.id, message.string)
     return whole
+
+
+def forms(message: Message) -> tuple[str, ...]:
+    """The sentence, or each of its forms where it counts something."""
+    return message.string if isinstance(message.string, tuple) else (str(message.string),)
+
+
+def sentences(language: str) -> dict[str, tuple[str, ...]]:
+    """Key -> the forms of its sentence."""
+    return {_key(message): forms(message) for message in merged(language) if message.id}
+
+
+def _key(message: Message) -> str:
+    return message.id[0] if isinstance(message.id, tuple) else str(message.id)
 
 
 def target(language: str) -> Path:
@@ -54,7 +68,12 @@ def is_current(language: str) -> bool:
     with path.open("rb") as file:
         compiled = gettext.GNUTranslations(file)
     known = {key: value for key, value in vars(compiled)["_catalog"].items() if key}
-    return known == {str(message.id): message.string for message in merged(language) if message.id}
+    return known == {
+        (_key(message), number) if isinstance(message.id, tuple) else _key(message): form
+        for message in merged(language)
+        if message.id
+        for number, form in enumerate(forms(message))
+    }
 
 
 def build() -> None:

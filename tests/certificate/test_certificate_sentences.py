@@ -6,6 +6,7 @@ import string
 from pathlib import Path
 
 import pytest
+from babel.messages.catalog import Message
 from babel.messages.pofile import read_po
 
 import renewctl
@@ -57,7 +58,14 @@ def given_with(reason: Reason) -> frozenset[str]:
 def catalogue(language: str) -> dict[str, str]:
     """Key -> sentence."""
     with (LOCALE / language / "certificate.po").open("rb") as file:
-        return {str(one.id): str(one.string) for one in read_po(file) if one.id}
+        return dict(_entry(one) for one in read_po(file) if one.id)
+
+
+def _entry(message: Message) -> tuple[str, str]:
+    """One that counts something has several forms."""
+    if isinstance(message.id, tuple):
+        return message.id[0], " ".join(message.string)
+    return str(message.id), str(message.string)
 
 
 def placeholders(sentence: str) -> set[str]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
-import sqlite3
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,24 +15,10 @@ from renewctl.cli import init as module
 from renewctl.cli import main as shell
 from renewctl.inventory import load
 from tests.support.cli import validate
+from tests.support.init_place import GIVEN, device_database, versions_alone
 from tests.support.inventories import RECIPIENT, TOPIC, right, write
 
-NANOMDM = """
-CREATE TABLE enrollments (id TEXT, user_id TEXT, topic TEXT, enabled INTEGER, last_seen_at TEXT);
-CREATE TABLE push_certs (topic TEXT, cert_pem TEXT);
-INSERT INTO enrollments VALUES ('A', NULL, 'TOPIC', 1, '2026-01-01 00:00:00');
-"""
-
-GIVEN = ("--topic", TOPIC, "--account", "mdm", "--node", "n1=http://127.0.0.1:9")
-
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A folder and a home of the test's own, in English."""
-    monkeypatch.setenv("LC_ALL", "C")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("RENEWCTL_INVENTORY", raising=False)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_init_makes_everything_it_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,26 +118,11 @@ def test_somebody_quicker_wins(
     assert not (tmp_path / "identity.txt").exists()
 
 
-class _Server(http.server.BaseHTTPRequestHandler):
-    """An API that tells its version alone, as NanoMDM 0.9 does."""
-
-    def do_GET(self) -> None:
-        found = self.path == "/version"
-        self.send_response(200 if found else 404)
-        self.end_headers()
-        self.wfile.write(b'{"version": "v0.9.0"}' if found else b"")
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-
 @pytest.fixture
 def node() -> Iterator[str]:
     """Its URL."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with versions_alone(404) as url:
+        yield url
 
 
 def test_a_node_that_tells_no_topic(node: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,10 +166,7 @@ def test_one_topic_found_may_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_topics_are_found_in_a_nodes_database(node: str, tmp_path: Path) -> None:
     """The topics enrolled devices use, read with a SELECT-only role."""
-    database = tmp_path / "nanomdm.db"
-    with sqlite3.connect(database) as connection:
-        connection.executescript(NANOMDM.replace("TOPIC", TOPIC))
-    (tmp_path / "dsn").write_text(f"sqlite:///{database}\n")
+    device_database(tmp_path)
     (tmp_path / "pw").write_text("x")
     words = ["--from", "n1", "--from-url", node, "--from-password-file", "pw", "--from-sql", "dsn"]
     assert shell.main(["init", *words, "--recipient", RECIPIENT]) == 0

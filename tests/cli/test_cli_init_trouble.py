@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import sqlite3
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,46 +17,19 @@ from renewctl.errors import Unusable
 from renewctl.inventory import load
 from renewctl.reasons import Reason
 from tests.support.cli import held
+from tests.support.init_place import GIVEN, device_database, versions_alone
 from tests.support.inventories import RECIPIENT, TOPIC, right, write
 
-DATABASE = """
-CREATE TABLE enrollments (id TEXT, user_id TEXT, topic TEXT, enabled INTEGER, last_seen_at TEXT);
-CREATE TABLE push_certs (topic TEXT, cert_pem TEXT);
-INSERT INTO enrollments VALUES ('A', NULL, 'TOPIC', 1, '2026-01-01 00:00:00');
-"""
-GIVEN = ("--topic", TOPIC, "--account", "mdm", "--node", "n1=http://127.0.0.1:9")
 DEAD = "http://127.0.0.1:1"
 
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A folder and a home of the test's own, in English."""
-    monkeypatch.setenv("LC_ALL", "C")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("RENEWCTL_INVENTORY", raising=False)
-    monkeypatch.chdir(tmp_path)
-
-
-class _Denying(http.server.BaseHTTPRequestHandler):
-    """Tells its version to everybody and takes no password."""
-
-    def do_GET(self) -> None:
-        open_to_all = self.path == "/version"
-        self.send_response(200 if open_to_all else 401)
-        self.end_headers()
-        self.wfile.write(b'{"version": "v0.9.0"}' if open_to_all else b"")
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture
 def denying() -> Iterator[str]:
     """Its URL."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Denying) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with versions_alone(401) as url:
+        yield url
 
 
 def refused(capsys: pytest.CaptureFixture[str], code: int, *words: str) -> dict[str, str]:
@@ -105,9 +75,7 @@ class TestFrom:
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """The inventory is written, and that the node did not answer is said."""
-        with sqlite3.connect(tmp_path / "mdm.db") as connection:
-            connection.executescript(DATABASE.replace("TOPIC", TOPIC))
-        (tmp_path / "dsn").write_text(f"sqlite:///{tmp_path}/mdm.db\n")
+        device_database(tmp_path)
         words = ["--from", "n1", "--from-url", DEAD, "--from-sql", "dsn", "--recipient", RECIPIENT]
         assert shell.main(["init", *words]) == 0
         assert "warning: n1" in capsys.readouterr().err

@@ -11,11 +11,13 @@ import pytest
 
 from renewctl import messages, messages_build
 from renewctl.messages_build import is_current, merged
+from renewctl.messages_build import sentences as forms_of
 from renewctl.reasons import Reason
 
 ROOT = Path(messages.__file__).parents[1]
 CATALOGUES = {
-    language: {str(m.id): str(m.string) for m in merged(language) if m.id} for language in messages.LANGUAGES
+    language: {key: "\n".join(forms) for key, forms in forms_of(language).items()}
+    for language in messages.LANGUAGES
 }
 
 REFUSED = {
@@ -243,6 +245,42 @@ def test_a_bad_entry_stops_the_build(locale: Path, entry: str) -> None:
     (locale / "en" / "b.po").write_text(PO + entry)
     with pytest.raises(ValueError, match=r"b\.po:\d+: [ab] is there twice"):
         merged("en")
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "one", "two"),
+    [
+        ("roll.verify", {}, "proving 1 node", "proving 2 nodes"),
+        ("days.left", {}, "1 day left", "2 days left"),
+        ("node.asking", {}, "asking 1 node …", "asking 2 nodes …"),
+    ],
+)
+def test_what_is_counted_agrees_with_its_count(
+    key: str, values: dict[str, object], one: str, two: str
+) -> None:
+    """One node, two nodes; a language without plurals has one form."""
+    assert [messages.text(key, "en", count=count, **values) for count in (1, 2)] == [one, two]
+    assert "1" in messages.text(key, "ja", count=1)
+
+
+def test_a_count_may_be_text() -> None:
+    """Values out of events are text; the form fits all the same."""
+    values = {"node": "n1", "seconds": "60"}
+    assert "1 device woken did" in messages.text("proof_no_check_in", "en", devices="1", **values)
+    assert "none of 3 devices" in messages.text("proof_no_check_in", "en", devices="3", **values)
+
+
+def test_all_forms_of_a_sentence_show_the_same_values() -> None:
+    """Neither form says less; English has two of each, Japanese one."""
+    for language, count in (("en", 2), ("ja", 1)):
+        counted = {key: forms for key, forms in forms_of(language).items() if len(forms) > 1}
+        assert {len(forms) for forms in counted.values()} <= {count}
+        for key, forms in counted.items():
+            assert len({frozenset(re.findall(r"{(\w+)}", form)) for form in forms}) == 1, key
+    shown = [
+        key for key, text in CATALOGUES["en"].items() if re.search(r"\{(count|devices)\} [a-z]{3,}s\b", text)
+    ]
+    assert [key for key in shown if len(forms_of("en")[key]) < 2] == []
 
 
 def test_a_list_of_nothing_is_none() -> None:
