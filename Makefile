@@ -9,10 +9,10 @@ FULL   ?=
 PART   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo check test crash lint system peers catalogues constraints clean
+.PHONY: help install dev demo check test crash lint system peers prometheus3 catalogues constraints clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -60,6 +60,10 @@ test: dev system peers lint ## everything, none skipped (installs what it needs;
 
 crash: dev system peers ## kill it everywhere, print the table (FULL=1: the long run; PART=sqlite: one part)
 	@$(BIN)/python -m tests.crash $(if $(FULL),--full) $(PART)
+
+prometheus3: dev system ## build Prometheus 3.x and run its tests with it (make test uses Debian's 2.42)
+	$(BIN)/python tests/peers/build.py prometheus3
+	PATH="$(CURDIR)/.cache/prometheus3:$$PATH" $(BIN)/python -m pytest -q -n 2 tests/alerts tests/grafana tests/exporter/test_exporter_prometheus.py
 
 catalogues: dev ## compile the sentences after changing a .po file
 	$(BIN)/python -m renewctl.messages_build

@@ -1,4 +1,4 @@
-"""The real programs of the field read what we write: promtool and Prometheus 2.42 (apt package `prometheus`)."""
+"""The real programs of the field read what we write: promtool and Prometheus (2.42 of Debian; 3.x: `make prometheus3`)."""
 
 from __future__ import annotations
 

