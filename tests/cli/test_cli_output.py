@@ -37,7 +37,7 @@ def test_data_and_talk_go_to_different_streams(capsys: pytest.CaptureFixture[str
     ENGLISH.raw("plain")
     ENGLISH.say("node.asking", count=3)
     shown = capsys.readouterr()
-    assert (shown.out, shown.err) == ("topic: x\nplain\n", "asking 3 node(s) …\n")
+    assert (shown.out, shown.err) == ("topic: x\nplain\n", "asking 3 nodes …\n")
 
 
 def test_with_json_there_is_only_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +121,7 @@ def test_silence_is_explained_after_a_while(
         while "asking 2" not in told and time.monotonic() < deadline:
             time.sleep(0.01)
             told += capsys.readouterr().err
-    assert "asking 2 node(s) …" in told
+    assert "asking 2 nodes …" in told
 
 
 @dataclass(frozen=True)
