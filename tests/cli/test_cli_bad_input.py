@@ -185,7 +185,7 @@ def test_a_node_that_never_answers(tmp_path: Path, silent: int) -> None:
     write(tmp_path, right(nodes=[node]))
     done = renewctl("node", "observe", cwd=tmp_path, seconds=25)
     assert done.code == 4
-    assert "asking 1 node(s) …" in done.err
+    assert "asking 1 node …" in done.err
 
 
 INIT = (
