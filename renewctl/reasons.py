@@ -216,6 +216,8 @@ class Reason(StrEnum):
     STORE_MISSING = "store_missing"
     STORE_NOT_A_STORE = "store_not_a_store"
     STORE_NEWER = "store_newer"
+    STORE_OLDER = "store_older"
+    STORE_UPGRADE_FAILED = "store_upgrade_failed"
     STORE_ON_NETWORK = "store_on_network"
     STORE_UNREACHABLE = "store_unreachable"
     STORE_DENIED = "store_denied"
@@ -232,6 +234,16 @@ class Reason(StrEnum):
     SOMEBODY_ELSE_MOVED = "somebody_else_moved"
     RUN_HELD = "run_held"
     RUN_LOST = "run_lost"
+
+    # Backup and restore
+    BACKUP_EXISTS = "backup_exists"
+    BACKUP_UNREADABLE = "backup_unreadable"
+    BACKUP_DAMAGED = "backup_damaged"
+    BACKUP_NEWER = "backup_newer"
+    BACKUP_NEEDED = "backup_needed"
+    BACKUP_STALE = "backup_stale"
+    STORE_NOT_EMPTY = "store_not_empty"
+    KEY_NOT_SEALED = "key_not_sealed"
 
     # Key store: sealing, opening, private keys
     KEYS_NO_HOME = "keys_no_home"

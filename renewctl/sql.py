@@ -10,36 +10,25 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import re
-from collections.abc import Callable, Iterator, Mapping
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    URL,
-    Column,
-    Connection,
-    Integer,
-    LargeBinary,
-    MetaData,
-    NullPool,
-    Table,
-    Text,
-    create_engine,
-    event,
-    exc,
-    make_url,
-    text,
-)
+from sqlalchemy import URL, Connection, NullPool, Table, create_engine, event, exc, make_url, text
 
 from sqlalchemy import Engine  # isort: skip
 
-from renewctl import sql_arguments, sqlite_file
+from renewctl import sql_arguments, sql_tables, sqlite_file
 from renewctl.errors import NodeFault, Refused, RenewctlError, Unusable
 from renewctl.reasons import Reason
 from renewctl.sql_faults import Trouble, server_fault, store_fault, trouble_of
 
 SCHEMA = 1
-"""Version of the tables below; a store of a newer one is refused."""
+"""Version of `sql_tables` (the newest revision of `migrations`); a store of another one is refused."""
+
+VERSION_ROW = "SELECT value AS schema_version FROM meta WHERE name = 'schema'"
+"""The one record of a store's version."""
 
 STATEMENT_SECONDS = 10.0
 """Our own deadline for one statement on a store."""
@@ -53,38 +42,6 @@ _DRIVERS = {
     "mariadb": ("mariadb+pymysql", "pymysql", "mysql"),
 }
 _CREATE_LOCK = 0x72656E65776374  # "renewct": any number, the same in every process
-
-_metadata = MetaData()
-_events = Table(
-    "events", _metadata,
-    Column("renewal", Text, primary_key=True), Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("id", Text, nullable=False, unique=True), Column("at", Text, nullable=False),
-    Column("kind", Text, nullable=False), Column("body", Text, nullable=False),
-    Column("actor", Text, nullable=False), Column("authenticated", Text, nullable=False),
-    Column("host", Text, nullable=False), Column("version", Text, nullable=False),
-    Column("inventory_digest", Text, nullable=False), Column("reason", Text), Column("ticket", Text),
-    Column("previous", Text, nullable=False), Column("hash", Text, nullable=False),
-)  # fmt: skip
-_documents = Table(
-    "documents", _metadata,
-    Column("sha256", Text, primary_key=True), Column("body", LargeBinary, nullable=False),
-    Column("at", Text, nullable=False),
-)  # fmt: skip
-_runs = Table(
-    "runs", _metadata,
-    Column("number", Integer, primary_key=True, autoincrement=False), Column("token", Text, nullable=False),
-    Column("renewal", Text, nullable=False), Column("holder", Text, nullable=False),
-    Column("host", Text, nullable=False), Column("since", Text, nullable=False),
-    Column("beat", Integer, nullable=False), Column("ended", Text),
-)  # fmt: skip
-_meta = Table(
-    "meta", _metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
-)
-_keys = Table(
-    "keys", _metadata,
-    Column("fingerprint", Text, primary_key=True), Column("sealed", LargeBinary, nullable=False),
-    Column("at", Text, nullable=False),
-)  # fmt: skip
 
 Row = dict[str, Any]
 
@@ -156,6 +113,19 @@ class Database:
             return _rows(connection, statement, parameters)
 
     @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Transaction]:
+        """Several statements that see one and the same state; writers wait (SQLite) or go on (PostgreSQL).
+
+        Raises:
+            NodeFault, Unusable: a store's trouble.
+        """
+        isolation = {} if self.path is not None else {"isolation_level": "REPEATABLE READ"}
+        with self._faults(writable=False), self._engine.connect() as plain:
+            connection = plain.execution_options(renewctl_begin="BEGIN", **isolation)
+            with connection.begin():
+                yield Transaction(connection)
+
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """A transaction that may write; committed when the block ends well, gone otherwise.
 
@@ -164,9 +134,22 @@ class Database:
             NodeFault, Unusable: trouble. After one in the commit itself the outcome is not known.
         """
         with self._faults(writable=True), self._engine.connect() as plain:
-            connection = plain.execution_options(renewctl_write=True)
+            connection = plain.execution_options(renewctl_begin="BEGIN IMMEDIATE")
             with connection.begin():
                 yield Transaction(connection)
+
+    def copy_to(self, name: Path) -> None:
+        """Copy a store in a file to another one, whole or not at all; what is there already stays.
+
+        Raises:
+            NodeFault, Unusable: trouble with either.
+        """
+        assert self.path is not None  # noqa: S101 - nobody asks it of a server
+        with sqlite_file.newborn(name) as beside:
+            try:
+                sqlite_file.copy(self.path, beside)
+            except sqlite3.Error as error:
+                raise self._error(error) from None
 
     def close(self) -> None:
         """Let go of everything held."""
@@ -194,18 +177,22 @@ class Database:
 
 
 class Transaction:
-    """What may be done inside `Database.transaction`."""
+    """What may be done inside `Database.transaction` and `Database.snapshot`.
+
+    Attributes:
+        connection: SQLAlchemy's own, for `migrations` alone.
+    """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self.connection = connection
 
     def rows(self, statement: str, **parameters: object) -> list[Row]:
         """The rows of one statement."""
-        return _rows(self._connection, statement, parameters)
+        return _rows(self.connection, statement, parameters)
 
     def change(self, statement: str, **parameters: object) -> int:
         """Run one statement; how many rows it changed."""
-        return self._connection.execute(text(statement), parameters).rowcount
+        return self.connection.execute(text(statement), parameters).rowcount
 
 
 def select(
@@ -241,29 +228,41 @@ def create(url_text: str) -> None:
     """
     path = _parsed(url_text, frozenset(_DRIVERS)).database
     if is_postgresql(url_text):
-        _create_tables(url_text, list(_metadata.tables.values()))
+        _create_tables(url_text, [*sql_tables.IN_FILES, sql_tables.KEYS])
     elif not Path(str(path)).exists():
         with sqlite_file.newborn(Path(str(path))) as beside:
-            _create_tables(_sqlite_url(beside), [_events, _documents, _runs, _meta])
+            _create_tables(_sqlite_url(beside), sql_tables.IN_FILES)
     require_schema(url_text)
 
 
 def require_schema(url_text: str) -> None:
-    """Check that the store is there and of a version we know.
+    """Check that the store is there and of our version.
 
     Raises:
         Unusable: `store_missing`, `store_not_a_store`.
-        Refused: `store_newer`.
+        Refused: `store_newer`, `store_older`.
     """
     database = Database(url_text, read_only=False)
     try:
-        known(database.rows("SELECT value AS schema_version FROM meta WHERE name = 'schema'"), database.shown)
+        known(database.rows(VERSION_ROW), database.shown)
     finally:
         database.close()
 
 
 def known(rows: list[Row], store: str) -> None:
     """Check the `schema_version` that came with the first row.
+
+    Raises:
+        Unusable: `store_not_a_store` where there is none.
+        Refused: `store_newer`, `store_older`.
+    """
+    version = not_newer(rows, store)
+    if version < SCHEMA:
+        raise Refused(Reason.STORE_OLDER, store=store, got=version, expected=SCHEMA)
+
+
+def not_newer(rows: list[Row], store: str) -> int:
+    """The `schema_version` that came with the first row: ours, or one we can upgrade.
 
     Raises:
         Unusable: `store_not_a_store` where there is none.
@@ -274,16 +273,17 @@ def known(rows: list[Row], store: str) -> None:
     version = int(rows[0]["schema_version"])
     if version > SCHEMA:
         raise Refused(Reason.STORE_NEWER, store=store, got=version, expected=SCHEMA)
+    return version
 
 
-def _create_tables(url_text: str, tables: list[Table]) -> None:
+def _create_tables(url_text: str, tables: Sequence[Table]) -> None:
     database = Database(url_text, read_only=False)
     try:
         with database.transaction() as transaction:
             if database.path is None:
                 # Two at once would trip over PostgreSQL's own catalogue.
                 transaction.rows("SELECT 1 AS held FROM pg_advisory_xact_lock(:lock)", lock=_CREATE_LOCK)
-            _metadata.create_all(transaction._connection, tables)  # noqa: SLF001 - same file
+            sql_tables.METADATA.create_all(transaction.connection, tables)
             if not transaction.rows("SELECT 1 AS there FROM meta WHERE name = 'schema'"):
                 transaction.change("INSERT INTO meta (name, value) VALUES ('schema', :v)", v=str(SCHEMA))
     finally:
@@ -326,14 +326,15 @@ def _engine(url: URL, *, read_only: bool, timeout_seconds: float) -> Engine:
     engine = create_engine(
         f"{driver}://", creator=lambda: sqlite_file.connect(path, read_only=read_only), **options
     )
-    event.listen(engine, "begin", _begin_immediate)
+    event.listen(engine, "begin", _begin)
     return engine
 
 
-def _begin_immediate(connection: Connection) -> None:
-    """Take SQLite's write lock before reading what the write depends on; readers begin nothing."""
-    if connection.get_execution_options().get("renewctl_write"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin(connection: Connection) -> None:
+    """A writer takes SQLite's lock before reading what the write depends on; one statement needs no BEGIN."""
+    begin = connection.get_execution_options().get("renewctl_begin")
+    if begin is not None:
+        connection.exec_driver_sql(begin)
 
 
 def _looked_at(trouble: Trouble, path: Path) -> Trouble:

@@ -113,6 +113,22 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     return connection
 
 
+def copy(path: Path, to: Path) -> None:
+    """Copy a store by SQLite's backup API: one state, on disk when this returns, whoever else reads or waits.
+
+    Args:
+        to: an empty file.
+
+    Raises:
+        sqlite3.Error: as SQLite says.
+    """
+    with (
+        contextlib.closing(connect(path, read_only=True)) as source,
+        contextlib.closing(connect(to, read_only=False)) as target,
+    ):
+        source.backup(target)
+
+
 @contextlib.contextmanager
 def newborn(path: Path) -> Iterator[Path]:
     """A name beside `path` to build the store under; it takes its own name when the block has ended well.

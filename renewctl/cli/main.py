@@ -34,6 +34,8 @@ COMMANDS = {
     "node": "renewctl.cli.node:node",
     "renewal": "renewctl.cli.renewal:renewal",
     "apns": "renewctl.cli.apns:apns",
+    "backup": "renewctl.cli.backup:backup",
+    "store": "renewctl.cli.store:store",
     "sandbox": "renewctl.cli.sandbox:sandbox",
 }
 """Name -> where it is; the line shown in `--help` is `help.<name>`."""

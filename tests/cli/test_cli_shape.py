@@ -19,7 +19,10 @@ from tests.support.cli import renewctl
 from tests.support.desk import Desk
 from tests.support.inventories import right, write
 
-HEAVY = {"sqlalchemy", "httpx", "requests", "ansible", "uvicorn", "cryptography", "rich", "yaml", "pyrage"}
+HEAVY = {
+    *("alembic", "ansible", "cryptography", "httpx", "pyrage", "requests", "rich", "sqlalchemy", "uvicorn"),
+    "yaml",
+}
 
 
 def _loaded(*words: str) -> set[str]:

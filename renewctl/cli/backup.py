@@ -1,0 +1,55 @@
+"""`renewctl backup`: the store and its keys in one file, without a secret in clear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from renewctl.cli.context import Session
+from renewctl.cli.options import Command, common_options, dry_run_option, json_option, pass_session
+from renewctl.errors import ExitCode
+
+
+@click.command(cls=Command, help="help.backup")
+@click.argument("path", type=click.Path(path_type=Path))
+@dry_run_option
+@json_option
+@common_options
+@pass_session
+def backup(session: Session, *, path: Path, dry_run: bool) -> ExitCode:
+    """Read everything, then write one file."""
+    from renewctl import backup as copying  # noqa: PLC0415 - SQL; not for `--help`
+    from renewctl import backup_file, keystore  # noqa: PLC0415
+
+    output, url, now = session.output(), session.store_url, session.now()
+    keys = keystore.home(session.inventory.keys, url)
+    taken = copying.take(url, keys, now=now, tell=output.say)
+    file = path / f"renewctl-{now:%Y%m%dT%H%M%SZ}.tar" if path.is_dir() else path
+    missing, broken = copying.missing_keys(taken), copying.broken_links(taken)
+    name = None
+    if not dry_run:
+        output.say("backup.writing", path=file)
+        name = backup_file.write(file, taken)
+    output.json(
+        {
+            "path": file,
+            "written": not dry_run,
+            "sha256": name,
+            "made_at": taken.made_at,
+            "store": taken.kind,
+            "schema": taken.schema,
+            "counts": taken.counts,
+            "renewals": taken.renewals,
+            "keys_missing": missing,
+            "events_damaged": broken,
+        }
+    )
+    output.show("backup.would" if dry_run else "backup.done", path=file, **taken.counts)
+    if missing:
+        output.show_red("backup.keys_missing", keys=", ".join(missing))
+    if broken:
+        output.show_red("backup.events_damaged", events=", ".join(broken))
+    if not dry_run:
+        output.say("backup.not_inside")
+    return ExitCode.ATTENTION if missing or broken else ExitCode.DONE

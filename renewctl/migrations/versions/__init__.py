@@ -1,0 +1,1 @@
+"""Revisions: what is written here is history, and never changed."""
