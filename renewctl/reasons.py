@@ -197,6 +197,7 @@ class Reason(StrEnum):
     NO_WAY_BACK = "no_way_back"
     PAIR_INCOMPLETE = "pair_incomplete"
     PAIR_MISMATCHED = "pair_mismatched"
+    HOSTS_DIFFER = "hosts_differ"
     CANARY_HELD = "canary_held"
     NODE_LOCKED = "node_locked"
     NODE_STATE_DAMAGED = "node_state_damaged"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.renewctl.mdm.plugins.plugin_utils import pre_flight, worker
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import agreement, pre_flight, worker
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import foreign
 
 from renewctl.errors import RenewctlError
@@ -35,9 +35,10 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         told: dict[str, Any] = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(argument_spec=SPEC)
-        base = Path(arguments["base"])
+        base, there = Path(arguments["base"]), task_vars or {}
         try:
             with worker.bound_to_parent():
+                agreement.require_one_answer(there.get("groups", {}), there.get("hostvars", {}))
                 shown = pre_flight.check(
                     apns_from_mapping(arguments["apns"] or {}, base),
                     arguments["pair"],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import plain
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import plain, told_to_people
 
 from renewctl.apns import PairCheck, PushService
 from renewctl.inventory import Apns
@@ -82,15 +82,10 @@ def _result(
     outcome: str, reason: Reason | None, values: Mapping[str, object], told: Mapping[str, Any]
 ) -> dict[str, Any]:
     shown = {name: plain(value) for name, value in values.items()}
-    text = (
-        ""
-        if reason is None
-        else " ".join((reason.value, *(f"{name}={value}" for name, value in shown.items())))
-    )
     return {
         "changed": False,
         "failed": reason is not None,
-        "msg": text,
+        "msg": "" if reason is None else told_to_people(reason, shown),
         "renewctl_apns": {
             "outcome": outcome,
             "reason": None if reason is None else reason.value,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from renewctl import messages
 from renewctl.errors import RenewctlError
 from renewctl.observation import Observation
 from renewctl.reasons import Reason
@@ -30,11 +31,11 @@ def result(
 ) -> dict[str, Any]:
     """A task's result."""
     shown = {name: plain(value) for name, value in (values or {}).items()}
-    told = ", ".join(f"{name}={value}" for name, value in shown.items())
+    said = "" if reason is None else f": {told_to_people(reason, shown)}"
     return {
         "changed": changed,
         "failed": outcome in FAILED,
-        "msg": f"{node}: {outcome}" + (f" ({reason.value}{': ' if told else ''}{told})" if reason else ""),
+        "msg": f"{node}: {outcome}{said}",
         "renewctl": {
             "node": node,
             "outcome": outcome,
@@ -45,6 +46,12 @@ def result(
             "values": shown,
         },
     }
+
+
+def told_to_people(reason: Reason, values: Mapping[str, object]) -> str:
+    """What a person reads in Ansible's output: what happened, what to do now, the code to search for."""
+    happened, hint = messages.sentence(reason, messages.DEFAULT, values)
+    return f"{happened}. {hint} ({reason.value})"
 
 
 def of_error(node: str, error: RenewctlError, outcome: str = "failed", **more: object) -> dict[str, Any]:
