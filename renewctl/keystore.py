@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -113,7 +112,7 @@ class KeyFolder:
 
     def _write(self, final: Path, content: bytes) -> None:
         """Beside, synced, then linked: the name appears whole, and never over another file."""
-        beside = final.with_name(f".{final.name}.{secrets.token_hex(4)}.new")
+        beside = sqlite_file.name_beside(final)
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             with os.fdopen(os.open(beside, flags, FILE_MODE), "wb") as file:

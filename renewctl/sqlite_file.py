@@ -140,7 +140,7 @@ def newborn(path: Path) -> Iterator[Path]:
         Unusable: `store_on_network`.
     """
     require_local(path.parent)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    beside = name_beside(path)
     try:
         make_folder(path.parent, FOLDER_MODE)
         with _made(beside, FILE_MODE):
@@ -155,16 +155,30 @@ def newborn(path: Path) -> Iterator[Path]:
 def make_folder(folder: Path, mode: int) -> None:
     """Make a folder with exactly this mode where there is none, and put its entry on disk.
 
+    It appears under its name with that mode: killed between the two, a strict umask would shut the group out
+    for good.
+
     Raises:
         OSError: it cannot be made.
     """
     if folder.is_dir():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode)
-        folder.chmod(mode)  # whatever the umask
+    beside = name_beside(folder)
+    beside.mkdir(mode)
+    try:
+        beside.chmod(mode)  # whatever the umask
+        beside.rename(folder)
+    except OSError as error:
+        beside.rmdir()
+        if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:  # somebody was quicker, and is at work in it
+            raise
     sync_folder(folder.parent)
+
+
+def name_beside(path: Path) -> Path:
+    """A name of this call alone to build something under. What a killed writer left there nobody reads."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
 
 
 def sync_folder(folder: Path) -> None:

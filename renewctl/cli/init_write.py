@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def write(path: Path, text: str, planned: Inventory, identity: IdentityAnswer) -
     with _beside(path, text) as draft, _undone(planned, identity):
         if identity.text is not None and identity.path is not None:
             identity.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_new(identity.path, identity.text, 0o600)
+            _write_whole(identity.path, identity.text)
         make_homes(planned)
         os.link(draft, path)  # fails where somebody else was quicker; a rename would not
 
@@ -136,7 +137,7 @@ def _absent(folder: Path) -> list[Path]:
 
 @contextmanager
 def _beside(path: Path, text: str) -> Iterator[Path]:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = _name_beside(path)
     try:
         _write_new(draft, text, 0o644)
         yield draft
@@ -145,6 +146,27 @@ def _beside(path: Path, text: str) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """An identity under its name: whole, or not there. A torn one would stand in the way of the next `init`.
+
+    Raises:
+        Refused: what the system said.
+        FileExistsError: it is there.
+    """
+    draft = _name_beside(path)
+    try:
+        _write_new(draft, text, 0o600)
+        os.link(draft, path)
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def _name_beside(path: Path) -> Path:
+    """A name of this call alone: in a container a killed command had the same process id as the next."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
 
 
 def _write_new(path: Path, text: str, mode: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -208,3 +209,21 @@ def test_what_is_asked_is_explained_first(
     assert word in capsys.readouterr().err
     assert Session(language_option=language).ask("ask.certificate", "--certificate") == "n1=https://n1"
     assert capsys.readouterr().err == ""
+
+
+def test_an_identity_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while it is written, nothing bears its name; a torn one would stop every further `init`."""
+    seen = []
+
+    def watched(descriptor: int) -> None:
+        seen.append((tmp_path / "home/.config/renewctl/identity.txt").exists())
+
+    monkeypatch.setattr("os.fsync", watched)
+    assert shell.main(["init", "--json", *GIVEN]) == 0
+    assert seen[:2] == [False, False]  # the inventory's draft, the identity's
+
+
+def test_what_a_killed_init_left_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container the next process has the same id: a draft of that name must not be in the way."""
+    (tmp_path / f".renewctl.yaml.{os.getpid()}").write_text("vers")
+    assert shell.main(["init", "--json", *GIVEN]) == 0

@@ -341,3 +341,41 @@ def test_a_key_that_cannot_be_synced_is_not_told_as_written(
         home.seal(pem(new_key()))
     assert caught.value.reason is reason
     assert list(home.path.iterdir()) == []
+
+
+def test_a_folder_appears_with_its_mode_or_not_at_all(
+    tmp_path: Path, identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the mode is set, a strict umask would shut a group out for good."""
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    folder = KeyFolder(tmp_path / "keys", [identity.recipient])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "chmod", dies)
+        with pytest.raises(KeyboardInterrupt):
+            folder.seal(pem(new_key()))
+    assert not folder.path.exists()
+    folder.seal(pem(new_key()))
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+
+
+def test_somebody_quicker_keeps_their_folder(
+    tmp_path: Path, identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two make the folder at once: the keys of the first stay, the second's goes beside them."""
+    folder = KeyFolder(tmp_path / "keys", [identity.recipient])
+    real = Path.chmod
+
+    def meanwhile(path: Path, mode: int) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "chmod", real)
+            folder.seal(pem(new_key()))
+        real(path, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "chmod", meanwhile)
+        folder.seal(pem(new_key()))
+    assert len(folder.names()) == 2
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
