@@ -9,7 +9,7 @@ FULL   ?=
 PART   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo check test crash lint system peers prometheus3 catalogues constraints clean
+.PHONY: help install dev demo check test crash bench lint system peers prometheus3 catalogues constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ test: dev system peers lint ## everything, none skipped (installs what it needs;
 
 crash: dev system peers ## kill it everywhere, print the table (FULL=1: the long run; PART=sqlite: one part)
 	@$(BIN)/python -m tests.crash $(if $(FULL),--full) $(PART)
+
+bench: dev system ## what matters against named rivals, one run (on a quiet machine)
+	@$(BIN)/python -m tests.bench $(PART)
 
 prometheus3: dev system ## build Prometheus 3.x and run its tests with it (make test uses Debian's 2.42)
 	$(BIN)/python tests/peers/build.py prometheus3

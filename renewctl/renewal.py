@@ -11,7 +11,7 @@ No I/O and no clock: events in, state out. State is what the events fold to; not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -72,6 +72,11 @@ class NodeState:
     proof: Mapping[str, Any] | None = None
     reason: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_new(self) -> bool:
+        """The node was read back with the new pair."""
+        return self.direction is Direction.NEW and self.outcome in _GOOD
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,7 @@ class Renewal:
     def has_new(self, node: str) -> bool:
         """The node was read back with the new pair."""
         state = self.nodes.get(node)
-        return state is not None and state.direction is Direction.NEW and state.outcome in _GOOD
+        return state is not None and state.has_new
 
     def has_previous_back(self, node: str) -> bool:
         """The node was put back and read back with the previous pair."""
@@ -147,6 +152,9 @@ class Renewal:
 _BEFORE_NODES = frozenset({Phase.OPEN, Phase.CSR_MADE, Phase.REQUESTED})
 _WITH_PAIR = frozenset({Phase.ACCEPTED, Phase.ROLLING_OUT, Phase.INSTALLED, Phase.PROVEN, Phase.ROLLED_BACK})
 _TOUCHED = _WITH_PAIR - {Phase.ACCEPTED}
+
+_Changes = dict[str, Any]
+"""Fields of a `Renewal` that an event changes, with their new values."""
 
 _MAY_FOLLOW: Mapping[Kind, frozenset[Phase]] = {
     Kind.KEY_MADE: _BEFORE_NODES,
@@ -213,8 +221,7 @@ def apply(renewal: Renewal, event: Event) -> Renewal:
             got=f"{event.seq} {event.kind.value}",
             expected=f"{renewal.seq + 1} after {renewal.phase.value}",
         )
-    after = _STEPS[event.kind](renewal, event)
-    return replace(after, seq=event.seq, last_at=event.at)
+    return replace(renewal, seq=event.seq, last_at=event.at, **_STEPS[event.kind](renewal, event))
 
 
 def _begin(event: Event) -> Renewal:
@@ -239,56 +246,56 @@ def _begin(event: Event) -> Renewal:
     )
 
 
-def _key_made(renewal: Renewal, event: Event) -> Renewal:
-    return replace(
-        renewal, phase=Phase.OPEN, key_fingerprint=event.body["key_fingerprint"], csr=None, request=None
-    )
+def _key_made(_renewal: Renewal, event: Event) -> _Changes:
+    return {
+        "phase": Phase.OPEN,
+        "key_fingerprint": event.body["key_fingerprint"],
+        "csr": None,
+        "request": None,
+    }
 
 
-def _csr_made(renewal: Renewal, event: Event) -> Renewal:
-    return replace(renewal, phase=Phase.CSR_MADE, csr=event.body["document"], request=None)
+def _csr_made(_renewal: Renewal, event: Event) -> _Changes:
+    return {"phase": Phase.CSR_MADE, "csr": event.body["document"], "request": None}
 
 
-def _requested(renewal: Renewal, event: Event) -> Renewal:
+def _requested(_renewal: Renewal, event: Event) -> _Changes:
     body = event.body
     last_day = datetime.fromisoformat(body["last_day"])
     signed = SignedRequest(body["document"], last_day, body["signer"], body["serial"], body.get("file"))
-    return replace(renewal, phase=Phase.REQUESTED, request=signed)
+    return {"phase": Phase.REQUESTED, "request": signed}
 
 
-def _refused(renewal: Renewal, _event: Event) -> Renewal:
-    return replace(renewal, refusals=renewal.refusals + 1)
+def _refused(renewal: Renewal, _event: Event) -> _Changes:
+    return {"refusals": renewal.refusals + 1}
 
 
-def _accepted(renewal: Renewal, event: Event) -> Renewal:
-    return replace(
-        renewal,
-        phase=Phase.ACCEPTED,
-        accepted=PairRef.from_body(event.body["pair"]),
-        accepted_at=event.at,
-    )
+def _accepted(_renewal: Renewal, event: Event) -> _Changes:
+    return {
+        "phase": Phase.ACCEPTED,
+        "accepted": PairRef.from_body(event.body["pair"]),
+        "accepted_at": event.at,
+    }
 
 
-def _roll_out_started(renewal: Renewal, event: Event) -> Renewal:
+def _roll_out_started(_renewal: Renewal, event: Event) -> _Changes:
     body = event.body
-    planned = tuple(node for wave in body["waves"] for node in wave)
-    return replace(
-        renewal,
-        phase=Phase.ROLLING_OUT,
-        run=body["run"],
-        moving=Direction.NEW,
-        planned=planned,
-        forward_only=body["forward_only"],
-        left_out=dict(body["left_out"]),
-    )
+    return {
+        "phase": Phase.ROLLING_OUT,
+        "run": body["run"],
+        "moving": Direction.NEW,
+        "planned": tuple(node for wave in body["waves"] for node in wave),
+        "forward_only": body["forward_only"],
+        "left_out": dict(body["left_out"]),
+    }
 
 
-def _wave_started(renewal: Renewal, event: Event) -> Renewal:
+def _wave_started(renewal: Renewal, event: Event) -> _Changes:
     begun = NodeState(Direction(event.body["direction"]), Outcome.UNKNOWN, event.at, event.body["run"])
-    return replace(renewal, nodes={**renewal.nodes, **dict.fromkeys(event.body["nodes"], begun)})
+    return {"nodes": {**renewal.nodes, **dict.fromkeys(event.body["nodes"], begun)}}
 
 
-def _node_told(renewal: Renewal, event: Event) -> Renewal:
+def _node_finished(renewal: Renewal, event: Event) -> _Changes:
     body = event.body
     before = renewal.nodes.get(body["node"])
     direction = body.get("direction") or (before.direction if before else Direction.NEW)
@@ -301,43 +308,41 @@ def _node_told(renewal: Renewal, event: Event) -> Renewal:
         body.get("reason"),
         body.get("values") or {},
     )
-    return replace(renewal, nodes={**renewal.nodes, body["node"]: state})
+    return {"nodes": {**renewal.nodes, body["node"]: state}}
 
 
-def _node_verified(renewal: Renewal, event: Event) -> Renewal:
-    after = _node_told(renewal, event)
-    return after if after.moving else replace(after, phase=_reached(after))
+def _node_verified(renewal: Renewal, event: Event) -> _Changes:
+    changes = _node_finished(renewal, event)
+    return changes if renewal.moving else {**changes, "phase": _reached(changes["nodes"], renewal.planned)}
 
 
-def _roll_out_finished(renewal: Renewal, _event: Event) -> Renewal:
-    after = replace(renewal, moving=None)
-    return replace(after, phase=_reached(after))
+def _roll_out_finished(renewal: Renewal, _event: Event) -> _Changes:
+    return {"moving": None, "phase": _reached(renewal.nodes, renewal.planned)}
 
 
-def _roll_back_started(renewal: Renewal, event: Event) -> Renewal:
-    return replace(
-        renewal,
-        phase=Phase.ROLLING_OUT,
-        run=event.body["run"],
-        moving=Direction.PREVIOUS,
-        planned=tuple(event.body["nodes"]),
-    )
+def _roll_back_started(_renewal: Renewal, event: Event) -> _Changes:
+    return {
+        "phase": Phase.ROLLING_OUT,
+        "run": event.body["run"],
+        "moving": Direction.PREVIOUS,
+        "planned": tuple(event.body["nodes"]),
+    }
 
 
-def _roll_back_finished(renewal: Renewal, _event: Event) -> Renewal:
+def _roll_back_finished(renewal: Renewal, _event: Event) -> _Changes:
     left = [node for node in renewal.nodes if renewal.has_new(node)]
-    return replace(renewal, moving=None, phase=Phase.ROLLING_OUT if left else Phase.ROLLED_BACK)
+    return {"moving": None, "phase": Phase.ROLLING_OUT if left else Phase.ROLLED_BACK}
 
 
-def _closed(renewal: Renewal, _event: Event) -> Renewal:
-    return replace(renewal, phase=Phase.CLOSED)
+def _closed(_renewal: Renewal, _event: Event) -> _Changes:
+    return {"phase": Phase.CLOSED}
 
 
-def _aborted(renewal: Renewal, _event: Event) -> Renewal:
-    return replace(renewal, phase=Phase.ABORTED)
+def _aborted(_renewal: Renewal, _event: Event) -> _Changes:
+    return {"phase": Phase.ABORTED}
 
 
-_STEPS = {
+_STEPS: Mapping[Kind, Callable[[Renewal, Event], _Changes]] = {
     Kind.KEY_MADE: _key_made,
     Kind.CSR_MADE: _csr_made,
     Kind.REQUESTED: _requested,
@@ -345,7 +350,7 @@ _STEPS = {
     Kind.ACCEPTED: _accepted,
     Kind.ROLL_OUT_STARTED: _roll_out_started,
     Kind.WAVE_STARTED: _wave_started,
-    Kind.NODE_FINISHED: _node_told,
+    Kind.NODE_FINISHED: _node_finished,
     Kind.NODE_VERIFIED: _node_verified,
     Kind.ROLL_OUT_FINISHED: _roll_out_finished,
     Kind.ROLL_BACK_STARTED: _roll_back_started,
@@ -355,13 +360,14 @@ _STEPS = {
 }
 
 
-def _reached(renewal: Renewal) -> Phase:
+def _reached(nodes: Mapping[str, NodeState], planned: Sequence[str]) -> Phase:
     """Installed once every planned node was read back with the new pair, proven once each is proven."""
-    if not renewal.nodes:
+    if not nodes:
         return Phase.ACCEPTED  # stopped before any node was touched
-    if not all(renewal.has_new(node) for node in renewal.planned):
+    states = [nodes.get(node) for node in planned]
+    if not all(state is not None and state.has_new for state in states):
         return Phase.ROLLING_OUT
-    if all(renewal.nodes[node].outcome is Outcome.PROVEN for node in renewal.planned):
+    if all(state is not None and state.outcome is Outcome.PROVEN for state in states):
         return Phase.PROVEN
     return Phase.INSTALLED
 
