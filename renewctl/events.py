@@ -5,7 +5,7 @@ Bodies (JSON) by kind; instants are ISO 8601 UTC, certificates are told by `pair
 
 ====================== ==========================================================================
 opened                 topic_id, topic, previous (pair or null)
-key_made               key_fingerprint
+key_made               key_fingerprint, recipients (whom it is sealed to), replaces (the key before, or null)
 csr_made               key_fingerprint, document (SHA-256 of the CSR kept as a document)
 requested              document (the portal's file), last_day, signer (`vendor`, `external`), serial,
                        file (where it was written)
@@ -20,7 +20,16 @@ roll_back_started      run, nodes, pair (the previous one)
 roll_back_finished     run, outcome (`done`, `owed`), reason
 closed                 (nothing)
 aborted                (nothing)
-adopted                pair, topic_id, topic
+adopted                pair, topic_id, topic, recipients (null where the key was sealed before)
+====================== ==========================================================================
+
+The key store's own record (`KEY_STORE`) belongs to no renewal and no topic:
+
+====================== ==========================================================================
+rekey_started          recipients, keys ([key_fingerprint, …])
+key_resealed           key_fingerprint, recipients
+destruction_started    keys ([{key_fingerprint, named_by, since}, …]), after_seconds
+key_destroyed          key_fingerprint
 ====================== ==========================================================================
 """
 
@@ -31,6 +40,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+KEY_STORE = "_keys-0"
+"""Where the key store's own events are kept; no topic's id begins so."""
 
 
 class Kind(StrEnum):
@@ -52,6 +64,10 @@ class Kind(StrEnum):
     CLOSED = "closed"
     ABORTED = "aborted"
     ADOPTED = "adopted"
+    REKEY_STARTED = "rekey_started"
+    KEY_RESEALED = "key_resealed"
+    DESTRUCTION_STARTED = "destruction_started"
+    KEY_DESTROYED = "key_destroyed"
 
 
 @dataclass(frozen=True)

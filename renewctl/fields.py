@@ -19,6 +19,7 @@ from renewctl.secrets import Kind, SecretRef
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _Item = TypeVar("_Item")
+_Default = TypeVar("_Default")
 
 _DURATION = re.compile(r"([1-9][0-9]{0,4})([dh])")
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")  # prometheus.io/docs/concepts/data_model
@@ -147,15 +148,17 @@ class Fields:
             self.problem(Reason.INVENTORY_BAD_VALUE, key, got=value, expected=" | ".join(choices))
             return None
 
-    def duration(self, key: str, default: timedelta) -> timedelta:
+    def duration(self, key: str, default: _Default, longest: timedelta = _LONGEST) -> timedelta | _Default:
         """Days or hours: `60d`, `36h`."""
         value = self.raw(key)
         if value is None:
             return default
         found = _DURATION.fullmatch(value) if isinstance(value, str) else None
         length = timedelta() if found is None else int(found[1]) * _UNITS[found[2]]
-        if not timedelta() < length <= _LONGEST:
-            self.problem(Reason.INVENTORY_BAD_VALUE, key, got=value, expected="60d | 36h (<= 366d)")
+        if not timedelta() < length <= longest:
+            self.problem(
+                Reason.INVENTORY_BAD_VALUE, key, got=value, expected=f"60d | 36h (<= {longest.days}d)"
+            )
             return default
         return length
 

@@ -16,8 +16,12 @@ from typing import Any
 
 from renewctl.history import TopicHistory
 from renewctl.inventory import Topic
+from renewctl.key_record import Role
 from renewctl.reasons import Reason
 from renewctl.renewal import Direction, Outcome, Phase, Renewal, owed_previous
+
+LOST = ("--reason", "key lost")
+"""Why a key is made anew, for the record."""
 
 PORTAL = "https://identity.apple.com/pushcert/"
 """Apple Push Certificates Portal (Apple's own address for it)."""
@@ -32,6 +36,19 @@ _NODE_AWAY = frozenset(
         Reason.NODE_UNREACHABLE,
     }
 )
+
+
+_KEY_GONE = frozenset(
+    {
+        Reason.IDENTITY_CANNOT_OPEN,
+        Reason.KEY_NAME_DIFFERS,
+        Reason.KEY_NOT_IN_STORE,
+        Reason.SEALED_KEY_DAMAGED,
+        Reason.SEALED_KEY_MISSING,
+    }
+)
+
+_TOUCHED = frozenset({Phase.ROLLING_OUT, Phase.INSTALLED, Phase.PROVEN})
 
 
 @dataclass(frozen=True)
@@ -72,7 +89,30 @@ class Situation:
 
     def command(self, *words: str) -> str:
         """A whole command line for this topic."""
-        return shlex.join(["renewctl", *self.options, *words, "--topic", self.topic.id])
+        return command(self.options, *words, "--topic", self.topic.id)
+
+
+def command(options: Sequence[str], *words: str) -> str:
+    """A whole command line, ready to paste."""
+    return shlex.join(["renewctl", *options, *words])
+
+
+def lost_key_steps(options: Sequence[str], topic_id: str, role: Role) -> tuple[Step, ...]:
+    """What to do about a key that is gone, or that nobody can open: first look for it, then do without."""
+    topic = ("--topic", topic_id)
+    restore = Step("next.lost_key.restore", {"topic": topic_id})
+    if role is Role.PENDING:
+        again = command(options, "renewal", "request", "--new-key", *LOST, *topic)
+        return (restore, Step("next.lost_key.request", {}, again), Step("next.portal.again", {}))
+    if role is Role.ACCEPTED:
+        return (
+            restore,
+            Step("next.lost_key.abort", {}, command(options, "renewal", "abort", *LOST, *topic)),
+            Step("next.lost_key.open", {}, command(options, "renewal", "open", *LOST, *topic)),
+            Step("next.lost_key.request", {}, command(options, "renewal", "request", *topic)),
+            Step("next.portal.again", {}),
+        )
+    return (restore, Step("next.lost_key.no_way_back", {}))
 
 
 def next_steps(situation: Situation) -> tuple[Step, ...]:
@@ -82,8 +122,21 @@ def next_steps(situation: Situation) -> tuple[Step, ...]:
     latest = situation.history.latest
     if latest is None or latest.ended:
         return _between(situation)
+    if situation.refused in _KEY_GONE:
+        return _key_gone(situation, latest)
     first = _after_refusal(situation) if situation.refused is not None else ()
     return (*first, *_BY_PHASE[latest.phase](situation, latest))
+
+
+def _key_gone(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
+    """The key of the request or of the accepted certificate is gone: doing the same again would not help."""
+    if renewal.phase in _TOUCHED:
+        return (
+            Step("next.lost_key.restore", {"topic": situation.topic.id}),
+            Step("next.or_roll_back", {}, situation.command("renewal", "roll-back")),
+        )
+    role = Role.PENDING if renewal.accepted is None else Role.ACCEPTED
+    return lost_key_steps(situation.options, situation.topic.id, role)
 
 
 def _after_refusal(situation: Situation) -> tuple[Step, ...]:
@@ -95,6 +148,9 @@ def _after_refusal(situation: Situation) -> tuple[Step, ...]:
             Step("next.adopt_first", {}, abort),
             Step("next.forward_only", {}, f"{roll_out} --forward-only"),
         )
+    if situation.refused is Reason.PREVIOUS_KEY_LOST:
+        restore = Step("next.lost_key.restore", {"topic": situation.topic.id})
+        return (restore, Step("next.forward_only", {}, f"{roll_out} --forward-only"))
     if situation.refused is Reason.PREVIOUS_PAIR_REFUSED:
         return (Step("next.forward_only", {}, f"{roll_out} --forward-only"),)
     if situation.refused in _NODE_AWAY:
@@ -147,6 +203,7 @@ def _requested(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     return (
         *steps,
         Step("next.portal.row", {"topic": situation.topic.topic}),
+        *((Step("next.portal.again"),) if situation.history.asked_before else ()),
         Step("next.portal.no_row", {"account": address, "topic": situation.topic.topic}),
         Step(
             "next.portal.renew", {"file": str(situation.request_file or made.file or f"{renewal.name}.plist")}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from renewctl.events import Event, Kind, PairRef
+from renewctl.events import KEY_STORE, Event, Kind, PairRef
 from renewctl.renewal import Direction, Phase, Renewal, fold
 
 _IN_USE = frozenset({Phase.INSTALLED, Phase.PROVEN, Phase.CLOSED})
@@ -58,6 +58,19 @@ class TopicHistory:
         return f"{self.topic_id}-0"
 
     @property
+    def asked_before(self) -> bool:
+        """The portal may have renewed the row already, for a request that leads nowhere any more.
+
+        Either in the newest renewal, or in those before it that were ended without a roll-out.
+        """
+        for renewal in reversed(self.renewals):
+            if renewal.asked_before or (renewal.phase is Phase.ABORTED and renewal.request is not None):
+                return True
+            if renewal is not self.latest and renewal.phase is not Phase.ABORTED:
+                return False
+        return False
+
+    @property
     def current(self) -> PairRef | None:
         """The pair in use as far as events tell: the newest rolled out, else the adopted one."""
         for renewal in reversed(self.renewals):
@@ -86,7 +99,7 @@ def histories(events: Mapping[str, Sequence[Event]]) -> dict[str, TopicHistory]:
         Refused: `history_broken` where events do not follow each other.
     """
     found: dict[str, TopicHistory] = {}
-    for name in sorted(events, key=_order):
+    for name in sorted(events.keys() - {KEY_STORE}, key=_order):
         topic_id = name.rpartition("-")[0]
         before = found.get(topic_id, TopicHistory(topic_id))
         found[topic_id] = _with(before, events[name])

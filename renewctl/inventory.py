@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from renewctl.errors import Unusable
 from renewctl.fields import Fields, Problems, is_loopback, raise_first
+from renewctl.inventory_keys import keys_from
 from renewctl.inventory_model import (
     DEFAULT_WINDOW,
     Account,
@@ -57,7 +58,6 @@ DATABASE_SCHEMES = ("sqlite", "postgresql", "postgres", "mysql")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # also an Ansible host name and a label value
 _TOPIC = re.compile(r"com\.apple\.mgmt\.[!-~]{1,200}")  # as pushcert.TOPIC_PREFIX; no spaces
-_RECIPIENT = re.compile(r"age1[a-z0-9]{20,}|ssh-(ed25519|rsa) \S+.*")
 
 _Made = TypeVar("_Made")
 
@@ -179,7 +179,7 @@ def _inventory(path: Path, digest: str, documents: list[Fields]) -> Inventory:
         path=path,
         digest=digest,
         store=store.database("store", STORE_SCHEMES) or "",
-        keys=Keys(()) if keys is None else _keys(keys),
+        keys=Keys(()) if keys is None else keys_from(keys),
         topics=tuple(_topic(entry.fields()) for entry in topic_entries),
         nodes=tuple(_node(entry.fields()) for entry in node_entries),
         apns=Apns() if apns is None else _apns(apns),
@@ -296,22 +296,6 @@ def _vendor(fields: Fields) -> Vendor:
     vendor = Vendor(certificate or Path(), chain, fields.secret("key"))
     fields.done()
     return vendor
-
-
-def _keys(fields: Fields) -> Keys:
-    recipients = fields.texts("recipients")
-    fields.need("recipients", recipients or None)
-    for index, recipient in enumerate(recipients):
-        if "SECRET" in recipient.upper():  # AGE-SECRET-KEY-1…: the identity itself
-            fields.problem(Reason.INVENTORY_SECRET_IN_CLEAR, f"recipients[{index}]")
-        elif not _RECIPIENT.fullmatch(recipient):
-            expected = "age1… | ssh-ed25519 … | ssh-rsa …"
-            fields.problem(
-                Reason.INVENTORY_BAD_VALUE, f"recipients[{index}]", got=recipient, expected=expected
-            )
-    keys = Keys(recipients, fields.file("folder"), fields.secret("identity"), fields.flag("shared"))
-    fields.done()
-    return keys
 
 
 def _apns(fields: Fields) -> Apns:

@@ -149,15 +149,19 @@ class Keys:
     """The key store: a folder, or the table `keys` of a PostgreSQL store (`folder` None).
 
     Attributes:
-        recipients: age recipients every new key is encrypted to.
+        recipients: age or SSH recipients every new key is encrypted to, the escrow's among them.
         identity: opens them; needed for `request` (signing host needs none), `roll-out`.
         shared: the folder is on storage all operators share (needed with a PostgreSQL store).
+        escrow: those recipients whose identity is kept offline, for the day everything else is lost.
+        destroy_after: how long a superseded key is kept; None: for ever.
     """
 
     recipients: tuple[str, ...]
     folder: Path | None = None
     identity: SecretRef | None = None
     shared: bool = False
+    escrow: tuple[str, ...] = ()
+    destroy_after: timedelta | None = None
 
 
 @dataclass(frozen=True)

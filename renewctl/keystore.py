@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 import pyrage  # type: ignore[import-untyped]
 
-from renewctl import private_key, sql, sqlite_file
-from renewctl.errors import NodeFault, Refused, RenewctlError, Unusable
+from renewctl import agefile, private_key, sql, sqlite_file
+from renewctl.errors import Attention, NodeFault, Refused, RenewctlError, Unusable
 from renewctl.inventory import Keys
 from renewctl.reasons import Reason
 from renewctl.store_read import instant_text
@@ -32,7 +32,13 @@ _HEAD = 12  # enough of a recipient to find it in the inventory
 
 
 class KeyHome(Protocol):
-    """Where sealed keys are kept; a key's name is the SHA-256 (hex) of its SubjectPublicKeyInfo."""
+    """Where sealed keys are kept; a key's name is the SHA-256 (hex) of its SubjectPublicKeyInfo.
+
+    Attributes:
+        recipients: whom new keys are sealed to, without comments.
+    """
+
+    recipients: tuple[str, ...]
 
     def seal(self, key_pem: bytes) -> str:
         """Encrypt a key to every recipient and keep it; a name that is there already stays as it is.
@@ -50,6 +56,18 @@ class KeyHome(Protocol):
     def sealed(self, fingerprint: str) -> bytes:
         """The sealed key; `sealed_key_missing` where there is none."""
 
+    def replace(self, fingerprint: str, old: bytes, new: bytes) -> None:
+        """Put another sealing of the same key in the place of the one that was read; never neither.
+
+        Whoever calls has proven that `new` opens.
+
+        Raises:
+            Attention: `key_changed_meanwhile`: what is kept is not `old` any more.
+        """
+
+    def destroy(self, fingerprint: str) -> None:
+        """Take a key away; nothing where it is gone. Copies elsewhere (backups) are not reached."""
+
 
 class KeyFolder:
     """Sealed keys as files `<name>.age`, 0600 in a folder of 0700.
@@ -64,7 +82,8 @@ class KeyFolder:
     """
 
     def __init__(self, path: Path, recipients: Sequence[str], *, shared: bool = False) -> None:
-        self.path, self._recipients, self._shared = path, _parsed(recipients), shared
+        self.path, self.recipients, self._shared = path, _plain(recipients), shared
+        _parsed(recipients)
 
     def seal(self, key_pem: bytes) -> str:
         """See `KeyHome.seal`.
@@ -74,7 +93,7 @@ class KeyFolder:
             Refused: `keys_folder_open`: others may read the folder.
             NodeFault: `disk_full`, `keys_denied`.
         """
-        name, content = _sealed(key_pem, self._recipients)
+        name, content = sealed_to(self.recipients, key_pem)
         with self._faults():
             sqlite_file.make_folder(self.path, FOLDER_MODE)
             self._require_closed()
@@ -102,6 +121,37 @@ class KeyFolder:
             except FileNotFoundError:
                 raise _missing(fingerprint, str(self.path)) from None
 
+    def replace(self, fingerprint: str, old: bytes, new: bytes) -> None:
+        """See `KeyHome.replace`.
+
+        Raises:
+            NodeFault: `disk_full`, `keys_denied`; the old one is still there.
+        """
+        if self.sealed(fingerprint) != old:
+            raise _changed(fingerprint, str(self.path))
+        final = self._file(fingerprint)
+        with self._faults():
+            self._sweep(final)
+            with self._beside(final, new) as beside:
+                beside.replace(final)
+            sqlite_file.sync_folder(self.path)
+
+    def destroy(self, fingerprint: str) -> None:
+        """See `KeyHome.destroy`.
+
+        Raises:
+            NodeFault: `keys_denied`.
+        """
+        with self._faults():
+            self._sweep(self._file(fingerprint))
+            self._file(fingerprint).unlink(missing_ok=True)
+            sqlite_file.sync_folder(self.path)
+
+    def _sweep(self, final: Path) -> None:
+        """Remove what a killed writer of this key left beside it: it may open to people of yesterday."""
+        for left in self.path.glob(f".{final.name}.*.new"):
+            left.unlink(missing_ok=True)
+
     def _file(self, fingerprint: str) -> Path:
         return self.path / f"{fingerprint}.age"
 
@@ -112,6 +162,12 @@ class KeyFolder:
 
     def _write(self, final: Path, content: bytes) -> None:
         """Beside, synced, then linked: the name appears whole, and never over another file."""
+        with self._beside(final, content) as beside, contextlib.suppress(FileExistsError):
+            os.link(beside, final)
+
+    @contextlib.contextmanager
+    def _beside(self, final: Path, content: bytes) -> Iterator[Path]:
+        """A file under another name in the same folder, on disk; gone after the block."""
         beside = sqlite_file.name_beside(final)
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
@@ -120,8 +176,7 @@ class KeyFolder:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            with contextlib.suppress(FileExistsError):
-                os.link(beside, final)
+            yield beside
         finally:
             beside.unlink(missing_ok=True)
 
@@ -147,7 +202,8 @@ class KeyTable:
     """
 
     def __init__(self, store_url: str, recipients: Sequence[str]) -> None:
-        self._recipients = _parsed(recipients)
+        self.recipients = _plain(recipients)
+        _parsed(recipients)
         self._database = sql.Database(store_url, read_only=False)
 
     def seal(self, key_pem: bytes) -> str:
@@ -157,7 +213,7 @@ class KeyTable:
             Unusable: `recipients_none`; `private_key_…`: not an RSA key we can take.
             NodeFault: as the store.
         """
-        name, content = _sealed(key_pem, self._recipients)
+        name, content = sealed_to(self.recipients, key_pem)
         at = instant_text(datetime.now(UTC))
         fault: RenewctlError | None = None
         for pause in _PAUSES:
@@ -192,6 +248,27 @@ class KeyTable:
         if not rows:
             raise _missing(fingerprint, self._database.shown)
         return bytes(rows[0]["sealed"])
+
+    def replace(self, fingerprint: str, old: bytes, new: bytes) -> None:
+        """See `KeyHome.replace`; one transaction.
+
+        Raises:
+            NodeFault: as the store; a role without UPDATE (sealed, at) on the table is refused.
+        """
+        statement = "UPDATE keys SET sealed = :new, at = :at WHERE fingerprint = :name AND sealed = :old"
+        at = instant_text(datetime.now(UTC))
+        with self._database.transaction() as transaction:
+            if not transaction.change(statement, name=fingerprint, old=old, new=new, at=at):
+                raise _changed(fingerprint, self._database.shown)
+
+    def destroy(self, fingerprint: str) -> None:
+        """See `KeyHome.destroy`.
+
+        Raises:
+            NodeFault: as the store; a role without DELETE on the table is refused.
+        """
+        with self._database.transaction() as transaction:
+            transaction.change("DELETE FROM keys WHERE fingerprint = :name", name=fingerprint)
 
 
 def home(keys: Keys, store_url: str) -> KeyHome:
@@ -231,11 +308,24 @@ def _parsed(recipients: Sequence[str]) -> list[_Recipient]:
     return parsed
 
 
-def _sealed(key_pem: bytes, recipients: list[_Recipient]) -> tuple[str, bytes]:
+def _plain(recipients: Sequence[str]) -> tuple[str, ...]:
+    return tuple(agefile.plain(recipient) for recipient in recipients)
+
+
+def sealed_to(recipients: Sequence[str], key_pem: bytes) -> tuple[str, bytes]:
+    """A key's name, and the key sealed to these.
+
+    Raises:
+        Unusable: `recipients_none`, `recipient_…`; `private_key_…`: not an RSA key we can take.
+    """
     if not recipients:
         raise Unusable(Reason.RECIPIENTS_NONE)
     pem = private_key.pkcs1(key_pem, "key")
-    return private_key.fingerprint(pem, "key"), bytes(pyrage.encrypt(pem, recipients))
+    return private_key.fingerprint(pem, "key"), bytes(pyrage.encrypt(pem, _parsed(recipients)))
+
+
+def _changed(fingerprint: str, where: str) -> Attention:
+    return Attention(Reason.KEY_CHANGED_MEANWHILE, key=fingerprint, where=where)
 
 
 def _missing(fingerprint: str, where: str) -> Refused:

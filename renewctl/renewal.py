@@ -101,6 +101,7 @@ class Renewal:
         nodes: node -> state, for every node ever touched in this renewal.
         left_out: nodes left out on purpose, with the reason given.
         refusals: certificates refused so far.
+        asked_before: a request for another key was made before; the portal may have answered that one.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Renewal:
     nodes: Mapping[str, NodeState] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     refusals: int = 0
+    asked_before: bool = False
 
     def was_read_back(self, node: str) -> bool:
         """The node itself told that it holds what it was given; never merely that it took it."""
@@ -246,12 +248,13 @@ def _begin(event: Event) -> Renewal:
     )
 
 
-def _key_made(_renewal: Renewal, event: Event) -> _Changes:
+def _key_made(renewal: Renewal, event: Event) -> _Changes:
     return {
         "phase": Phase.OPEN,
         "key_fingerprint": event.body["key_fingerprint"],
         "csr": None,
         "request": None,
+        "asked_before": renewal.asked_before or renewal.request is not None,
     }
 
 

@@ -44,6 +44,15 @@ def open_key(sealed: bytes, identity: SecretRef) -> bytes:
     return private_key.pkcs1(plain, "sealed key")
 
 
+def require_identity(identity: SecretRef) -> None:
+    """Read an identity and see that it is one, before much depends on it.
+
+    Raises:
+        Unusable: `secret_…`, `identity_…`.
+    """
+    _parsed(secrets.read(identity), secrets.shown(identity))
+
+
 def new_identity() -> tuple[str, str]:
     """A fresh age identity: the text of its file, as `age-keygen` writes it, and its recipient."""
     identity = pyrage.x25519.Identity.generate()

@@ -33,6 +33,7 @@ COMMANDS = {
     "inspect": "renewctl.cli.inspect:inspect",
     "node": "renewctl.cli.node:node",
     "renewal": "renewctl.cli.renewal:renewal",
+    "keys": "renewctl.cli.keys:keys",
     "apns": "renewctl.cli.apns:apns",
     "backup": "renewctl.cli.backup:backup",
     "store": "renewctl.cli.store:store",

@@ -10,7 +10,7 @@ from enum import StrEnum
 from renewctl.events import PairRef
 from renewctl.guidance import Situation, Step, next_steps
 from renewctl.history import TopicHistory
-from renewctl.inventory import Inventory, Node, Topic
+from renewctl.inventory import Inventory, Keys, Node, Topic
 from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
 from renewctl.pushcert import days_left
 from renewctl.renewal import Outcome, Phase, Renewal, owed, owed_previous
@@ -97,6 +97,13 @@ class TopicView:
         return any(
             warn.key in {"warning.due", "warning.expired", "warning.date_unknown"} for warn in self.warnings
         )
+
+
+def key_warnings(keys: Keys) -> list[Warn]:
+    """What is to be said of those who can open keys: one alone may be lost, and nobody is left."""
+    if len(keys.recipients) == 1:
+        return [Warn("warning.recipients_one", attention=False)]
+    return [] if keys.escrow else [Warn("warning.escrow_none", attention=False)]
 
 
 def view(

@@ -112,6 +112,7 @@ def request(
         if dry_run:
             return voice.would("request", renewal.name)
         if signed is not None:
+            pairs.prove_key_opens(work, renewal.key_fingerprint)  # before anybody goes to the portal
             made = prepare.take_signed(work, voice.topic, signed, files.request)
         else:
             made = prepare.make_csr(work, voice.topic, new_key=new_key)

@@ -11,7 +11,7 @@ from renewctl import messages, secrets
 from renewctl.cli.context import Session
 from renewctl.cli.options import Command, Option, common_options, json_option, pass_session, topic_option
 from renewctl.cli.output import Output, steps_json
-from renewctl.cli.overview import NodeView, TopicView, Warn, view
+from renewctl.cli.overview import NodeView, TopicView, Warn, key_warnings, view
 from renewctl.errors import ExitCode, Unusable
 from renewctl.history import TopicHistory, histories
 from renewctl.inventory import Inventory, Topic
@@ -110,6 +110,7 @@ def _house(inventory: Inventory) -> list[Warn]:
         *(node.devices.sql for node in inventory.nodes if node.devices is not None),
     ]
     lax = {ref.where[0] for ref in references if isinstance(ref, SecretRef) and secrets.lax(ref)}
+    warnings += key_warnings(inventory.keys)
     return warnings + [Warn("warning.lax_file", {"path": path}, attention=False) for path in sorted(lax)]
 
 

@@ -55,12 +55,18 @@ def adopt(work: Workplace, topic: Topic, certificate: intake.Intake, key: bytes 
         not_after=found.not_after,
         key_fingerprint=found.key_fingerprint if held else None,
     )
+    sealed_now = key is not None and not work.keys.has(found.key_fingerprint)
     if key is not None and not work.dry_run:
         work.keys.seal(key)  # before the event that names it
         prove_key_opens(work, found.key_fingerprint)
     if history.adopted == pair:
         return Adopted(pair, changed=False)
-    body = {"pair": pair.as_body(), "topic_id": topic.id, "topic": topic.topic}
+    body = {
+        "pair": pair.as_body(),
+        "topic_id": topic.id,
+        "topic": topic.topic,
+        "recipients": list(work.keys.recipients) if sealed_now else None,
+    }
     work.write(history.adopted_name, Kind.ADOPTED, body, history.adopted_seq + 1)
     return Adopted(pair, changed=True)
 

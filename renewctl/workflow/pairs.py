@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from renewctl import unseal
-from renewctl.errors import Refused, Unusable
+from renewctl.errors import NodeFault, Refused, Unusable
 from renewctl.events import PairRef
 from renewctl.inventory import Inventory
 from renewctl.pushcert import Pair, PushCertificate
@@ -32,6 +32,23 @@ def open_pair(work: Workplace, ref: PairRef) -> Pair:
     key = unseal.open_key(work.keys.sealed(ref.key_fingerprint), identity(work.inventory))
     certificate = PushCertificate.from_pem(work.store.document(ref.document))
     return Pair(certificate, key)
+
+
+def open_previous(work: Workplace, ref: PairRef) -> Pair:
+    """Open the pair that is the way back; that its key is gone has a way out of its own.
+
+    Raises:
+        Refused: `previous_key_lost`, with what happened in `.others`.
+        Unusable: no identity is configured, or what was sealed is no key.
+    """
+    try:
+        return open_pair(work, ref)
+    except NodeFault:
+        raise
+    except Refused as error:
+        lost = Refused(Reason.PREVIOUS_KEY_LOST, got=ref.serial, option="--forward-only")
+        lost.others = (error,)
+        raise lost from None
 
 
 def prove_key_opens(work: Workplace, fingerprint: str | None) -> None:

@@ -172,7 +172,12 @@ def _make_csr(work: Workplace, topic: Topic, renewal: Renewal) -> Renewal:
     require(renewal, Kind.KEY_MADE)
     pem = request.make_key()
     fingerprint = work.keys.seal(pem)  # before the event that names it
-    renewal = work.append(renewal, Kind.KEY_MADE, {"key_fingerprint": fingerprint})
+    body = {
+        "key_fingerprint": fingerprint,
+        "recipients": list(work.keys.recipients),
+        "replaces": renewal.key_fingerprint,
+    }
+    renewal = work.append(renewal, Kind.KEY_MADE, body)
     document = work.store.put_document(
         request.make_csr(pem, common_name=topic.id, email=topic.account.address)
     )

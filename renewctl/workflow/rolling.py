@@ -27,7 +27,7 @@ from renewctl.workflow.engine import (
 )
 from renewctl.workflow.enrolled import enrolled_topics
 from renewctl.workflow.hosts import host_variables
-from renewctl.workflow.pairs import accepted, open_pair, previous_pair, told, way_back
+from renewctl.workflow.pairs import accepted, open_pair, open_previous, previous_pair, told, way_back
 from renewctl.workflow.workplace import Workplace
 
 
@@ -133,7 +133,7 @@ def _ready(work: Workplace, topic: Topic, options: Options) -> _Ready:
     open_pair(work, new)
     previous = previous_pair(renewal, forward_only=options.forward_only)
     if previous is not None:
-        open_pair(work, previous)
+        open_previous(work, previous)
     others = [other.topic for other in work.inventory.topics]
     findings.insist(findings.enrolled_elsewhere(enrolled_topics(nodes), topic.topic, others))
     return _Ready(renewal, nodes, plan(nodes, options.waves), new, previous)

@@ -151,10 +151,10 @@ def test_the_values_raise_value_errors_alone(data: bytes) -> None:
 
 def test_a_text_full_of_beginnings_of_keys_costs_no_more_than_another() -> None:
     """A mebibyte of first lines without a last one: refused at once (each was once looked at to the end)."""
-    began = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(Unusable):
         private_key.pkcs1(b"-----BEGIN PRIVATE KEY-----\n" * 37_000, "file")
-    assert time.monotonic() - began < 30  # it took many minutes
+    assert time.process_time() - begun < 5
 
 
 FULL = LIMIT_BYTES

@@ -53,6 +53,10 @@ BODIES: Mapping[Kind, Mapping[str, Any]] = {
     Kind.CLOSED: {},
     Kind.ABORTED: {},
     Kind.ADOPTED: {"pair": OLD, "topic_id": "tokyo", "topic": TOPIC},
+    Kind.REKEY_STARTED: {"recipients": ["age1new"], "keys": ["k" * 64]},
+    Kind.KEY_RESEALED: {"key_fingerprint": "k" * 64, "recipients": ["age1new"]},
+    Kind.DESTRUCTION_STARTED: {"keys": [{"key_fingerprint": "k" * 64}], "after_seconds": 3600.0},
+    Kind.KEY_DESTROYED: {"key_fingerprint": "k" * 64},
 }
 
 

@@ -61,7 +61,9 @@ def test_a_certificate_that_came_with_another_key_store(sqlite_desk: Desk) -> No
     sqlite_desk.to_accepted()
     fingerprint = next(event.body["pair"]["key_fingerprint"] for event in sqlite_desk.events("tokyo-0"))
     (sqlite_desk.folder / "keys" / f"{fingerprint}.age").unlink()
-    assert sqlite_desk.refusal("renewal", "roll-out", code=1) == "key_not_in_store"
+    error = sqlite_desk.told("renewal", "roll-out", code=1)["error"]
+    assert (error["reason"], error["others"][0]["reason"]) == ("previous_key_lost", "key_not_in_store")
+    assert "--forward-only" in sqlite_desk.run("renewal", "roll-out").err
     assert sqlite_desk.told("renewal", "roll-out", "--forward-only")["renewal"]["forward_only"] is True
 
 

@@ -1,0 +1,158 @@
+"""How keys are told: to people as a table, to programs as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from renewctl.cli.context import Session
+from renewctl.cli.output import Output, steps_json
+from renewctl.cli.overview import Warn, key_warnings
+from renewctl.errors import ExitCode, RenewctlError
+from renewctl.guidance import Step, command, lost_key_steps
+from renewctl.key_record import KeyFacts
+from renewctl.secrets import SecretRef, shown
+from renewctl.workflow.keyring import CheckedKey, KeyState, Rekeyed, SealedTo
+
+_SHORT = 16  # digits of a name, enough to find the file
+
+
+def show_check(session: Session, identity: SecretRef, checked: Sequence[CheckedKey]) -> ExitCode:
+    """Every key, what is wrong, what to do; and the exit code."""
+    output, told = session.output(), key_warnings(session.inventory.keys)
+    steps = _steps(session, checked)
+    faults = [one.fault for one in checked if one.fault is not None]
+    output.json(
+        {
+            "identity": shown(identity),
+            "recipients": session.inventory.keys.recipients,
+            "escrow": session.inventory.keys.escrow,
+            "keys": [_checked_json(output, one) for one in checked],
+            "warnings": [_warn_json(output, warn) for warn in told],
+            "next_steps": steps_json(steps, output, output.zone),
+        }
+    )
+    output.table(
+        ("column.key", "column.needed_by", "column.state", "column.sealed_to"),
+        [_row(output, one) for one in checked],
+    )
+    _show_faults(output, faults)
+    for warn in told:
+        output.show("warning", text=output.text(warn.key, **warn.values))
+    opened = sum(one.state is KeyState.OPENS for one in checked)
+    output.say("keys.checked", identity=shown(identity), count=opened, failed=len(faults))
+    output.next_steps(steps, output.zone)
+    if faults:
+        return ExitCode.REFUSED
+    others = any(one.sealed_to is SealedTo.OTHERS for one in checked)
+    return ExitCode.ATTENTION if others else ExitCode.DONE
+
+
+def show_rekey(
+    session: Session, done: Sequence[Rekeyed], former: Sequence[str], *, dry_run: bool
+) -> ExitCode:
+    """Which keys were sealed anew, and what that does not change."""
+    output = session.output()
+    faults = [one.fault for one in done if one.fault is not None]
+    output.json(
+        {
+            "dry_run": dry_run,
+            "recipients": session.inventory.keys.recipients,
+            "removed": former,
+            "keys": [
+                {"fingerprint": one.fingerprint, "fault": _fault_json(output, one.fault)} for one in done
+            ],
+        }
+    )
+    for one in done:
+        if one.fault is None:
+            output.show("keys.would_reseal" if dry_run else "keys.resealed", key=one.fingerprint)
+    _show_faults(output, faults)
+    output.say("keys.rekeyed" if done else "keys.nothing_to_rekey", count=len(done) - len(faults))
+    for recipient in former:
+        output.say("keys.removed", recipient=recipient)
+    return ExitCode.REFUSED if faults else ExitCode.DONE
+
+
+def show_destroyed(
+    session: Session, gone: Sequence[KeyFacts], after: timedelta, *, dry_run: bool
+) -> ExitCode:
+    """Which keys were taken away, and why."""
+    output = session.output()
+    output.json(
+        {
+            "dry_run": dry_run,
+            "destroy_after_days": after / timedelta(days=1),
+            "keys": [
+                {"fingerprint": one.fingerprint, "named_by": one.named_by, "superseded_since": one.last}
+                for one in gone
+            ],
+        }
+    )
+    key = "keys.would_destroy" if dry_run else "keys.destroyed"
+    for one in gone:
+        output.show(key, key=one.fingerprint, renewals=", ".join(one.named_by), since=one.last)
+    if gone:
+        output.say("keys.backups_keep")
+    else:
+        output.say("keys.nothing_to_destroy", days=after.days)
+    return ExitCode.DONE
+
+
+def _row(output: Output, one: CheckedKey) -> list[object]:
+    uses = () if one.facts is None else one.facts.uses
+    needed = [f"{use.topic_id}: {output.text(f'key_role.{use.role}')}" for use in uses]
+    return [
+        output.fitting(one.fingerprint, one.fingerprint[:_SHORT]),
+        "; ".join(needed) or None,
+        output.text(f"key_state.{one.state}"),
+        None if one.sealed_to is None else output.text(f"sealed_to.{one.sealed_to}"),
+    ]
+
+
+def _show_faults(output: Output, faults: Sequence[RenewctlError]) -> None:
+    if not output.as_json:
+        for fault in faults:
+            output.error(fault)
+
+
+def _steps(session: Session, checked: Sequence[CheckedKey]) -> tuple[Step, ...]:
+    uses = [use for one in checked if one.fault is not None and one.facts for use in one.facts.uses]
+    steps = [step for use in uses for step in lost_key_steps(session.options, use.topic_id, use.role)]
+    if any(one.sealed_to in {SealedTo.OTHERS, SealedTo.UNKNOWN} for one in checked):
+        steps.append(Step("next.rekey", {}, command(session.options, "keys", "rekey")))
+    return tuple(step for place, step in enumerate(steps) if step not in steps[:place])
+
+
+def _checked_json(output: Output, one: CheckedKey) -> dict[str, Any]:
+    facts = one.facts
+    return {
+        "fingerprint": one.fingerprint,
+        "state": one.state,
+        "sealed_to": one.sealed_to,
+        "recipients": None if facts is None else facts.recipients,
+        "header": one.header,
+        "named_by": () if facts is None else facts.named_by,
+        "needed_by": [
+            {
+                "topic": use.topic_id,
+                "role": use.role,
+                "serial": None if use.pair is None else use.pair.serial,
+            }
+            for use in (() if facts is None else facts.uses)
+        ],
+        "fault": _fault_json(output, one.fault),
+    }
+
+
+def _fault_json(output: Output, fault: RenewctlError | None) -> dict[str, object] | None:
+    if fault is None:
+        return None
+    happened, hint = output.sentence(fault.reason, fault.values)
+    return {"reason": fault.reason, "message": happened, "hint": hint, "values": dict(fault.values)}
+
+
+def _warn_json(output: Output, warn: Warn) -> dict[str, object]:
+    text = output.text(warn.key, **warn.values)
+    return {"key": warn.key, "text": text, "attention": warn.attention, "values": warn.values}
