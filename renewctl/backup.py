@@ -15,6 +15,7 @@ import renewctl
 from renewctl import sql
 from renewctl.backup_file import TABLES, Backup
 from renewctl.errors import NodeFault
+from renewctl.events import Kind
 from renewctl.keystore import KeyHome, KeyTable
 from renewctl.reasons import Reason
 from renewctl.store_read import event_from, event_hash, fields_of
@@ -50,11 +51,15 @@ def take(url: str, keys: KeyHome, *, now: datetime, tell: Callable[[str], None])
 
 
 def missing_keys(backup: Backup) -> tuple[str, ...]:
-    """Keys that its events name and it does not hold: lost, or destroyed, before it was made."""
+    """Keys that its events name and it does not hold: lost before it was made. Destroyed ones are no loss."""
     named: set[str] = set()
+    destroyed: set[str] = set()
     for row in backup.tables["events"]:
-        named |= _named(_body(row))
-    return tuple(sorted(named - set(backup.keys)))
+        found = _named(_body(row))
+        named |= found
+        if row["kind"] == Kind.KEY_DESTROYED:
+            destroyed |= found
+    return tuple(sorted(named - destroyed - set(backup.keys)))
 
 
 def broken_links(backup: Backup) -> tuple[str, ...]:
