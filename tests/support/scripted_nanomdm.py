@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,7 +25,7 @@ from cryptography.x509.oid import NameOID
 PASSWORD = "api-password-of-one-test"
 
 _SCHEMA = """
-CREATE TABLE push_certs (topic TEXT PRIMARY KEY, cert_pem TEXT NOT NULL);
+CREATE TABLE push_certs (topic TEXT PRIMARY KEY, cert_pem TEXT NOT NULL, key_pem TEXT NOT NULL);
 CREATE TABLE enrollments (id TEXT PRIMARY KEY, user_id TEXT, topic TEXT NOT NULL, enabled INTEGER NOT NULL,
   last_seen_at TEXT NOT NULL, token_hex TEXT NOT NULL, push_magic TEXT NOT NULL);
 """
@@ -38,7 +39,10 @@ class Script:
         refuse: serials (hex) the push service is said to refuse.
         asleep: no device ever checks in.
         put_status: answer this status to a PUT; `put_stores` says whether it stores all the same.
-        put_hangs: seconds before the answer to a PUT.
+        put_hangs: seconds before a PUT is looked at.
+        put_stores_late: seconds between the answer to a PUT and the storing.
+        put_answers_late: seconds between the storing and the answer.
+        on_put: told how far a PUT is: `taken`, `stored`, `answered`.
         pushes_old: pushes go on with the certificate the node had when it started; `used` tells which.
     """
 
@@ -47,16 +51,27 @@ class Script:
     put_status: int | None = None
     put_stores: bool = True
     put_hangs: float = 0.0
+    put_stores_late: float = 0.0
+    put_answers_late: float = 0.0
+    on_put: Callable[[str], None] = lambda _stage: None
     pushes_old: bool = False
 
 
 class Node:
-    """One running node; several may share a store."""
+    """One running node; several may share a store.
 
-    def __init__(self, store: Path, script: Script | None = None) -> None:
+    Attributes:
+        requests: method and path of every request, as it came.
+        arrivals: when each came, by the monotonic clock.
+    """
+
+    def __init__(
+        self, store: Path, script: Script | None = None, listener: socket.socket | None = None
+    ) -> None:
         self.store = store
         self.script = script or Script()
         self.requests: list[tuple[str, str]] = []
+        self.arrivals: list[float] = []
         self.used: list[str | None] = []
         self._first = self.serial()
         node = self
@@ -71,13 +86,14 @@ class Node:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = _server(Handler, listener)
         self.server.daemon_threads = True
 
     @property
     def url(self) -> str:
         """Base URL."""
-        return f"http://127.0.0.1:{self.server.server_port}"
+        host, port = self.server.server_address[:2]
+        return f"http://{host!s}:{port}"
 
     @property
     def changes(self) -> list[str]:
@@ -104,6 +120,7 @@ class Node:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         """One request."""
+        self.arrivals.append(time.monotonic())
         self.requests.append((request.command, request.path))
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         if request.path == "/version":
@@ -118,15 +135,25 @@ class Node:
         return send(request, 400, {"error": "tls: failed to find any PEM data in certificate input"})
 
     def _put(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
-        time.sleep(self.script.put_hangs)
+        script = self.script
+        script.on_put("taken")
+        time.sleep(script.put_hangs)
         certificate = x509.load_pem_x509_certificate(body)
         topic = str(certificate.subject.get_attributes_for_oid(NameOID.USER_ID)[0].value)
-        if self.script.put_stores:
-            install(self.store, topic, body[: body.index(b"-----END CERTIFICATE-----") + 26])
+        split = body.index(b"-----END CERTIFICATE-----") + 26
+        if script.put_stores and script.put_stores_late:
+            late = (self.store, topic, body[:split], body[split:])
+            threading.Timer(script.put_stores_late, install, late).start()
+        elif script.put_stores:
+            install(self.store, topic, body[:split], body[split:])
+            script.on_put("stored")
+        time.sleep(script.put_answers_late)
         ends = certificate.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
-        if self.script.put_status is not None:
-            return send(request, self.script.put_status, {"error": "scripted"})
-        return send(request, 200, {"topic": topic, "not_after": ends})
+        if script.put_status is None:
+            send(request, 200, {"topic": topic, "not_after": ends})
+        else:
+            send(request, script.put_status, {"error": "scripted"})
+        script.on_put("answered")
 
     def _push(self, request: BaseHTTPRequestHandler, enrollment: str) -> None:
         self.used.append(self._first if self.script.pushes_old else self.serial())
@@ -175,10 +202,11 @@ def new_store(path: Path, topic: str, pem: bytes, devices: int = 2) -> Path:
     return path
 
 
-def install(path: Path, topic: str, pem: bytes) -> None:
-    """Store a certificate, as a PUT does."""
+def install(path: Path, topic: str, pem: bytes, key: bytes = b"") -> None:
+    """Store a pair, as a PUT does."""
     with closing(sqlite3.connect(path)) as store, store:
-        store.execute("INSERT OR REPLACE INTO push_certs VALUES (?, ?)", (topic, pem.decode()))
+        row = (topic, pem.decode(), key.decode())
+        store.execute("INSERT OR REPLACE INTO push_certs VALUES (?, ?, ?)", row)
 
 
 def check_in(path: Path, enrollment: str) -> None:
@@ -196,10 +224,21 @@ def ask(path: Path, statement: str) -> list[tuple[Any, ...]]:
         return store.execute(statement).fetchall()
 
 
+def _server(handler: type[BaseHTTPRequestHandler], listener: socket.socket | None) -> ThreadingHTTPServer:
+    if listener is None:
+        return ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer(listener.getsockname()[:2], handler, bind_and_activate=False)
+    server.socket.close()
+    server.socket = listener
+    return server
+
+
 @contextmanager
-def running(store: Path, script: Script | None = None) -> Iterator[Node]:
-    """A node that answers until the block ends."""
-    node = Node(store, script)
+def running(
+    store: Path, script: Script | None = None, listener: socket.socket | None = None
+) -> Iterator[Node]:
+    """A node that answers until the block ends; `listener`: where, if not at a free port of the loopback."""
+    node = Node(store, script, listener)
     thread = threading.Thread(target=node.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
