@@ -68,7 +68,9 @@ def test_links_lead_to_files(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_make_targets_exist(page: str) -> None:
     """Every `make …` of the page is a target of the Makefile."""
-    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(
+        re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     inline = re.findall(r"`make ([a-z0-9-]+)", _text(page)) + [
         line.split()[1] for line in _shell(page) if line.startswith("make ")
     ]

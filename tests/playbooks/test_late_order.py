@@ -45,14 +45,14 @@ def test_a_late_order_is_refused_by_its_run_and_token(
         told = tmp_path / "told.json"
         told.write_text(json.dumps([mdm.hosts, mdm.variables()]))
         child = subprocess.Popen([sys.executable, "-c", CONTROLLER, str(told)], start_new_session=True)
-        eventually((node.folder / "held").exists, 120)
+        eventually((node.folder / "held").exists, 240)
         child.send_signal(signal.SIGKILL)
         child.wait()
 
         assert mdm.run("fence", renewctl_run=2, renewctl_token=OTHER).exit_code == 0
         (node.folder / "hold").unlink()
         said = node.folder
-        eventually(lambda: any("run_superseded" in p.read_text() for p in said.glob("answer.*")), 60)
+        eventually(lambda: any("run_superseded" in p.read_text() for p in said.glob("answer.*")), 120)
         assert node.certificate.read_bytes() == mdm.old.pem
         assert node.key.read_bytes() == mdm.old.key.read_bytes()
         assert node.run() == (2, OTHER)

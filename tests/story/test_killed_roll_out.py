@@ -27,7 +27,7 @@ def test_killed_in_the_middle_of_a_wave() -> None:
         api.behave(put_hangs=3.0)
         file.slow(3)
         command = built.start("renewal", "roll-out", *QUICK)
-        eventually(lambda: "taken" in api.puts and file.reloads("began") > 0, 120)
+        eventually(lambda: "taken" in api.puts and file.reloads("began") > 0, 240)
         assert command.kill(signal.SIGKILL, group=False)
         command.process.wait(30)
         seen = Seen("KILL, alone", "in wave 2")
