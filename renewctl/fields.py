@@ -206,14 +206,15 @@ class Fields:
             self._wrong_type(self.at(key), value, "list")
 
     def pairs(self, key: str, kinds: tuple[type, ...]) -> dict[str, str | int]:
-        """A small mapping of texts (or numbers, where `kinds` says so)."""
+        """A small mapping of texts (or numbers, or true and false, where `kinds` says so)."""
         below = self.mapping(key)
         if below is None:
             return {}
         found: dict[str, str | int] = {}
         for name in below.keys():  # noqa: SIM118 - Fields is no mapping
             value = below.raw(name)
-            if isinstance(value, kinds) and not isinstance(value, bool) and isinstance(value, (str, int)):
+            wanted = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+            if wanted and isinstance(value, (str, int)):
                 found[name] = value
             else:
                 self._wrong_type(below.at(name), value, "text")

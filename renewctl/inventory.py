@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from renewctl.errors import Unusable
 from renewctl.fields import Fields, Problems, is_loopback, raise_first
+from renewctl.inventory_install import read_install
 from renewctl.inventory_keys import keys_from
 from renewctl.inventory_model import (
     DEFAULT_WINDOW,
@@ -23,6 +24,7 @@ from renewctl.inventory_model import (
     Keys,
     Language,
     Node,
+    Place,
     Product,
     Topic,
     Vendor,
@@ -42,6 +44,7 @@ __all__ = [
     "Keys",
     "Language",
     "Node",
+    "Place",
     "Product",
     "Topic",
     "Vendor",
@@ -309,7 +312,7 @@ def _apns(fields: Fields) -> Apns:
 def _node(fields: Fields) -> Node:
     product = fields.choice("product", Product)
     fields.need("product", product)
-    install = _install(fields, product)
+    install = read_install(fields, product)
     url = fields.url("url", ("http", "https"))
     if product is not Product.FILES:
         fields.need("url", url)
@@ -333,38 +336,6 @@ def _node(fields: Fields) -> Node:
         fields.problem(Reason.INVENTORY_INSECURE_HTTP, "url", got=url.geturl(), expected="https://…")
     fields.done()
     return node
-
-
-def _install(fields: Fields, product: Product | None) -> FileInstall | None:
-    value = fields.raw("install")
-    if value == "api" or value is None:
-        if product is Product.FILES:
-            expected = "{paths: {certificate: …, key: …}}"
-            fields.problem(Reason.INVENTORY_MISSING_KEY, "install", got=value or "-", expected=expected)
-        return None
-    below = fields.mapping("install")
-    if below is None or not isinstance(value, Mapping):
-        return None
-    paths = below.mapping("paths")
-    below.need("paths", paths)
-    certificate, key = (
-        ("", "") if paths is None else (_absolute(paths, "certificate"), _absolute(paths, "key"))
-    )
-    if paths is not None:
-        paths.done()
-    install = FileInstall(
-        certificate=certificate,
-        key=key,
-        host=below.text("host"),
-        reload=below.texts("reload") or None,
-        variables=below.pairs("variables", (str, int)),
-    )
-    below.done()
-    return install
-
-
-def _absolute(fields: Fields, key: str) -> str:
-    return fields.matching(key, re.compile(r"/[^\n]*[^/\n]"), "/etc/…")
 
 
 def _devices(fields: Fields) -> Devices | None:

@@ -87,21 +87,55 @@ class Topic:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a consumer on a node reads the pair: `certificate` and `key`, `pem`, or `pkcs12`. Absolute paths.
+
+    Attributes:
+        pem: one PEM file that holds both.
+        pkcs12: one PKCS#12 file that holds both, under `password`.
+        reload: program and arguments that tell this consumer; None: it notices by itself.
+    """
+
+    certificate: str | None = None
+    key: str | None = None
+    pem: str | None = None
+    pkcs12: str | None = None
+    password: SecretRef | None = None
+    reload: tuple[str, ...] | None = None
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """What the inventory calls each file -> its path; the one that names the place first."""
+        named = {"certificate": self.certificate, "key": self.key, "pem": self.pem, "pkcs12": self.pkcs12}
+        return {kind: path for kind, path in named.items() if path is not None}
+
+    @property
+    def path(self) -> str:
+        """The file the certificate is in; it names the place."""
+        return next(iter(self.files.values()), "-")
+
+
+@dataclass(frozen=True)
 class FileInstall:
     """A pair installed as files over SSH.
 
     Attributes:
+        places: all that are switched together; the first one's folder keeps the node's journal.
         host: Ansible host; None means the node's own name.
-        certificate, key: absolute paths the consumer reads.
-        reload: program and arguments run on the node after the switch; None: it notices by itself.
+        reload: program and arguments run on the node after all places' own; None: nothing more to tell.
         variables: further Ansible connection variables (`ansible_host`, `ansible_port`, `ansible_user`, …).
     """
 
-    certificate: str
-    key: str
+    places: tuple[Place, ...]
     host: str | None = None
     reload: tuple[str, ...] | None = None
     variables: Mapping[str, str | int] = field(default_factory=dict)
+
+    @property
+    def reloads(self) -> tuple[tuple[str, ...], ...]:
+        """Every reload command once, in the order they run."""
+        named = (*(place.reload for place in self.places), self.reload)
+        return tuple(dict.fromkeys(command for command in named if command is not None))
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,9 @@ class Failure:
     values: Mapping[str, str] = field(default_factory=dict)
 
 
+_UNSEEN = frozenset({Reason.NODE_CERTIFICATE_LOCKED, Reason.NODE_FILE_MISSING})
+
+
 @dataclass(frozen=True)
 class Observation:
     """Everything one look at one node gave.
@@ -67,7 +70,7 @@ class Observation:
         node: the node's name in the inventory.
         at: when we looked, aware UTC, our clock.
         up: the MDM server process answered; None where nothing was asked of it.
-        certificates: what it serves, at most one a topic and source.
+        certificates: what it serves, one a topic and source; more only where its files differ.
         devices: None where the node cannot tell; an empty tuple means none enrolled.
         version: as the server tells it; never used to decide anything.
         failures: what could not be learned.
@@ -82,6 +85,11 @@ class Observation:
     version: str | None = None
     failures: tuple[Failure, ...] = ()
     answered: tuple[Source, ...] = ()
+
+    @property
+    def unseen(self) -> Failure | None:
+        """A place among the node's files that could not be looked into, whatever its others hold."""
+        return next((failure for failure in self.failures if failure.reason in _UNSEEN), None)
 
     def serving(self, topic: str) -> ServedCertificate | None:
         """The best-sourced certificate of a topic, or None."""

@@ -270,6 +270,9 @@ def _named_by_env(value: object) -> Iterator[str]:
             yield value["env"]
         for part in value.values():
             yield from _named_by_env(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _named_by_env(part)
 
 
 class _Tail:

@@ -158,6 +158,7 @@ class Reason(StrEnum):
     FOLDER_UNREADABLE = "folder_unreadable"
     NODE_CERTIFICATE_UNREADABLE = "node_certificate_unreadable"
     NODE_CERTIFICATE_ELSEWHERE = "node_certificate_elsewhere"
+    NODE_CERTIFICATE_LOCKED = "node_certificate_locked"
 
     # What the push service answers, to us or through a node
     PUSH_TLS_REFUSED = "push_tls_refused"
@@ -206,10 +207,12 @@ class Reason(StrEnum):
     NODE_FILE_MISSING = "node_file_missing"
     NODE_FILE_UNREADABLE = "node_file_unreadable"
     NODE_FILE_NOT_CERTIFICATE = "node_file_not_certificate"
+    NODE_FILE_NOT_PKCS12 = "node_file_not_pkcs12"
     NODE_FILES_CHANGED = "node_files_changed"
     NODE_WRITE_FAILED = "node_write_failed"
     NODE_READ_BACK_DIFFERS = "node_read_back_differs"
     NODE_STEP_FAILED = "node_step_failed"
+    NODE_RELEASE_DAMAGED = "node_release_damaged"
     STAGED_KEY_DIFFERS = "staged_key_differs"
 
     # Store: the database of events, and its leases
@@ -310,6 +313,8 @@ NODE_REASONS: tuple[Reason, ...] = (
     Reason.FOLDER_UNREADABLE,
     Reason.NODE_CERTIFICATE_UNREADABLE,
     Reason.NODE_CERTIFICATE_ELSEWHERE,
+    Reason.NODE_CERTIFICATE_LOCKED,
+    Reason.NODE_FILE_MISSING,
     Reason.SECRET_UNREADABLE,
     Reason.SECRET_COMMAND_NOT_ALLOWED,
     Reason.SECRET_COMMAND_FAILED,

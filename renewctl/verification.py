@@ -161,6 +161,9 @@ class _Climb:
                 self._rungs[Rung.READ_BACK] = RungState.NO
             if _name(served) not in {None, self._expected.fingerprint, self._expected.serial}:
                 self._rungs[Rung.SERIAL] = RungState.NO
+        if (unseen := seen.unseen) is not None:
+            self._rungs[Rung.READ_BACK] = RungState.UNKNOWN
+            self._note(unseen.reason, **unseen.values)
         differing = [served for served in found if not _same(served, self._expected)]
         if differing:
             self._say_wrong(

@@ -76,6 +76,10 @@ def render(answers: Answers, say: Callable[[str], str]) -> str:
         lines += _node(node, say)
     lines += ["", *_comment(say("init.comment.files"))]
     lines.append("#  - {name: mdm9, product: files, install: {paths: {certificate: /etc/…, key: /etc/…}}}")
+    lines += _comment(say("init.comment.layouts"))
+    lines.append("#    paths: {pem: /etc/…}")
+    lines.append("#    paths: {pkcs12: /etc/…, password: {file: /etc/…}}")
+    lines.append("#    paths: [{certificate: /etc/…, key: /etc/…, reload: [/usr/bin/…]}, {pem: /etc/…}]")
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""A push certificate as a file: read where it lies on this machine, and nothing else.
+"""A push certificate in files: read where they lie on this machine, and nothing else.
 
 Files on other hosts are installed and read by the playbooks, over SSH.
 """
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from renewctl.errors import NodeFault, Refused
 from renewctl.fields import is_loopback
-from renewctl.inventory import Node
-from renewctl.observation import Observation, ServedCertificate, Source
+from renewctl.inventory import Node, Place
+from renewctl.observation import Failure, Observation, ServedCertificate, Source
 from renewctl.pushcert import Pair, PushCertificate
 from renewctl.reasons import Reason
 from renewctl.servers import localfile
@@ -26,12 +26,18 @@ class Files:
         self.node = node
 
     def observe(self, now: datetime) -> Observation:
-        """The certificate in the file."""
+        """The certificate in its files."""
         try:
-            certificate = placed_certificate(self.node)
+            certificates, failures = placed_certificates(self.node)
         except NodeFault as fault:
-            return Observation(self.node.name, now, failures=(failure_of(fault.reason, fault.values),))
-        return Observation(self.node.name, now, certificates=(certificate,), answered=(Source.FILE,))
+            certificates, failures = (), (failure_of(fault.reason, fault.values),)
+        return Observation(
+            self.node.name,
+            now,
+            certificates=certificates,
+            failures=failures,
+            answered=() if failures else (Source.FILE,),
+        )
 
     def install(self, pair: Pair) -> None:
         """Not this way: files are installed by the playbooks.
@@ -65,16 +71,56 @@ class Files:
         return None
 
 
-def placed_certificate(node: Node) -> ServedCertificate:
-    """What the certificate file of a node installed by files holds.
+def placed_certificates(node: Node) -> tuple[tuple[ServedCertificate, ...], tuple[Failure, ...]]:
+    """What the places of a node installed by files hold: one certificate where they agree; and what hides it.
 
     Raises:
-        NodeFault: `node_certificate_elsewhere`: the file is another host's, and a file of that name here
-            would be somebody else's; `node_certificate_unreadable`.
+        NodeFault: `node_certificate_elsewhere`: the files are another host's, and files of that name here
+            would be somebody else's.
     """
     if node.install is None or not _is_here(node):
         raise NodeFault(Reason.NODE_CERTIFICATE_ELSEWHERE, node=node.name, got=_address(node))
-    return read_certificate(Path(node.install.certificate), node.name)
+    found: dict[str | None, ServedCertificate] = {}
+    failures = []
+    for place in node.install.places:
+        try:
+            certificate = _read(place, node.name)
+        except NodeFault as fault:
+            failures.append(failure_of(fault.reason, fault.values))
+        else:
+            found[certificate.fingerprint] = certificate
+    return tuple(found.values()), tuple(failures)
+
+
+def home_of(path: str) -> str:
+    """Where the collection keeps the releases of the place that `path` names, on its node."""
+    place = Path(path)
+    return str(place.parent / ".renewctl" / place.name)
+
+
+def _read(place: Place, node: str) -> ServedCertificate:
+    """The certificate of one place; a file with the key in it is not opened where one without lies beside it.
+
+    Raises:
+        NodeFault: `node_certificate_locked`: PKCS#12 a roll-out did not make; or as `read_certificate`.
+    """
+    path = Path(place.path)
+    if place.certificate is None and (beside := _beside(path)) is not None:
+        return read_certificate(beside, node)
+    if place.pkcs12 is not None and localfile.exists(path):
+        raise NodeFault(Reason.NODE_CERTIFICATE_LOCKED, node=node, path=place.path)
+    return read_certificate(path, node)
+
+
+def _beside(path: Path) -> Path | None:
+    """The certificate alone, which a roll-out leaves beside the file with the key; None: it was not ours."""
+    current = Path(home_of(str(path))) / "current"
+    try:
+        target = Path(os.path.normpath(path.parent / path.readlink()))
+    except OSError:
+        return None
+    beside = current / "cert.pem"
+    return beside if target.parent == current and localfile.exists(beside) else None
 
 
 def read_certificate(path: Path, node: str) -> ServedCertificate:

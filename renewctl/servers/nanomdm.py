@@ -20,7 +20,7 @@ from renewctl.inventory import Node
 from renewctl.observation import Failure, Observation, ServedCertificate, Source
 from renewctl.pushcert import Pair
 from renewctl.reasons import Reason
-from renewctl.servers.files import placed_certificate
+from renewctl.servers.files import placed_certificates
 from renewctl.servers.nanomdm_database import Database
 from renewctl.servers.nanomdm_folder import CHECK_IN_COMMAND, open_folder
 from renewctl.servers.protocol import PushAnswer, PushTarget, Records, failure_of
@@ -91,8 +91,9 @@ class NanoMDM:
             devices = counted and counted[0]
             failures += [*(found[1] if found else []), *(counted[1] if counted else [])]
         elif self.node.install is not None:
-            placed = _collect(failures, lambda: placed_certificate(self.node))
-            told[Source.FILE] = None if placed is None else [placed]
+            placed = _collect(failures, lambda: placed_certificates(self.node))
+            told[Source.FILE] = list(placed[0]) or None if placed else None
+            failures += placed[1] if placed else ()
         return Observation(
             node=self.node.name,
             at=now,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from renewctl.inventory import Node
+from renewctl.inventory import Node, Place
 from renewctl.secrets import Kind, SecretRef
 
 
@@ -57,9 +57,18 @@ def _install(node: Node) -> dict[str, Any] | None:
         return None
     mapping: dict[str, Any] = {
         "host": install.host,
-        "paths": {"certificate": install.certificate, "key": install.key},
+        "paths": [_place(place) for place in install.places],
         "reload": None if install.reload is None else list(install.reload),
         "variables": dict(install.variables) or None,
+    }
+    return {key: value for key, value in mapping.items() if value is not None}
+
+
+def _place(place: Place) -> dict[str, Any]:
+    mapping: dict[str, Any] = {
+        **place.files,
+        "password": None if place.password is None else reference(place.password),
+        "reload": None if place.reload is None else list(place.reload),
     }
     return {key: value for key, value in mapping.items() if value is not None}
 

@@ -11,7 +11,7 @@ import pytest
 
 from renewctl import inventory
 from renewctl.errors import Unusable
-from renewctl.inventory import AccountKind, FileInstall, Language, Product
+from renewctl.inventory import AccountKind, FileInstall, Language, Place, Product
 from renewctl.reasons import Reason
 from renewctl.secrets import Kind, SecretRef
 from tests.support.inventories import TOPIC, right, spoilt, write
@@ -79,8 +79,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert n1.canary_enrollments == ("A", "B")
     assert f1.product is Product.FILES
     assert f1.install == FileInstall(
-        certificate="/etc/p.pem",
-        key="/etc/p.key",
+        places=(Place(certificate="/etc/p.pem", key="/etc/p.key"),),
         host="f1.example.com",
         reload=("systemctl", "reload", "mdm"),
         variables={"ansible_port": 2222, "ansible_user": "mdm"},
@@ -198,3 +197,25 @@ def test_thousands_of_nodes_are_no_bomb(tmp_path: Path) -> None:
     """A large inventory is within every limit."""
     nodes = [{"name": f"n{n}", "product": "nanomdm", "url": f"https://n{n}"} for n in range(2_000)]
     assert len(inventory.load(write(tmp_path, right(nodes=nodes))).nodes) == 2_000
+
+
+def test_a_place_in_every_layout(tmp_path: Path) -> None:
+    """Two files, one PEM, PKCS#12 under a password by reference; each with its reload, every command once, in order."""
+    inventory_file = right()
+    inventory_file["nodes"][1]["install"] = {
+        "paths": [
+            {"certificate": "/a.pem", "key": "/a.key", "reload": ["/bin/a"]},
+            {"pem": "/b.pem", "reload": ["/bin/b", "x"]},
+            {"pkcs12": "/c.p12", "password": {"file": "pw"}, "reload": ["/bin/a"]},
+        ],
+        "reload": ["/bin/last"],
+        "variables": {"ansible_become": True},
+    }
+    install = inventory.load(write(tmp_path, inventory_file)).nodes[1].install
+    assert install is not None
+    two, pem, p12 = install.places
+    assert two.files == {"certificate": "/a.pem", "key": "/a.key"}
+    assert (pem.files, pem.path, pem.password) == ({"pem": "/b.pem"}, "/b.pem", None)
+    assert (p12.path, p12.password) == ("/c.p12", SecretRef(Kind.FILE, (str(tmp_path / "pw"),)))
+    assert install.reloads == (("/bin/a",), ("/bin/b", "x"), ("/bin/last",))
+    assert install.variables == {"ansible_become": True}

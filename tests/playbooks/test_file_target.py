@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget, FileTarget
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget
 
+from renewctl import verification
 from renewctl.errors import NodeFault, RenewctlError
 from renewctl.observation import Failure, Observation, Source
 from renewctl.pushcert import Pair, PushCertificate
 from renewctl.reasons import Reason
 from renewctl.servers.registry import connect
+from renewctl.verification import Verdict
 from tests.support.certs import NOW, TOPIC, Issued, apple_like
 
 TOKEN = "ab" * 16
@@ -64,6 +69,11 @@ def target(base: Path, remote: Remote, *, run: int = 1, **install: object) -> Fi
     return FileTarget(connect(settings.node), settings.node.install, settings, remote)
 
 
+def found_at(path: str, pem: str | None, *, there: bool = True, old: bool = False) -> dict[str, Any]:
+    """What the module tells of one place."""
+    return {"path": path, "there": there, "certificate": pem, "old_ciphers": old}
+
+
 def opened(pair: Issued) -> Pair:
     """As the product holds it."""
     return Pair(PushCertificate.from_pem(pair.pem), pair.key_pem)
@@ -82,7 +92,7 @@ def test_the_key_goes_by_standard_input_alone(tmp_path: Path, pair: Issued) -> N
     target(tmp_path, remote).install(opened(pair))
     ((command, data),) = remote.sent
     assert data == pair.key_pem
-    assert f"'/etc/my mdm/.renewctl/staged-{TOKEN}'" in command
+    assert f"'/etc/my mdm/.renewctl/push.pem/staged-{TOKEN}'" in command
     assert command.startswith("umask 077")
     (step,) = remote.steps
     assert step["op"] == "switch"
@@ -144,7 +154,7 @@ def test_reload_programs_must_be_listed_here(
 
 def test_fence_and_look(tmp_path: Path, pair: Issued) -> None:
     """The run is taken and told; what the file says is part of the observation."""
-    look = {"certificate": pair.pem.decode(), "run": 4}
+    look = {"found": [found_at("/etc/my mdm/push.pem", pair.pem.decode())], "run": 4}
     remote = Remote(look=look, fence=True, carries=False)
     node = target(tmp_path, remote)
     assert node.fence(check=False) == (True, {"run": 1, "undone": True})
@@ -158,8 +168,9 @@ def test_fence_and_look(tmp_path: Path, pair: Issued) -> None:
 
 def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
     """The key, DER, half a file: a reason with the path, never an error of a library."""
-    for found in ("nothing in it", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
-        node = target(tmp_path, Remote(look={"certificate": found, "run": 0}))
+    for pem in (None, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+        found = found_at("/etc/my mdm/push.pem", pem)
+        node = target(tmp_path, Remote(look={"found": [found], "run": 0}))
         fault = fault_of(lambda node=node: node.server.observe(NOW))  # type: ignore[misc]
         assert fault.reason is Reason.NODE_FILE_NOT_CERTIFICATE
         assert str(fault.values["path"]).endswith(".pem")
@@ -212,3 +223,76 @@ def test_an_api_node_must_answer_before_anything_begins() -> None:
     silent: Any = Dead()
     assert fault_of(lambda: ApiTarget(silent).fence(check=False)).reason is Reason.NODE_UNREACHABLE
     assert ApiTarget(silent).fence(check=True) == (False, {})
+
+
+def many(base: Path, remote: Remote, password: str = "a password") -> FileTarget:
+    """A node with three consumers, each with its reload."""
+    (base / "password").write_text(password)
+    paths = [
+        {"certificate": "/etc/a/push.pem", "key": "/etc/a/push.key", "reload": ["/bin/a"]},
+        {"pem": "/etc/b/push.pem"},
+        {"pkcs12": "/etc/c/push.p12", "password": {"file": "password"}, "reload": ["/bin/c", "now"]},
+    ]
+    return target(base, remote, paths=paths, reload=["/bin/a"])
+
+
+@pytest.mark.parametrize(("old", "shown"), [(True, "pbeWithSHA1And3-KeyTripleDES"), (False, "AES-256-CBC")])
+def test_a_pkcs12_file_is_made_here_and_opens_where_the_one_before_did(
+    tmp_path: Path, pair: Issued, monkeypatch: pytest.MonkeyPatch, old: bool, shown: str
+) -> None:
+    """The openssl program opens it; ciphers as last year's file; neither key nor password is shown."""
+    (tmp_path / "allowed").write_text("/bin/a\n/bin/c\n")
+    monkeypatch.setenv("RENEWCTL_ALLOWED_COMMANDS", str(tmp_path / "allowed"))
+    found = [found_at("/etc/a/push.pem", None), found_at("/etc/b/push.pem", None)]
+    remote = Remote(look={"found": [*found, found_at("/etc/c/push.p12", None, old=old)], "run": 1})
+    many(tmp_path, remote).install(opened(pair))
+    (key_command, key), (command, bundle) = remote.sent
+    assert key == pair.key_pem
+    assert f"/etc/a/.renewctl/push.pem/staged-{TOKEN}/key.pem" in key_command
+    assert f"/etc/a/.renewctl/push.pem/staged-{TOKEN}/2.p12" in command
+    step = remote.steps[-1]
+    assert step["places"][2] == {"pkcs12": "/etc/c/push.p12"}
+    assert step["reloads"] == [["/bin/a"], ["/bin/c", "now"]]
+    assert set(step["digests"]) == {"key.pem", "2.p12"}
+    assert "a password" not in str(remote.steps)
+    (tmp_path / "push.p12").write_bytes(bundle)
+    openssl = ["openssl", "pkcs12", "-in", str(tmp_path / "push.p12"), "-passin", "stdin", "-nodes", "-info"]
+    done = subprocess.run(openssl, input=b"a password", capture_output=True, check=True)
+    assert pair.pem.splitlines()[1] in done.stdout
+    assert shown in done.stderr.decode()
+    key_out = [line for line in done.stdout.split(b"-----") if b"PRIVATE KEY" in line]
+    assert key_out
+    wrong = subprocess.run(openssl, input=b"another", capture_output=True, check=False)
+    assert wrong.returncode != 0
+
+
+def test_places_that_differ_or_hide_are_told(tmp_path: Path, pair: Issued) -> None:
+    """Where all agree there is one certificate; a locked, missing or other one keeps the node from being known."""
+    other = apple_like().push(TOPIC, key="other")
+    place = ["/etc/a/push.pem", "/etc/b/push.pem", "/etc/c/push.p12"]
+    pem = pair.pem.decode()
+    for third, others, reason in [
+        (found_at(place[2], pem), pem, None),
+        (found_at(place[2], None), pem, Reason.NODE_CERTIFICATE_LOCKED),
+        (found_at(place[2], None, there=False), pem, Reason.NODE_FILE_MISSING),
+        (found_at(place[2], pem), other.pem.decode(), None),
+    ]:
+        found = [found_at(place[0], pem), found_at(place[1], others), third]
+        seen = many(tmp_path, Remote(look={"found": found, "run": 1})).server.observe(NOW)
+        expected_serials = {pair.serial} if others == pem else {pair.serial, other.serial}
+        assert {one.serial for one in seen.certificates} == expected_serials
+        assert [failure.reason for failure in seen.failures] == ([] if reason is None else [reason])
+        assert (Source.FILE in seen.answered) is (reason is not Reason.NODE_CERTIFICATE_LOCKED)
+        certificate = PushCertificate.from_pem(pair.pem)
+        assert steps.holds(seen, certificate) is (reason is None and others == pem)
+        proof = verification.verify(
+            many(tmp_path, Remote(look={"found": found, "run": 1})).server, certificate
+        )
+        expected = Verdict.UNKNOWN if reason else Verdict.PROVEN if others == pem else Verdict.WRONG
+        assert (proof.verdict, proof.reason if reason else None) == (expected, reason)
+
+
+def test_a_key_where_the_only_file_should_be_is_no_certificate(tmp_path: Path) -> None:
+    """Something is there and cannot be read as a certificate; of PKCS#12 that alone is no fault."""
+    node = many(tmp_path, Remote(look={"found": [found_at("/etc/b/push.pem", None)], "run": 0}))
+    assert fault_of(lambda: node.server.observe(NOW)).reason is Reason.NODE_FILE_NOT_CERTIFICATE

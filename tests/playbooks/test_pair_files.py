@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk, pair_files
+from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk, node_reload
 from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Fault
 from ansible_collections.renewctl.mdm.plugins.module_utils.pair_files import PairFiles
 
@@ -41,16 +40,14 @@ def test_a_switch_replaces_both_files_by_one_rename(tmp_path: Path, pairs: tuple
     assert place.serves(old)
     assert place.switch(new) is True
     assert place.serves(new)
-    assert (place.home / "current").readlink() == Path("releases", fingerprint(new))
+    assert (place.home / "current").readlink() == Path("releases", place.releases()[fingerprint(new)].name)
     assert place.certificate.is_symlink()
     assert place.key.is_symlink()
     assert place.switch(new) is False
     known = place.state()
-    assert (known["phase"], known["active"], known["previous"]) == (
-        "committed",
-        fingerprint(new),
-        fingerprint(old),
-    )
+    names = {pair: place.releases()[fingerprint(pair)].name for pair in (old, new)}
+    assert known["phase"] == "committed"
+    assert known["places"] == {str(place.certificate): {"active": names[new], "previous": names[old]}}
 
 
 def test_modes_and_owners(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
@@ -91,7 +88,7 @@ def test_the_certificate_gets_another_time(tmp_path: Path, pairs: tuple[Issued, 
     before = int(place.certificate.stat().st_mtime)
     place.files.revert(1, TOKEN, fingerprint(old))
     assert int(place.certificate.stat().st_mtime) != before
-    os.utime(place.home / "releases" / fingerprint(new) / "cert.pem", (before, before))
+    os.utime(place.releases()[fingerprint(new)] / "cert.pem", (before, before))
     os.utime(place.certificate, (before, before))
     place.switch(new)
     assert int(place.certificate.stat().st_mtime) == before + 1
@@ -107,8 +104,7 @@ def test_going_back(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
     assert place.files.revert(1, TOKEN, fingerprint(old)) is True
     assert place.serves(old)
     assert place.files.revert(1, TOKEN, fingerprint(old)) is False
-    assert place.files.look()["active"] == fingerprint(old)
-    assert place.files.look()["certificate"] == old.pem.decode()
+    assert place.seen() == [fingerprint(old)]
 
 
 def test_a_node_never_switched_has_nothing_to_go_back_to(
@@ -127,7 +123,7 @@ def test_something_else_that_writes_is_noticed(tmp_path: Path, pairs: tuple[Issu
     """What is read back must be what was written; otherwise the old pair comes back."""
     old, new = pairs
     place = Place(tmp_path, old)
-    place.files.reload = ["/bin/sh", "-c", f"echo other > {place.certificate}"]
+    place.files.reloads = [["/bin/sh", "-c", f"echo other > {place.certificate}"]]
     place.files.fence(1, TOKEN)
     assert reason_of(lambda: place.switch(new)) == "node_read_back_differs"
 
@@ -177,7 +173,7 @@ def test_a_node_that_cannot_go_back_says_so(
         place.switch(new)
     assert caught.value.values["put_back"] is False
     assert place.serves(old)
-    place.files.reload = None
+    place.files.reloads = []
     assert place.files.fence(2, OTHER_TOKEN) is True
     assert place.state()["phase"] == "committed"
 
@@ -187,7 +183,7 @@ def test_a_reload_has_a_time_limit(
 ) -> None:
     """A reload that hangs is ended, with all it started, and counts as failed."""
     old, new = pairs
-    monkeypatch.setattr(pair_files, "RELOAD_SECONDS", 0.2)
+    monkeypatch.setattr(node_reload, "RELOAD_SECONDS", 0.2)
     place = Place(tmp_path, old, ["/bin/sh", "-c", "sleep 60 & wait"])
     place.files.fence(1, TOKEN)
     assert reason_of(lambda: place.switch(new)) == "reload_failed"
@@ -201,7 +197,7 @@ def test_the_first_pair_of_a_node_has_no_way_back(tmp_path: Path, pairs: tuple[I
     with pytest.raises(Fault) as caught:
         place.switch(new)
     assert caught.value.values["put_back"] is False
-    place.files.reload = None
+    place.files.reloads = []
     assert place.switch(new) is True
     assert place.serves(new)
 
@@ -211,10 +207,9 @@ def test_a_key_that_was_not_sent_whole_is_refused(tmp_path: Path, pairs: tuple[I
     old, new = pairs
     place = Place(tmp_path, old)
     place.files.fence(1, TOKEN)
-    (place.home / f"staged-{TOKEN}").mkdir()
+    digests = place.stage(new)
     (place.home / f"staged-{TOKEN}" / "key.pem").write_bytes(new.key_pem[:100])
-    digest = hashlib.sha256(new.key_pem).hexdigest()
-    assert reason_of(lambda: place.files.switch(1, TOKEN, new.pem.decode(), digest)) == "staged_key_differs"
+    assert reason_of(lambda: place.files.switch(1, TOKEN, new.pem.decode(), digests)) == "staged_key_differs"
     assert place.serves(old)
 
 
@@ -231,7 +226,8 @@ def test_files_somebody_else_changed(tmp_path: Path, pairs: tuple[Issued, Issued
     place.key.unlink()
     place.key.write_bytes(third.key_pem)
     assert place.switch(new) is True
-    assert place.state()["previous"] == fingerprint(third)
+    assert place.files.revert(1, TOKEN, fingerprint(third)) is True
+    assert place.serves(third)
 
 
 @pytest.mark.parametrize(
@@ -256,16 +252,26 @@ def test_what_cannot_be_understood_is_not_touched(
 
 
 @pytest.mark.parametrize(
-    ("certificate", "key"), [("push.pem", "/a/push.key"), ("/a/push.pem", "/a/push.pem")]
+    "places",
+    [
+        [],
+        [{"certificate": "push.pem", "key": "/a/push.key"}],
+        [{"certificate": "/a/push.pem", "key": "/a/push.pem"}],
+        [{"certificate": "/a/push.pem"}],
+        [{"key": "/a/push.key", "pem": "/a/both.pem"}],
+        [{"pem": "/a/../b/both.pem"}],
+        [{"pkcs12": "/a/push.p12"}, {"pem": "/a/push.p12"}],
+        [{}],
+    ],
 )
-def test_layouts_that_are_not_two_files(certificate: str, key: str) -> None:
-    """Relative paths and one file for both are refused before anything is looked at."""
-    assert reason_of(lambda: PairFiles(certificate, key)) == "node_layout_unsupported"
+def test_layouts_that_make_no_sense(places: list[dict[str, str]]) -> None:
+    """Relative or roundabout paths, half a pair, one file for two purposes: refused before anything is looked at."""
+    assert reason_of(lambda: PairFiles(places)) == "node_layout_unsupported"
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """A mistyped path is not created."""
-    files = PairFiles(str(tmp_path / "no" / "push.pem"), str(tmp_path / "no" / "push.key"))
+    files = PairFiles([{"certificate": str(tmp_path / "push.pem"), "key": str(tmp_path / "no" / "push.key")}])
     assert reason_of(lambda: files.fence(1, TOKEN)) == "node_file_missing"
     assert list(tmp_path.iterdir()) == []
 
@@ -281,7 +287,8 @@ def test_a_full_disk_in_the_middle_goes_back(
 
     def full(link: str, target: str) -> None:
         calls.append(target)
-        if target.endswith(fingerprint(new)):
+        release = place.releases().get(fingerprint(new))
+        if release is not None and target.endswith(release.name):
             raise OSError(28, "No space left on device", link)
         point(link, target)
 
@@ -297,7 +304,7 @@ def test_two_steps_at_once_wait_for_each_other(tmp_path: Path, monkeypatch: pyte
     """The lock is held by one, waited for a bounded time by the other, and free again afterwards."""
     lock = str(tmp_path / "lock")
     with (
-        node_disk.locked(lock),
+        node_disk.locked(lock, seconds=0),
         pytest.raises(Fault, match="node_locked"),
         node_disk.locked(lock, seconds=0.15),
     ):

@@ -37,9 +37,9 @@ def test_the_module_step_by_step(tmp_path: Path, capsys: pytest.CaptureFixture[s
     certificate, key = tmp_path / "push.pem", tmp_path / "push.key"
     certificate.write_bytes(old.pem)
     key.write_bytes(old.key_pem)
-    paths = {"certificate": str(certificate), "key": str(key)}
+    paths = {"places": [{"certificate": str(certificate), "key": str(key)}]}
     run = {**paths, "run": 1, "token": TOKEN}
-    assert call(capsys, op="look", **paths)["done"]["certificate"] == old.pem.decode()
+    assert call(capsys, op="look", **paths)["done"]["found"][0]["certificate"] == old.pem.decode()
     assert call(capsys, op="fence", **run, _ansible_check_mode=True)["done"] is None
     assert not (tmp_path / ".renewctl").exists()
     assert call(capsys, op="fence", **run) == {
@@ -50,7 +50,7 @@ def test_the_module_step_by_step(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "invocation": call(capsys, op="fence", **run)["invocation"],
     }
     assert call(capsys, op="carries", **run)["done"] is True
-    failed = call(capsys, op="switch", **run, certificate_pem=new.pem.decode(), key_digest="00")
+    failed = call(capsys, op="switch", **run, certificate_pem=new.pem.decode(), digests={"key.pem": "00"})
     assert (failed["failed"], failed["reason"]) == (True, "staged_key_differs")
     assert call(capsys, op="revert", **run, fingerprint="ee")["done"] is None
 
@@ -64,7 +64,7 @@ def test_the_module_names_errors_of_the_system(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(node_files, "step", full)
-    paths = {"certificate": str(tmp_path / "a"), "key": str(tmp_path / "b")}
+    paths = {"places": [{"certificate": str(tmp_path / "a"), "key": str(tmp_path / "b")}]}
     told = call(capsys, op="look", **paths)
     assert (told["reason"], told["values"]) == (
         "node_write_failed",

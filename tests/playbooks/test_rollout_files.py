@@ -43,7 +43,7 @@ class Files:
     @property
     def home(self) -> Path:
         """What the collection keeps on the node."""
-        return self.folder / ".renewctl"
+        return self.folder / ".renewctl" / "push.pem"
 
 
 @pytest.fixture(scope="module")

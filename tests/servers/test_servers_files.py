@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from renewctl.errors import Refused
-from renewctl.inventory import FileInstall, Node, Product
+from renewctl.inventory import FileInstall, Node, Place, Product
 from renewctl.observation import Source
 from renewctl.pushcert import Pair
 from renewctl.reasons import Reason
+from renewctl.secrets import Kind, SecretRef
 from renewctl.servers import localfile
 from renewctl.servers.files import Files
 from renewctl.servers.nanomdm import NanoMDM
@@ -25,7 +26,8 @@ AT = datetime(2026, 11, 23, tzinfo=UTC)
 
 def files_node(path: Path | str, **variables: str | int) -> Node:
     """A node of product `files`, on this machine unless told otherwise."""
-    placed = FileInstall(str(path), "/nowhere", variables=variables or {"ansible_host": "127.0.0.1"})
+    two = Place(certificate=str(path), key="/nowhere")
+    placed = FileInstall((two,), variables=variables or {"ansible_host": "127.0.0.1"})
     return Node("f1", Product.FILES, (), "f1", install=placed)
 
 
@@ -125,3 +127,77 @@ def test_files_want_no_credential() -> None:
     node = files_node("/nowhere/push.pem")
     Files(node).require_access()
     assert Files(node).observe(AT).failures
+
+
+def placed(*places: Place) -> Node:
+    """A node on this machine with these places."""
+    install = FileInstall(places, variables={"ansible_host": "127.0.0.1"})
+    return Node("f1", Product.FILES, (), "f1", install=install)
+
+
+def laid_out(folder: Path, name: str, content: bytes, certificate: bytes | None) -> Path:
+    """A file the way a roll-out leaves it: a link through `current`, the certificate alone beside it."""
+    release = folder / ".renewctl" / name / "releases" / "1"
+    release.mkdir(parents=True)
+    (release / "pair").write_bytes(content)
+    if certificate is not None:
+        (release / "cert.pem").write_bytes(certificate)
+    (folder / ".renewctl" / name / "current").symlink_to("releases/1")
+    (folder / name).symlink_to(f".renewctl/{name}/current/pair")
+    return folder / name
+
+
+@pytest.mark.parametrize("key_first", [True, False])
+def test_the_certificate_of_a_file_that_holds_the_key_too(tmp_path: Path, key_first: bool) -> None:
+    """The certificate alone is told, wherever it stands; nothing of the key reaches the observation."""
+    issued = apple_like().push()
+    parts = [issued.key_pem, issued.pem]
+    (tmp_path / "both.pem").write_bytes(b"".join(parts if key_first else reversed(parts)))
+    seen = connect(placed(Place(pem=str(tmp_path / "both.pem")))).observe(AT)
+    assert [one.serial for one in seen.certificates] == [issued.serial]
+    assert "PRIVATE" not in repr(seen)
+
+
+def test_a_file_with_a_key_is_not_opened_where_a_roll_out_left_the_certificate_alone(tmp_path: Path) -> None:
+    """An exporter that may not read the key sees the date all the same; of PKCS#12, too."""
+    issued = apple_like().push()
+    pem = laid_out(tmp_path, "both.pem", b"not to be read", issued.pem)
+    p12 = laid_out(tmp_path, "push.p12", b"not to be read", issued.pem)
+    secret = SecretRef(Kind.FILE, ("/nowhere",))
+    node = placed(Place(pem=str(pem)), Place(pkcs12=str(p12), password=secret))
+    seen = connect(node).observe(AT)
+    assert [one.serial for one in seen.certificates] == [issued.serial]
+    assert (seen.failures, seen.answered, seen.unseen) == ((), (Source.FILE,), None)
+
+
+@pytest.mark.parametrize("kind", ["foreign", "no certificate beside it", "another's link", "missing"])
+def test_a_pkcs12_file_nobody_can_see_into_is_unknown_with_a_reason(tmp_path: Path, kind: str) -> None:
+    """The password is never read for a look; what other places hold is told."""
+    issued = apple_like().push()
+    path = tmp_path / "push.p12"
+    if kind == "foreign":
+        path.write_bytes(b"0")
+    elif kind == "no certificate beside it":
+        laid_out(tmp_path, "push.p12", b"0", None)
+    elif kind == "another's link":
+        path.symlink_to(laid_out(tmp_path, "other.p12", b"0", issued.pem))
+    (tmp_path / "push.pem").write_bytes(issued.pem)
+    two = Place(certificate=str(tmp_path / "push.pem"), key="/nowhere")
+    secret = SecretRef(Kind.FILE, ("/nowhere",))
+    seen = connect(placed(two, Place(pkcs12=str(path), password=secret))).observe(AT)
+    assert [one.serial for one in seen.certificates] == [issued.serial]
+    expected = Reason.NODE_CERTIFICATE_UNREADABLE if kind == "missing" else Reason.NODE_CERTIFICATE_LOCKED
+    assert [failure.reason for failure in seen.failures] == [expected]
+    assert seen.failures[0].values["path"] == str(path)
+    assert seen.answered == ()
+
+
+def test_places_that_differ_are_all_told(tmp_path: Path) -> None:
+    """A consumer that was forgotten last year."""
+    apple = apple_like()
+    ours, theirs = apple.push(), apple.push(key="other")
+    (tmp_path / "a.pem").write_bytes(ours.pem)
+    (tmp_path / "b.pem").write_bytes(theirs.key_pem + theirs.pem)
+    two = Place(certificate=str(tmp_path / "a.pem"), key="/nowhere")
+    seen = connect(placed(two, Place(pem=str(tmp_path / "b.pem")))).observe(AT)
+    assert {one.serial for one in seen.certificates} == {ours.serial, theirs.serial}

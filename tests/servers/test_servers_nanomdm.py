@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from renewctl.errors import NodeFault, Refused, Unusable
-from renewctl.inventory import FileInstall, Node
+from renewctl.inventory import FileInstall, Node, Place
 from renewctl.observation import Source
 from renewctl.pushcert import Pair
 from renewctl.reasons import Reason
@@ -104,7 +104,7 @@ def test_the_stored_date_is_compared_too(node_at: NodeAt, pair: Pair) -> None:
 
 def test_a_node_installed_by_files_takes_no_pair_over_its_api(node_at: NodeAt, pair: Pair) -> None:
     """Two ways at once would leave two truths."""
-    placed = FileInstall(certificate="/etc/mdm/push.pem", key="/etc/mdm/push.key")
+    placed = FileInstall((Place(certificate="/etc/mdm/push.pem", key="/etc/mdm/push.key"),))
     with scripted(told(TOPIC, NOW)) as server:
         for node in (node_at(server.url, install=placed), node_at(None)):
             with pytest.raises(Refused) as caught:
@@ -365,7 +365,8 @@ def test_a_node_installed_by_files_shows_its_certificate_file(node_at: NodeAt, t
     issued = apple_like().push()
     path = tmp_path / "push.pem"
     path.write_bytes(issued.pem)
-    here = FileInstall(certificate=str(path), key="/nowhere", variables={"ansible_host": "127.0.0.1"})
+    two = Place(certificate=str(path), key="/nowhere")
+    here = FileInstall((two,), variables={"ansible_host": "127.0.0.1"})
     seen = NanoMDM(node_at(None, install=here)).observe(NOW)
     assert [(found.serial, found.source) for found in seen.certificates] == [(issued.serial, Source.FILE)]
     assert (seen.up, seen.answered) == (None, (Source.FILE,))

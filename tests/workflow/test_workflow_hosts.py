@@ -58,7 +58,14 @@ def test_a_node_survives_the_way_through_ansible(tmp_path: Path) -> None:
         {
             "name": "f2",
             "product": "files",
-            "install": {"paths": {"certificate": "/etc/push.pem", "key": "/etc/push.key"}},
+            "install": {
+                "paths": [
+                    {"certificate": "/etc/push.pem", "key": "/etc/push.key", "reload": ["/bin/a"]},
+                    {"pem": "/etc/both.pem"},
+                    {"pkcs12": "/etc/push.p12", "password": {"env": "P12_PASSWORD"}},
+                ],
+                "variables": {"ansible_become": True},
+            },
         },
     )
     for node in inventory.nodes:

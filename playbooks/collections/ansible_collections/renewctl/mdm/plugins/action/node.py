@@ -10,9 +10,10 @@ from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps, worker
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import of_error, of_foreign
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget, FileTarget, Target
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget, Target
 
 from renewctl.errors import RenewctlError, Unusable
 from renewctl.reasons import Reason
@@ -53,7 +54,7 @@ class ActionModule(ActionBase):
 
 
 class _Connection:
-    """The connection Ansible holds to the node, as `targets.Remote`."""
+    """The connection Ansible holds to the node, as `file_target.Remote`."""
 
     def __init__(self, action: ActionModule, task_vars: Any) -> None:
         self._action = action

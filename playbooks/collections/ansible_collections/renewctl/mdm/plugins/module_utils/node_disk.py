@@ -15,12 +15,17 @@ import fcntl
 import hashlib
 import os
 import re
+import stat
 import time
 
-#: How long a second call waits for the first one on the same node, seconds. A reload may take 30.
-LOCK_SECONDS = 45.0
+#: Mode of the folders on the way to a consumer's files: it must get through, whoever it is.
+FOLDER = 0o755
 
-_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
+#: Where the kernel keeps a file's SELinux label.
+LABEL = "security.selinux"
+
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
+_KEY = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 
 
 class Fault(Exception):
@@ -34,10 +39,25 @@ class Fault(Exception):
 
 def certificate_fingerprint(pem):
     """SHA-256 of the first certificate of a PEM text, lower-case hex; None where there is none."""
-    found = _BLOCK.search(pem)
+    found = _CERTIFICATE.search(pem)
     if found is None:
         return None
-    return hashlib.sha256(base64.b64decode(b"".join(found.group(1).split()))).hexdigest()
+    try:
+        return hashlib.sha256(base64.b64decode(b"".join(found.group(1).split()))).hexdigest()
+    except ValueError:  # base64 cut short
+        return None
+
+
+def certificate_block(pem):
+    """The first certificate of a PEM text alone, with its line end; None where there is none."""
+    found = _CERTIFICATE.search(pem)
+    return None if found is None else found.group(0) + b"\n"
+
+
+def key_block(pem):
+    """The first private key of a PEM text alone, with its line end; None where there is none."""
+    found = _KEY.search(pem)
+    return None if found is None else found.group(0) + b"\n"
 
 
 def digest(data):
@@ -65,27 +85,66 @@ def sync_folder(path):
         os.close(descriptor)
 
 
-def make_folder(path, mode):
-    """A folder with exactly this mode, durable; an existing one gets the mode."""
+def make_folder(path):
+    """A folder with exactly the mode `FOLDER`, durable; an existing one gets the mode."""
     with contextlib.suppress(FileExistsError):
-        os.mkdir(path, mode)
+        os.mkdir(path, FOLDER)
         sync_folder(os.path.dirname(path))
-    os.chmod(path, mode)
+    if stat.S_IMODE(os.stat(path).st_mode) != FOLDER:
+        os.chmod(path, FOLDER)
 
 
-def write(path, data, mode, owner=None):
-    """Replace a file's content in one step. `owner` is (uid, gid), kept only where we may give files away."""
+class Look:
+    """Mode, owner (uid, gid; None: whoever writes) and SELinux label (None: the folder's) of a file."""
+
+    def __init__(self, mode, owner=None, label=None):
+        self.mode = mode
+        self.owner = owner
+        self.label = label
+
+
+def look_of(path):
+    """How a file that is there looks; None where there is none."""
+    try:
+        about = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return Look(stat.S_IMODE(about.st_mode), (about.st_uid, about.st_gid), _label(path))
+
+
+def dress(descriptor, look):
+    """Give an open file this look. What cannot be given is an error: its reader could not read it."""
+    about = os.fstat(descriptor)
+    if look.owner is not None and (about.st_uid, about.st_gid) != look.owner:
+        os.fchown(descriptor, look.owner[0], look.owner[1])
+    if look.label is not None and _label(descriptor) != look.label:
+        os.setxattr(descriptor, LABEL, look.label)
+    os.fchmod(descriptor, look.mode)
+
+
+def _label(file):
+    try:
+        return os.getxattr(file, LABEL)
+    except OSError:  # no SELinux, no label, or a file system without them
+        return None
+
+
+def create(path, data, look):
+    """A new file, synced; nobody else may read it before it looks right. The folder is not synced."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as handle:
+        handle.write(data)
+        dress(descriptor, look)
+        handle.flush()
+        os.fsync(descriptor)
+
+
+def write(path, data, mode):
+    """Replace a file's content in one step."""
     beside = path + ".new"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(beside)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as handle:
-        handle.write(data)
-        if owner is not None and os.geteuid() == 0:
-            os.fchown(descriptor, owner[0], owner[1])
-        os.fchmod(descriptor, mode)
-        handle.flush()
-        os.fsync(descriptor)
+    create(beside, data, Look(mode))
     os.replace(beside, path)
     sync_folder(os.path.dirname(path))
 
@@ -101,7 +160,7 @@ def point(link, target):
 
 
 @contextlib.contextmanager
-def locked(path, seconds=LOCK_SECONDS):
+def locked(path, seconds):
     """Hold a lock file; released here and not by the end of the process, which some tools keep alive."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_files
-short_description: One step on the two files of a push certificate, on the node
+short_description: One step on the files of a push certificate, on the node
 version_added: 0.1.0
 author:
   - The renewctl maintainers (@renewctl)
@@ -20,18 +20,33 @@ options:
     type: str
     required: true
     choices: [look, carries, fence, switch, revert]
-  certificate:
-    description: Absolute path of the certificate the MDM server reads.
-    type: path
-    required: true
-  key:
-    description: Absolute path of its private key.
-    type: path
-    required: true
-  reload:
-    description: Program and arguments to run after the switch; runs without a shell, at most 30 seconds.
+  places:
+    description:
+      - Where consumers on the node read the pair, all switched in one step.
+      - The first one's folder keeps the journal.
     type: list
-    elements: str
+    elements: dict
+    required: true
+    suboptions:
+      certificate:
+        description: Absolute path of the certificate, beside O(places[].key).
+        type: path
+      key:
+        description: Absolute path of its private key.
+        type: path
+      pem:
+        description: Absolute path of one PEM file that holds both; their order is kept.
+        type: path
+      pkcs12:
+        description: Absolute path of one PKCS#12 file that holds both; it arrives ready made.
+        type: path
+  reloads:
+    description:
+      - Programs with their arguments, run one after the other when all places are switched.
+      - Each runs without a shell, at most 30 seconds, and is then ended with what it started.
+    type: list
+    elements: list
+    default: []
   run:
     description: Number of the roll-out; a node refuses a lower one than it carries.
     type: int
@@ -43,9 +58,9 @@ options:
   certificate_pem:
     description: The certificate to switch to, PEM. Public.
     type: str
-  key_digest:
-    description: SHA-256 of the bytes of the key sent beforehand, hex.
-    type: str
+  digests:
+    description: Name of each file sent beforehand (the key, PKCS#12 files) to the SHA-256 of its bytes, hex.
+    type: dict
   fingerprint:
     description: SHA-256 of the certificate to go back to, hex.
     type: str
@@ -57,8 +72,9 @@ EXAMPLES = r"""
 - name: What the node serves
   renewctl.mdm.node_files:
     op: look
-    certificate: /etc/mdm/push.pem
-    key: /etc/mdm/push.key
+    places:
+      - certificate: /etc/mdm/push.pem
+        key: /etc/mdm/push.key
 """
 
 RETURN = r"""
@@ -82,13 +98,22 @@ from ansible_collections.renewctl.mdm.plugins.module_utils.pair_files import Pai
 
 SPEC = {
     "op": {"type": "str", "required": True, "choices": ["look", "carries", "fence", "switch", "revert"]},
-    "certificate": {"type": "path", "required": True},
-    "key": {"type": "path", "required": True, "no_log": False},
-    "reload": {"type": "list", "elements": "str"},
+    "places": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "certificate": {"type": "path"},
+            "key": {"type": "path", "no_log": False},
+            "pem": {"type": "path"},
+            "pkcs12": {"type": "path"},
+        },
+    },
+    "reloads": {"type": "list", "elements": "list", "default": []},
     "run": {"type": "int", "default": 0},
     "token": {"type": "str", "default": "", "no_log": False},
     "certificate_pem": {"type": "str"},
-    "key_digest": {"type": "str", "no_log": False},
+    "digests": {"type": "dict"},
     "fingerprint": {"type": "str"},
 }
 
@@ -98,7 +123,7 @@ CHANGING = ("fence", "switch", "revert")
 
 def step(params):
     """One step; what it says."""
-    files = PairFiles(params["certificate"], params["key"], params["reload"])
+    files = PairFiles(params["places"], params["reloads"])
     run, token = params["run"], params["token"]
     if params["op"] == "look":
         return files.look()
@@ -107,7 +132,7 @@ def step(params):
     if params["op"] == "fence":
         return files.fence(run, token)
     if params["op"] == "switch":
-        return files.switch(run, token, params["certificate_pem"], params["key_digest"])
+        return files.switch(run, token, params["certificate_pem"], params["digests"])
     return files.revert(run, token, params["fingerprint"])
 
 
@@ -121,7 +146,8 @@ def main():
     except Fault as fault:
         module.fail_json(msg=fault.reason, reason=fault.reason, values=fault.values)
     except OSError as error:
-        fault = write_fault(error, module.params["certificate"])
+        named = (path for place in module.params["places"] for path in place.values() if path)
+        fault = write_fault(error, next(named, "-"))
         module.fail_json(msg=fault.reason, reason=fault.reason, values=fault.values)
     module.exit_json(changed=op in CHANGING and done is True, done=done, reason=None, values={})
 

@@ -135,7 +135,11 @@ def _would(target: Target, settings: Settings, certificate: PushCertificate, out
 def holds(seen: Observation, certificate: PushCertificate) -> bool:
     """The node was read back with exactly this certificate. A date alone is no proof of that."""
     told = _named(seen, certificate)
-    return bool(told) and all(name in {certificate.fingerprint, certificate.serial} for name in told)
+    return (
+        bool(told)
+        and seen.unseen is None
+        and all(name in {certificate.fingerprint, certificate.serial} for name in told)
+    )
 
 
 def _named(seen: Observation, certificate: PushCertificate) -> list[str]:

@@ -1,0 +1,189 @@
+# Copyright: renewctl contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A place where a consumer reads the pair: two files, one PEM, or one PKCS#12. Standard library alone.
+
+Beside its first file, `/etc/mdm/push.pem` say::
+
+    .renewctl/push.pem/          0755
+      current -> releases/<name> swapped by ONE rename
+      releases/<name>/           0755, named by its content
+        cert.pem                 the certificate alone
+        key.pem                  where the place is two files
+        pair.pem or pair.p12     where it is one
+
+The configured paths are converted once: the pair found there becomes a release, then each path becomes a
+link through `current`. The content is the same before, between and after: nothing a consumer reads is mixed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk as disk
+from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Fault
+from ansible_collections.renewctl.mdm.plugins.module_utils.releases import CERTIFICATE, Releases, release_name
+
+_KEY, _PEM, _P12 = "key.pem", "pair.pem", "pair.p12"
+
+#: What an inventory calls a file -> its name in a release.
+_LEAVES = {"certificate": CERTIFICATE, "key": _KEY, "pem": _PEM, "pkcs12": _P12}
+_LAYOUTS = ([CERTIFICATE, _KEY], [_PEM], [_P12])
+
+#: Object identifier 1.2.840.113549.1.5.13 in DER: how every PKCS#12 file says that it is not of the old kind.
+_PBES2 = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d"
+
+_EVERYBODY = stat.S_IRWXO
+_READ_WRITE = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
+
+
+def home_of(path):
+    """Where a place's releases lie."""
+    return os.path.join(os.path.dirname(path), ".renewctl", os.path.basename(path))
+
+
+class Place:
+    """One place.
+
+    Attributes:
+        files: name in a release -> the path a consumer reads.
+        path: the first of them; it names the place.
+    """
+
+    def __init__(self, named):
+        self.files = {leaf: named[kind] for kind, leaf in _LEAVES.items() if named.get(kind)}
+        paths = list(self.files.values())
+        proper = all(os.path.isabs(path) and os.path.normpath(path) == path for path in paths)
+        if list(self.files) not in _LAYOUTS or not proper or len(set(paths)) < len(paths):
+            raise Fault("node_layout_unsupported", path=", ".join(paths) or "-")
+        self.path = paths[0]
+        self.releases = Releases(home_of(self.path))
+
+    # What is there
+
+    def found(self):
+        """Name in a release -> what a consumer reads; None where there is nothing at all."""
+        found = {leaf: disk.read(path) for leaf, path in self.files.items()}
+        missing = [self.files[leaf] for leaf, data in found.items() if data is None]
+        if not missing:
+            return found
+        if len(missing) < len(found):
+            raise Fault("node_file_missing", path=missing[0])
+        return None
+
+    def look(self):
+        """What a consumer reads: whether anything, and the certificate alone, PEM, where it can be seen.
+
+        A PKCS#12 file is encrypted: known is only what a release of ours holds. Whatever else lies there, a
+        key perhaps, is not told.
+        """
+        if _P12 in self.files:
+            name = self.releases.active()
+            content = disk.read(self.path)
+            pem = self.releases.read(name).get(CERTIFICATE) if self.reads(name) else None
+        else:
+            content = disk.read(self.path)
+            pem = disk.certificate_block(content or b"")
+        return {
+            "path": self.path,
+            "there": content is not None,
+            "certificate": None if pem is None else pem.decode("ascii"),
+            "old_ciphers": _P12 in self.files and content is not None and _PBES2 not in content,
+        }
+
+    def reads(self, name):
+        """The consumer reads this release, whole, through our links."""
+        content = self.releases.read(name)
+        if content is None or self.releases.active() != name:
+            return False
+        found = {leaf: disk.read(path) for leaf, path in self.files.items()}
+        return all(self._is_ours(leaf) and found[leaf] == content[leaf] for leaf in self.files)
+
+    def holds(self, pem, key_digest):
+        """The consumer reads this very pair, from a release of ours."""
+        name = self.releases.active()
+        if not self.reads(name):
+            return False
+        content = self.releases.read(name)
+        key = content.get(_KEY) or disk.key_block(content.get(_PEM, b""))
+        return content.get(CERTIFICATE) == pem and (_P12 in content or disk.digest(key or b"") == key_digest)
+
+    # Steps
+
+    def convert(self):
+        """The pair found becomes a release, and its paths links; its name, None where there is none."""
+        found = self.found()
+        active = self.releases.active()
+        if found is None or self.reads(active):
+            return active if found is not None else None
+        ours = [self._is_ours(leaf) for leaf in self.files]
+        content = self._known(found)
+        name = release_name(content)
+        if any(ours) and not all(ours) and name != active:
+            raise Fault("node_files_changed", path=self.path, got=name, expected=active)
+        self.releases.build(content, self._looks(content))
+        if name != active:
+            self.releases.point(name)
+        self.link()
+        return name
+
+    def build(self, pem, key, pkcs12):
+        """A release of a new pair, laid out as this place is; its name."""
+        if _PEM in self.files:
+            parts = [pem, key]
+            before = disk.read(self.path) or b""
+            if 0 <= before.find(b"PRIVATE KEY-----") < before.find(b"-----BEGIN CERTIFICATE"):
+                parts.reverse()  # whoever reads the first block goes on finding what it found
+            content = {CERTIFICATE: pem, _PEM: b"".join(part.rstrip() + b"\n" for part in parts)}
+        elif _P12 in self.files:
+            content = {CERTIFICATE: pem, _P12: pkcs12}
+        else:
+            content = {CERTIFICATE: pem, _KEY: key}
+        return self.releases.build(content, self._looks(content))
+
+    def link(self):
+        """Let the configured paths lead through `current`."""
+        # The key first: a consumer that wakes up at a new certificate then finds its key.
+        for leaf in sorted(self.files, reverse=True):
+            if not self._is_ours(leaf):
+                disk.point(self.files[leaf], self._target(leaf))
+
+    def _target(self, leaf):
+        """Where a path leads: relative where it can be, for consumers that see the folder elsewhere."""
+        target = os.path.join(self.releases.current, leaf)
+        folder = os.path.dirname(self.path)
+        return os.path.relpath(target, folder) if os.path.dirname(self.files[leaf]) == folder else target
+
+    def _is_ours(self, leaf):
+        path = self.files[leaf]
+        return os.path.islink(path) and os.readlink(path) == self._target(leaf)
+
+    def _known(self, found):
+        """What was found, with its certificate alone beside it where that can be seen."""
+        if _P12 in found:
+            if not found[_P12].startswith(b"\x30"):  # every PKCS#12 file is an ASN.1 SEQUENCE
+                raise Fault("node_file_not_pkcs12", path=self.path)
+            return found
+        pem = found.get(_PEM) or found[CERTIFICATE]
+        if disk.certificate_fingerprint(pem) is None:
+            raise Fault("node_file_not_certificate", path=self.path)
+        return found if CERTIFICATE in found else {CERTIFICATE: disk.certificate_block(pem), **found}
+
+    def _looks(self, content):
+        """How each file of a release looks: as the file it replaces, but a key is nothing for everybody."""
+        looks = {leaf: self._look(leaf, self.files[leaf]) for leaf in self.files}
+        if CERTIFICATE in content and CERTIFICATE not in looks:
+            beside = next(iter(looks.values()))
+            looks[CERTIFICATE] = disk.Look(0o644, beside.owner, beside.label)
+        return looks
+
+    def _look(self, leaf, path):
+        old = disk.look_of(path)
+        usual = 0o644 if leaf == CERTIFICATE else 0o600
+        if old is None:
+            about = disk.look_of(os.path.dirname(path))
+            return disk.Look(usual, about.owner if os.geteuid() == 0 else None)
+        # World-readable by mistake once must not live on; nobody means execute, or a mode without the owner.
+        lax = leaf != CERTIFICATE and old.mode & _EVERYBODY
+        kept = _READ_WRITE | (stat.S_IROTH if leaf == CERTIFICATE else 0)
+        return disk.Look(usual if lax else old.mode & kept | stat.S_IRUSR, old.owner, old.label)

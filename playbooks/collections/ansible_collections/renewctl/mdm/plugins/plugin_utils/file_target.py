@@ -1,0 +1,237 @@
+# Copyright: renewctl contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A pair as files on a node, over the connection Ansible has to it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import pkcs12
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import require_ready
+
+from renewctl import secrets
+from renewctl.errors import NodeFault, Refused
+from renewctl.inventory import FileInstall, Place
+from renewctl.observation import Failure, Observation, Source
+from renewctl.pushcert import Pair, PushCertificate
+from renewctl.reasons import Reason
+from renewctl.servers.files import home_of, served
+from renewctl.servers.protocol import Server
+
+_TOKEN = re.compile(r"[0-9a-f]{8,64}")
+
+# What the inner server says of files it looked for on this machine; the node's own look is better.
+_SEEN_THERE = frozenset(
+    {
+        Reason.NODE_CERTIFICATE_ELSEWHERE,
+        Reason.NODE_CERTIFICATE_LOCKED,
+        Reason.NODE_CERTIFICATE_UNREADABLE,
+        Reason.NODE_FILE_MISSING,
+    }
+)
+
+
+class Remote(Protocol):
+    """What the action plugin lends: the connection to the node."""
+
+    def module(self, **arguments: Any) -> dict[str, Any]:
+        """Run `renewctl.mdm.node_files` on the node; its result."""
+
+    def send(self, command: str, data: bytes) -> int:
+        """Run a command with `data` on its standard input; its exit code."""
+
+    def require_quiet(self) -> None:
+        """Refuse settings under which Ansible leaves files on the node, or prints what it sends."""
+
+
+class FileTarget:
+    """Installed as files. The key travels on standard input; the module sees fingerprints alone."""
+
+    def __init__(self, server: Server, install: FileInstall, settings: Settings, remote: Remote) -> None:
+        self._install = install
+        self._settings = settings
+        self._remote = remote
+        self._api = server
+        self.server: Server = PlacedServer(server, self._look)
+
+    def require_ready(self) -> None:
+        """Its connection leaves no traces; its API, where it has one, answers and lets us in."""
+        self._remote.require_quiet()
+        require_ready(self._api)
+
+    def fence(self, *, check: bool) -> tuple[bool, dict[str, Any]]:
+        """Take the run on the node, and undo what an interrupted one left. Under check: would it change?"""
+        if check:
+            self._remote.require_quiet()
+            return not self._step("carries")["done"], {}
+        self._require_token()
+        self.require_ready()
+        undone = bool(self._step("fence", reloads=self._reloads())["done"])
+        return undone, {"run": self._settings.run, "undone": undone}
+
+    def run(self) -> int:
+        """The run the node carries."""
+        return int(self._look()["run"])
+
+    def install(self, pair: Pair) -> None:
+        """Stage the key, and PKCS#12 files ready made; then one call: switch, reload, read back, commit."""
+        self._remote.require_quiet()
+        self._require_token()
+        reloads = self._reloads()
+        files = {"key.pem": pair.key, **self._bundles(pair)}
+        for name, data in files.items():
+            self._stage(name, data)
+        self._step(
+            "switch",
+            reloads=reloads,
+            certificate_pem=pair.certificate.pem.decode("ascii"),
+            digests={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        )
+
+    def restore(self, previous: PairReference) -> None:
+        """Back to the release that is still on the node; sent again only if it is not."""
+        self._require_token()
+        told = self._step("revert", reloads=self._reloads(), fingerprint=previous.certificate.fingerprint)
+        if told["done"] is None:
+            self.install(previous.open())
+
+    def _bundles(self, pair: Pair) -> dict[str, bytes]:
+        """A PKCS#12 file for each place that wants one; the node has no library that could make them."""
+        wanted = {n: place for n, place in enumerate(self._install.places) if place.pkcs12 is not None}
+        if not wanted:
+            return {}
+        old = [bool(found["old_ciphers"]) for found in self._look()["found"]]
+        return {
+            f"{n}.p12": pkcs12.made(pair, _password(place), old_ciphers=old[n]) for n, place in wanted.items()
+        }
+
+    def _look(self) -> dict[str, Any]:
+        done: dict[str, Any] = self._step("look")["done"]
+        return done
+
+    def _step(self, op: str, **more: Any) -> dict[str, Any]:
+        told = self._remote.module(
+            op=op,
+            places=[dict(place.files) for place in self._install.places],
+            run=self._settings.run,
+            token=self._settings.token,
+            **more,
+        )
+        if not told.get("failed"):
+            return told
+        values = dict(told.get("values") or {})
+        try:
+            reason = Reason(str(told.get("reason")))
+        except ValueError:  # the module itself broke; its text may hold anything
+            reason, values = Reason.NODE_STEP_FAILED, {"got": op}
+        raise NodeFault(reason, **{"node": self._settings.node.name, **values})
+
+    def _stage(self, name: str, data: bytes) -> None:
+        folder = os.path.join(home_of(self._install.places[0].path), f"staged-{self._settings.token}")
+        place, file = shlex.quote(folder), shlex.quote(os.path.join(folder, name))
+        code = self._remote.send(f"umask 077 && mkdir -p {place} && cat > {file}", data)
+        if code != 0:
+            raise NodeFault(
+                Reason.NODE_WRITE_FAILED, node=self._settings.node.name, path=folder, got=f"exit {code}"
+            )
+
+    def _require_token(self) -> None:
+        if self._settings.run < 1 or not _TOKEN.fullmatch(self._settings.token):
+            raise Refused(
+                Reason.RUN_NOT_FENCED,
+                node=self._settings.node.name,
+                got=self._settings.run,
+                expected="fence.yml",
+            )
+
+    def _reloads(self) -> list[list[str]]:
+        """The reload commands, if the controller's own list allows their programs.
+
+        Whoever may merge to the inventory must not thereby run programs on nodes.
+        """
+        commands = self._install.reloads
+        if not commands:
+            return []
+        path = secrets.allowed_commands()
+        try:
+            allowed = path.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError):
+            allowed = []
+        listed = {line.strip() for line in allowed}
+        for program, *_ in commands:
+            if not program.startswith("/") or program not in listed:
+                raise Refused(
+                    Reason.RELOAD_NOT_ALLOWED, node=self._settings.node.name, program=program, path=str(path)
+                )
+        return [list(command) for command in commands]
+
+
+def _password(place: Place) -> str:
+    assert place.password is not None  # noqa: S101 - the inventory asks for it
+    return secrets.read(place.password)
+
+
+class PlacedServer:
+    """A server whose certificate lies in files on its node: asked as before, read back through the files."""
+
+    def __init__(self, inner: Server, look: Callable[[], dict[str, Any]]) -> None:
+        self._inner = inner
+        self._look = look
+        self.node = inner.node
+
+    def observe(self, now: datetime) -> Observation:
+        """What the server says, and what its files say; one certificate where all places agree.
+
+        Raises:
+            NodeFault: a file cannot be looked at, or holds no certificate.
+        """
+        seen = self._inner.observe(now)
+        found = self._look()["found"]
+        placed = {one.fingerprint: served(one, Source.FILE) for one in self._certificates(found)}
+        failures = [failure for failure in seen.failures if failure.reason not in _SEEN_THERE]
+        unseen = [one for one in found if one["certificate"] is None]
+        failures += [_unseen(self.node.name, one) for one in unseen if one["there"] or len(found) > 1]
+        locked = any(one["there"] for one in unseen)
+        return replace(
+            seen,
+            certificates=(
+                *(one for one in seen.certificates if one.source is not Source.FILE),
+                *placed.values(),
+            ),
+            failures=tuple(failures),
+            answered=tuple({*seen.answered, *(() if locked else (Source.FILE,))}),
+        )
+
+    def _certificates(self, found: list[Mapping[str, Any]]) -> list[PushCertificate]:
+        return [
+            self._parsed(one["certificate"] or "", one["path"])
+            for one in found
+            if one["certificate"] is not None or (one["there"] and not self._is_locked(one["path"]))
+        ]
+
+    def _is_locked(self, path: str) -> bool:
+        install = self.node.install
+        return install is not None and any(place.pkcs12 == path for place in install.places)
+
+    def _parsed(self, pem: str, path: str) -> PushCertificate:
+        try:
+            return PushCertificate.from_pem(pem.encode())
+        except ValueError:  # anything may lie there: the key, DER, half a file
+            raise NodeFault(Reason.NODE_FILE_NOT_CERTIFICATE, node=self.node.name, path=path) from None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def _unseen(node: str, found: Mapping[str, Any]) -> Failure:
+    reason = Reason.NODE_CERTIFICATE_LOCKED if found["there"] else Reason.NODE_FILE_MISSING
+    return Failure(reason, {"node": node, "path": found["path"]})
