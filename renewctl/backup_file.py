@@ -144,7 +144,7 @@ def read(path: Path) -> tuple[Backup, str]:
         whole = backup.renewals == told["renewals"] and backup.counts == told["counts"]
     except (KeyError, TypeError, ValueError):
         whole = False
-    if not whole or len(keys) != len(parts):
+    if not whole or len(keys) != len(parts) or not all(key.startswith(_SEALED) for key in keys.values()):
         raise _damaged(path, _MANIFEST)
     return backup, name
 

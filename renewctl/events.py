@@ -21,6 +21,8 @@ roll_back_finished     run, outcome (`done`, `owed`), reason
 closed                 (nothing)
 aborted                (nothing)
 adopted                pair, topic_id, topic, recipients (null where the key was sealed before)
+restored               backup (its SHA-256), made_at, run (highest any node carried), nodes (of the topic),
+                       silent (nodes that did not say which run they carry)
 ====================== ==========================================================================
 
 The key store's own record (`KEY_STORE`) belongs to no renewal and no topic:
@@ -64,6 +66,7 @@ class Kind(StrEnum):
     CLOSED = "closed"
     ABORTED = "aborted"
     ADOPTED = "adopted"
+    RESTORED = "restored"
     REKEY_STARTED = "rekey_started"
     KEY_RESEALED = "key_resealed"
     DESTRUCTION_STARTED = "destruction_started"

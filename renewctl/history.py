@@ -27,7 +27,7 @@ class TopicHistory:
     Attributes:
         renewals: oldest first.
         adopted: the pair taken over when the topic was first met.
-        adopted_seq: number of the last `adopted` event, 0 for none.
+        adopted_seq: number of the last event beside the renewals (`adopted`, `restored`), 0 for none.
     """
 
     topic_id: str
@@ -116,12 +116,13 @@ def _with(before: TopicHistory, events: Sequence[Event]) -> TopicHistory:
             before.adopted_at,
             before.adopted_seq,
         )
+    seq = events[-1].seq if events else 0
     adopted = [event for event in events if event.kind is Kind.ADOPTED]
     if not adopted:
-        return before
+        return TopicHistory(before.topic_id, before.renewals, adopted_seq=seq)
     last = adopted[-1]
     pair = PairRef.from_body(last.body["pair"])
-    return TopicHistory(before.topic_id, before.renewals, pair, last.at, last.seq)
+    return TopicHistory(before.topic_id, before.renewals, pair, last.at, seq)
 
 
 def _order(name: str) -> tuple[str, int]:

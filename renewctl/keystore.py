@@ -47,6 +47,13 @@ class KeyHome(Protocol):
             The name. The key is on disk when this returns.
         """
 
+    def put(self, fingerprint: str, sealed: bytes) -> bool:
+        """Keep a key that is sealed already (out of a backup); one of that name stays as it is.
+
+        Returns:
+            Whether it was not there before.
+        """
+
     def has(self, fingerprint: str) -> bool:
         """Whether a key of this name is kept."""
 
@@ -94,13 +101,23 @@ class KeyFolder:
             NodeFault: `disk_full`, `keys_denied`.
         """
         name, content = sealed_to(self.recipients, key_pem)
+        self.put(name, content)
+        return name
+
+    def put(self, fingerprint: str, sealed: bytes) -> bool:
+        """See `KeyHome.put`.
+
+        Raises:
+            Refused, NodeFault: as `seal`.
+        """
         with self._faults():
             sqlite_file.make_folder(self.path, FOLDER_MODE)
             self._require_closed()
-            if not self._file(name).is_file():
-                self._write(self._file(name), content)
+            there = self._file(fingerprint).is_file()
+            if not there:
+                self._write(self._file(fingerprint), sealed)
             sqlite_file.sync_folder(self.path)
-        return name
+        return not there
 
     def has(self, fingerprint: str) -> bool:
         """See `KeyHome.has`."""
@@ -214,6 +231,15 @@ class KeyTable:
             NodeFault: as the store.
         """
         name, content = sealed_to(self.recipients, key_pem)
+        self.put(name, content)
+        return name
+
+    def put(self, fingerprint: str, sealed: bytes) -> bool:
+        """See `KeyHome.put`.
+
+        Raises:
+            NodeFault: as the store.
+        """
         at = instant_text(datetime.now(UTC))
         fault: RenewctlError | None = None
         for pause in _PAUSES:
@@ -221,15 +247,15 @@ class KeyTable:
             try:
                 with self._database.transaction() as transaction:
                     statement = "INSERT INTO keys (fingerprint, sealed, at) VALUES (:name, :sealed, :at)"
-                    transaction.change(statement, name=name, sealed=content, at=at)
+                    transaction.change(statement, name=fingerprint, sealed=sealed, at=at)
             except sql.Collision:
-                return name  # kept before, or by ourselves with the answer lost
+                return False  # kept before, or by ourselves with the answer lost
             except NodeFault as error:
                 if error.reason is not Reason.STORE_UNREACHABLE:
                     raise
                 fault = error
             else:
-                return name
+                return True
         raise fault or NodeFault(Reason.STORE_BUSY, store=self._database.shown)
 
     def has(self, fingerprint: str) -> bool:

@@ -7,6 +7,8 @@ No I/O and no clock: events in, state out. State is what the events fold to; not
   A started step without an outcome is *unknown* until it is read back.
 - `accepted` needs a key of ours; a node is touched only after `accepted`.
 - `closed` and `aborted` end a renewal; nothing follows them.
+- `restored`: the store was lost and is of before; what nodes were given since then no event tells, so
+  from `accepted` on every node is *unknown* and the renewal rolling out until they are read back.
 """
 
 from __future__ import annotations
@@ -173,6 +175,7 @@ _MAY_FOLLOW: Mapping[Kind, frozenset[Phase]] = {
     Kind.ROLL_BACK_FINISHED: _TOUCHED,
     Kind.CLOSED: frozenset({Phase.INSTALLED, Phase.PROVEN}),
     Kind.ABORTED: _BEFORE_NODES | {Phase.ACCEPTED, Phase.ROLLED_BACK},
+    Kind.RESTORED: frozenset(Phase) - ENDED,
 }
 
 
@@ -197,14 +200,14 @@ def out_of_order(renewal: Renewal) -> Refused:
 
 
 def fold(events: Iterable[Event]) -> Renewal | None:
-    """What the events of one renewal add up to; None for none, and for `adopted` alone.
+    """What the events of one renewal add up to; None for none, and for `adopted` and `restored` alone.
 
     Raises:
         Refused: `history_broken` where an event does not follow the one before it.
     """
     renewal: Renewal | None = None
     for event in events:
-        if event.kind is Kind.ADOPTED:
+        if event.kind is Kind.ADOPTED or (renewal is None and event.kind is Kind.RESTORED):
             continue
         renewal = _begin(event) if renewal is None else apply(renewal, event)
     return renewal
@@ -337,6 +340,16 @@ def _roll_back_finished(renewal: Renewal, _event: Event) -> _Changes:
     return {"moving": None, "phase": Phase.ROLLING_OUT if left else Phase.ROLLED_BACK}
 
 
+def _restored(renewal: Renewal, event: Event) -> _Changes:
+    if renewal.accepted is None:
+        return {}
+    names = tuple(dict.fromkeys([*event.body["nodes"], *renewal.nodes]))
+    before = {name: state.direction for name, state in renewal.nodes.items()}
+    directions = {name: before.get(name, Direction.NEW) for name in names}
+    nodes = {name: NodeState(way, Outcome.UNKNOWN, event.at, None) for name, way in directions.items()}
+    return {"phase": Phase.ROLLING_OUT, "moving": None, "planned": names, "left_out": {}, "nodes": nodes}
+
+
 def _closed(_renewal: Renewal, _event: Event) -> _Changes:
     return {"phase": Phase.CLOSED}
 
@@ -360,6 +373,7 @@ _STEPS: Mapping[Kind, Callable[[Renewal, Event], _Changes]] = {
     Kind.ROLL_BACK_FINISHED: _roll_back_finished,
     Kind.CLOSED: _closed,
     Kind.ABORTED: _aborted,
+    Kind.RESTORED: _restored,
 }
 
 

@@ -147,21 +147,13 @@ class Store(StoreReader):
                 `store_answer_lost`: it may or may not be written down.
             NodeFault: it is not written down, and why.
         """
-        draft = Event(
-            renewal=renewal, seq=expected_seq, id=uuid.uuid4().hex, at=self._clock(), kind=kind,
-            body=json.loads(canonical(body)),
-            previous="", hash="", **vars(stamp),
-        )  # fmt: skip
+        draft = self.draft(renewal, kind, body, stamp=stamp, seq=expected_seq)
         sent = False
 
         def once() -> Event:
             nonlocal sent
             with self._database.transaction() as transaction:
-                event, there = self._place(draft, transaction)
-                if not there:
-                    row = fields_of(event)
-                    transaction.change(_INSERT_EVENT, **{**row, "body": canonical(row["body"])})
-                    sent = True
+                event, sent = self.write(draft, transaction)
             return event
 
         try:
@@ -170,6 +162,26 @@ class Store(StoreReader):
             if not sent:
                 raise
             return self._after_lost_answer(draft, fault)
+
+    def draft(self, renewal: str, kind: Kind, body: Mapping[str, Any], *, stamp: Stamp, seq: int) -> Event:
+        """An event that has no place in the chain yet."""
+        return Event(
+            renewal=renewal, seq=seq, id=uuid.uuid4().hex, at=self._clock(), kind=kind,
+            body=json.loads(canonical(body)),
+            previous="", hash="", **vars(stamp),
+        )  # fmt: skip
+
+    def write(self, draft: Event, transaction: sql.Transaction) -> tuple[Event, bool]:
+        """Write a draft down in somebody's transaction; the event, and whether it was not there before.
+
+        Raises:
+            Attention: `somebody_else_moved`.
+        """
+        event, there = self._place(draft, transaction)
+        if not there:
+            row = fields_of(event)
+            transaction.change(_INSERT_EVENT, **{**row, "body": canonical(row["body"])})
+        return event, not there
 
     def _place(self, draft: Event, transaction: sql.Transaction) -> tuple[Event, bool]:
         """The event with its place in the chain, and whether it is there already."""

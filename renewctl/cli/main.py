@@ -36,6 +36,7 @@ COMMANDS = {
     "keys": "renewctl.cli.keys:keys",
     "apns": "renewctl.cli.apns:apns",
     "backup": "renewctl.cli.backup:backup",
+    "restore": "renewctl.cli.restore:restore",
     "store": "renewctl.cli.store:store",
     "sandbox": "renewctl.cli.sandbox:sandbox",
 }

@@ -20,7 +20,7 @@ from renewctl.sandbox.worlds import WORLDS
 from tests.support import alerting
 
 ROOT = alerting.ROOT
-PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "RESTORE.md", "RESTORE.ja.md"]
 
 
 def _text(page: str) -> str:

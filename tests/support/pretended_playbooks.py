@@ -10,8 +10,16 @@ from typing import Any
 from renewctl.playbook_run import Ended, NodeDone, NodeResult, NodeStarted, PlaybookEvent, PushServiceChecked
 
 RUNGS = ("read_back", "serial", "push", "check_in")
-GOOD = {"fence": "fenced", "rollout": "proven", "verify": "proven", "rollback": "put_back"}
-STATES = {"fence": "fenced", "rollout": "present", "verify": "verified", "rollback": "put_back"}
+GOOD = {
+    "fence": "fenced",
+    "rollout": "proven",
+    "verify": "proven",
+    "rollback": "put_back",
+    "observe": "observed",
+}
+STATES = {
+    "fence": "fenced", "rollout": "present", "verify": "verified", "rollback": "put_back", "observe": "observed"
+}  # fmt: skip
 
 
 def proof(verdict: str = "proven", check_in: str = "yes", reason: str | None = None) -> dict[str, Any]:
@@ -102,5 +110,5 @@ class Playbooks:
     def _well(self, name: str, node: str, *, check: bool) -> NodeResult:
         if check:
             return NodeResult(node, "would_install", changed=True)
-        told = None if name == "fence" else proof()
+        told = None if name in {"fence", "observe"} else proof()
         return NodeResult(node, GOOD[name], changed=name in {"rollout", "rollback"}, proof=told)

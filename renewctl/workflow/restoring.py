@@ -1,0 +1,198 @@
+"""The store was lost: its backup goes into an empty place, and what nodes were given since is not guessed.
+
+Every node is asked first which run it carries and what it serves. The restored store goes on above the
+highest run, so that no file node refuses the next one, and its open renewals say of every node that it is
+unknown until it was read back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from renewctl import backup_file, playbook_run, restore, sql
+from renewctl.backup_file import Backup
+from renewctl.errors import Unusable
+from renewctl.events import Event, Kind
+from renewctl.history import TopicHistory, histories
+from renewctl.inventory import Inventory, Node, Topic
+from renewctl.keystore import KeyHome
+from renewctl.reasons import Reason
+from renewctl.store import Stamp, Store
+from renewctl.store_read import event_from, instant_text
+from renewctl.workflow.hosts import host_variables
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one node said of one topic.
+
+    Attributes:
+        run: the run it carries; 0: it never carried one, or carries none (API); None: it did not say.
+        serials: of the certificates it serves for the topic.
+        stranger: one of them is in no event of the backup: it came after, or from elsewhere.
+    """
+
+    node: str
+    topic: str
+    run: int | None
+    serials: tuple[str, ...] = ()
+    stranger: bool = False
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was restored, or would be.
+
+    Attributes:
+        sha256: the backup's name.
+        keys: how many keys were not there before.
+        run: the next run is above this one.
+    """
+
+    backup: Backup
+    sha256: str
+    run: int
+    told: tuple[Told, ...]
+    keys: int = 0
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Nodes that did not say which run they carry."""
+        return tuple(dict.fromkeys(one.node for one in self.told if one.run is None))
+
+    @property
+    def strangers(self) -> tuple[str, ...]:
+        """Nodes that serve a certificate the backup does not know."""
+        return tuple(dict.fromkeys(one.node for one in self.told if one.stranger))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to, by whom, and how to speak.
+
+    Attributes:
+        url: of the store, absolute.
+        tell: called with a key of the catalogues at each step.
+        asked: whether nodes are asked.
+    """
+
+    inventory: Inventory
+    url: str
+    keys: KeyHome
+    stamp: Stamp
+    now: Callable[[], datetime]
+    tell: Callable[[str], None]
+    asked: bool
+
+
+def bring_back(place: Place, path: Path, *, dry_run: bool) -> Restored:
+    """Restore a backup.
+
+    Raises:
+        Unusable: `backup_…`: the file cannot be used; no Ansible here to ask file nodes with.
+        Refused: `store_not_empty`.
+        NodeFault: as store and key store raise; the same command can be given again.
+    """
+    place.tell("restore.checking")
+    backup, sha256 = backup_file.read(path)
+    restore.require_known(backup, str(path))
+    restore.require_empty(place.url)
+    events = _events(backup, path)
+    told = tuple(_asked(place, _known_serials(events)))
+    carried = [one.run for one in told if one.run is not None]
+    done = Restored(backup, sha256, max([restore.newest_run(backup), *carried]) + 1, told)
+    if dry_run:
+        return done
+    place.tell("restore.writing")
+    sql.create(place.url)  # empty: it names no key yet
+    keys = restore.keep_keys(backup, place.keys)
+    run = {"number": done.run, "holder": place.stamp.actor, "host": place.stamp.host}
+    with Store(place.url, clock=place.now) as store:
+        at = instant_text(place.now())
+        drafts = list(_drafts(place, store, done, events))
+        restore.fill(store, backup, drafts, {**run, "at": at})
+    return Restored(backup, sha256, done.run, told, keys)
+
+
+def _events(backup: Backup, path: Path) -> dict[str, list[Event]]:
+    """Every renewal's events; one that cannot be read could not be read in the restored store either."""
+    found: dict[str, list[Event]] = {}
+    for row in backup.tables["events"]:
+        try:
+            found.setdefault(row["renewal"], []).append(event_from(row))
+        except (KeyError, TypeError, ValueError):
+            got = f"event {row.get('renewal')} {row.get('seq')}"
+            raise Unusable(Reason.BACKUP_DAMAGED, path=str(path), got=got) from None
+    return found
+
+
+def _asked(place: Place, known: frozenset[str]) -> Iterator[Told]:
+    """Each node of each topic."""
+    if place.asked:
+        place.tell("restore.asking")
+    for topic in place.inventory.topics:
+        nodes = place.inventory.nodes_of(topic.id)
+        if not place.asked:
+            yield from (Told(node.name, topic.id, _run_unless_files(node)) for node in nodes)
+            continue
+        ended = playbook_run.run(
+            "observe",
+            host_variables(nodes, nodes),
+            {"renewctl_topic": topic.topic},
+            on_event=lambda _event: None,
+        )
+        for node in nodes:
+            result = ended.results.get(node.name)
+            if result is None or result.outcome != "observed":
+                yield Told(node.name, topic.id, _run_unless_files(node))
+                continue
+            served = () if result.observation is None else result.observation.certificates
+            serials = tuple(
+                dict.fromkeys(
+                    one.serial for one in served if one.topic == topic.topic and one.serial is not None
+                )
+            )
+            run = int(result.values.get("run") or 0)
+            yield Told(node.name, topic.id, run, serials, stranger=not known.issuperset(serials))
+
+
+def _run_unless_files(node: Node) -> int | None:
+    """Of a node that was not heard: file nodes carry a run, others cannot."""
+    return None if node.install is not None else 0
+
+
+def _known_serials(events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
+    pairs = (
+        pair
+        for told in events.values()
+        for event in told
+        for pair in (event.body.get("pair"), event.body.get("previous"))
+    )
+    return frozenset(str(pair["serial"]) for pair in pairs if isinstance(pair, Mapping))
+
+
+def _drafts(
+    place: Place, store: Store, done: Restored, events: Mapping[str, Sequence[Event]]
+) -> Iterator[Event]:
+    """One event a topic: in its open renewal, else beside its renewals."""
+    found = histories(events)
+    for topic in place.inventory.topics:
+        history = found.get(topic.id, TopicHistory(topic.id))
+        name, seq = history.adopted_name, history.adopted_seq
+        if history.open is not None:
+            name, seq = history.open.name, history.open.seq
+        yield store.draft(name, Kind.RESTORED, _body(place, topic, done), stamp=place.stamp, seq=seq + 1)
+
+
+def _body(place: Place, topic: Topic, done: Restored) -> dict[str, Any]:
+    return {
+        "backup": done.sha256,
+        "made_at": instant_text(done.backup.made_at),
+        "run": done.run,
+        "nodes": [node.name for node in place.inventory.nodes_of(topic.id)],
+        "silent": [one.node for one in done.told if one.topic == topic.id and one.run is None],
+    }

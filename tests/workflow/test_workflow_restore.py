@@ -1,0 +1,263 @@
+"""`renewctl restore`: a lost store comes back, above every run, and claims nothing it cannot know."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from renewctl import backup_file, restore
+from renewctl.store import Store
+from renewctl.store_read import StoreReader
+from tests.support.desk import Desk
+from tests.support.old_stores import make_later
+from tests.support.postgres import Database
+
+INSTALL = {"paths": {"certificate": "/srv/push.pem", "key": "/srv/push.key"}, "host": "n1.example"}
+
+
+def lose_disk(desk: Desk) -> None:
+    """Store and keys are gone."""
+    if desk.store.startswith("sqlite"):
+        shutil.rmtree(desk.folder / "state")
+        shutil.rmtree(desk.folder / "keys", ignore_errors=True)
+        return
+    with psycopg.connect(desk.store, autocommit=True) as connection:
+        for table in ("events", "documents", "runs", "keys", "meta"):
+            connection.execute(f"DROP TABLE {table}")  # type: ignore[arg-type]
+
+
+def _renewals(desk: Desk) -> dict[str, list[Any]]:
+    with StoreReader(desk.store) as store:
+        return store.renewals()
+
+
+def _file_nodes(desk: Desk, *names: str) -> None:
+    """These nodes hold their pair in files on another host."""
+    nodes = [{**n, "install": INSTALL} if n["name"] in names else n for n in desk.inventory["nodes"]]
+    desk.rewrite(nodes=nodes)
+
+
+def test_a_lost_store_comes_back_and_the_renewal_goes_on(desk: Desk) -> None:
+    """Accepted, backed up, rolled out in part, lost: every node is unknown, then the roll-out is completed."""
+    desk.to_accepted()
+    desk.told("backup", "b.tar")
+    before, keys = _renewals(desk), backup_file.read(desk.folder / "b.tar")[0].keys
+    desk.playbooks.says("rollout", "n2", "unknown")
+    desk.told("renewal", "roll-out", code=4)
+    lose_disk(desk)
+    for node in ("n1", "n2", "n3"):
+        desk.playbooks.says("observe", node, "observed", values={"run": 41})
+    assert desk.told("restore", "b.tar", "--dry-run")["restored"] is False
+    told = desk.told("restore", "b.tar", "--reason", "disk died")
+    assert (told["run"], told["keys_written"], told["silent"]) == (42, 2, [])
+    after = _renewals(desk)
+    assert {name: events[: len(before[name])] for name, events in after.items()} == before
+    [added] = after["tokyo-1"][len(before["tokyo-1"]) :]
+    assert (added.kind, added.reason, added.body["backup"]) == ("restored", "disk died", told["sha256"])
+    assert backup_file.read(desk.folder / "b.tar")[0].keys == keys
+    renewal = desk.renewal()
+    assert renewal["phase"] == "rolling_out"
+    assert {name: node["outcome"] for name, node in renewal["nodes"].items()} == dict.fromkeys(
+        ("n1", "n2", "n3"), "unknown"
+    )
+    assert desk.refusal("renewal", "abort", code=1) == "out_of_order"
+    del desk.playbooks.answers["rollout", "n2"]
+    assert desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
+    with StoreReader(desk.store) as store:
+        run = store.newest_run()
+        assert run is not None
+        assert run.number == 43
+    desk.told("renewal", "close")
+    desk.told("backup", "c.tar")
+
+
+def test_status_says_unknown_after_a_restore_not_what_old_events_claim(sqlite_desk: Desk) -> None:
+    """The backup says proven; a roll-back came after it. Nobody claims proven now, until it was read back."""
+    desk = sqlite_desk
+    desk.to_proven()
+    desk.told("backup", "b.tar")
+    desk.told("renewal", "roll-back")
+    lose_disk(desk)
+    desk.told("restore", "b.tar")
+    [topic] = desk.told("status", "--offline", code=4)["topics"]
+    assert {node["name"]: node["state"] for node in topic["nodes"]} == dict.fromkeys(
+        ("n1", "n2", "n3"), "unknown"
+    )
+    assert topic["renewal"]["phase"] == "rolling_out"
+    assert desk.refusal("renewal", "close", code=1) == "out_of_order"
+    assert desk.told("renewal", "verify")["renewal"]["phase"] == "proven"
+
+
+def test_what_is_there_is_never_overwritten(desk: Desk) -> None:
+    """A store with one event is refused, before a node is asked; an empty one is filled."""
+    desk.to_request()
+    desk.told("backup", "b.tar")
+    played = len(desk.playbooks.played)
+    assert desk.refusal("restore", "b.tar", code=1) == "store_not_empty"
+    assert len(desk.playbooks.played) == played
+    lose_disk(desk)
+    desk.told("init", "--existing")
+    desk.told("restore", "b.tar")
+    assert desk.kinds()[-1] == "restored"
+    assert desk.told("renewal", "show")["renewal"]["phase"] == "requested"
+
+
+def test_a_key_that_survived_stays_as_it_is(sqlite_desk: Desk) -> None:
+    """The keys were on another disk: none is written over, perhaps they were sealed to others since."""
+    desk = sqlite_desk
+    desk.to_accepted()
+    desk.told("backup", "b.tar")
+    [kept, *_] = sorted((desk.folder / "keys").glob("*.age"))
+    kept.write_bytes(b"age-encryption.org/v1\nsealed anew")
+    shutil.rmtree(desk.folder / "state")
+    assert desk.told("restore", "b.tar")["keys_written"] == 0
+    assert kept.read_bytes() == b"age-encryption.org/v1\nsealed anew"
+
+
+def test_nodes_that_cannot_be_asked(sqlite_desk: Desk) -> None:
+    """A silent file node may carry a higher run: named, exit 4; an API node carries none, so it is no matter."""
+    desk = sqlite_desk
+    desk.to_accepted()
+    desk.told("backup", "b.tar")
+    lose_disk(desk)
+    _file_nodes(desk, "n1", "n2")
+    desk.playbooks.says("observe", "n1", "observed", values={"run": 7})
+    for node in ("n2", "n3"):
+        desk.playbooks.answers["observe", node] = None
+    told = desk.told("restore", "b.tar", code=4)
+    assert (told["silent"], told["run"]) == (["n2"], 8)
+    assert desk.events()[-1].body["silent"] == ["n2"]
+    lose_disk(desk)
+    done = desk.run("restore", "b.tar", "--offline")
+    assert done.code == 4
+    assert "did not say which run they carry: n1, n2." in done.out
+    assert "renewctl status" in done.err
+    assert [one.name for one in desk.playbooks.played].count("observe") == 1
+
+
+def test_a_certificate_that_came_after_the_backup_is_told(sqlite_desk: Desk) -> None:
+    """A node serves what the backup never heard of: named, with what it means for the key."""
+    from renewctl.observation import Observation, ServedCertificate, Source  # noqa: PLC0415
+    from tests.support.certs import NOW, TOPIC  # noqa: PLC0415
+
+    desk = sqlite_desk
+    desk.adopt()
+    desk.told("backup", "b.tar")
+    lose_disk(desk)
+    served = ServedCertificate(topic=TOPIC, not_after=NOW, source=Source.FILE, serial="ab12")
+    seen = Observation("n1", NOW, certificates=(served,))
+    desk.playbooks.says("observe", "n1", "observed", observation=seen)
+    told = desk.told("restore", "b.tar", code=4)
+    assert told["strangers"] == ["n1"]
+    assert told["nodes"][0]["serials"] == ["ab12"]
+    assert desk.kinds("tokyo-0") == ["adopted", "restored"]
+    desk.adopt()  # the same pair again changes nothing; another one follows the restore
+    assert desk.told("status", "--offline", code=4)["topics"][0]["not_after"] is not None
+    lose_disk(desk)
+    assert "adopt" in desk.run("restore", "b.tar").out
+
+
+def test_adopting_after_a_restore(sqlite_desk: Desk) -> None:
+    """What is taken over after a restore has its place behind it, also where nothing had been adopted before."""
+    from tests.support.certs import NOW as now  # noqa: PLC0415, N811
+    from tests.support.desk import APPLE  # noqa: PLC0415
+
+    desk = sqlite_desk
+    desk.told("backup", "b.tar")
+    lose_disk(desk)
+    desk.told("restore", "b.tar")
+    assert desk.kinds("tokyo-0") == ["restored"]
+    desk.adopt()
+    desk.adopt(pair=APPLE.push(not_after=now.replace(year=now.year + 1), key="other"))
+    assert desk.kinds("tokyo-0") == ["restored", "adopted", "adopted"]
+    desk.told("renewal", "open")
+
+
+@pytest.mark.slow
+def test_a_backup_of_a_file_goes_into_a_database_and_back(sqlite_desk: Desk, database: Database) -> None:
+    """The kind of store does not matter to a backup: SQLite and folder -> PostgreSQL -> SQLite."""
+    desk = sqlite_desk
+    desk.to_accepted()
+    desk.told("backup", "b.tar")
+    before, inventory = _renewals(desk), desk.inventory
+    keys = {k: v for k, v in inventory["keys"].items() if k != "folder"}
+    desk.file("store.url", database.url.encode()).chmod(0o600)
+    desk.rewrite(store={"file": "store.url"}, keys=keys)
+    desk.store = database.url
+    desk.told("restore", "b.tar")
+    assert {name: told[:-1] for name, told in _renewals(desk).items() if name == "tokyo-1"} == {
+        "tokyo-1": before["tokyo-1"]
+    }
+    assert desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
+    assert desk.told("backup", "c.tar")["store"] == "postgresql"
+    shutil.rmtree(desk.folder / "state")
+    shutil.rmtree(desk.folder / "keys")
+    desk.rewrite(store=inventory["store"], keys=inventory["keys"])
+    desk.store = f"sqlite:///{desk.folder}/state/renewctl.db"
+    desk.told("restore", "c.tar")
+    assert desk.told("renewal", "verify")["renewal"]["phase"] == "proven"
+
+
+def test_a_backup_of_an_older_schema_is_brought_to_ours(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made by an older renewctl, restored by a newer one, into nothing or into an empty store of today."""
+    desk.to_accepted()
+    desk.told("backup", "b.tar")
+    lose_disk(desk)
+    make_later(monkeypatch)
+    monkeypatch.setattr("renewctl.sql.create", _create_later)
+    told = desk.told("restore", "b.tar")
+    assert told["keys_written"] == 2
+    with Store(desk.store) as store:
+        database = store._database
+        assert database.rows("SELECT count(*) AS n FROM documents WHERE kept_at IS NOT NULL") == [{"n": 4}]
+    assert desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
+
+
+def _create_later(url: str) -> None:
+    """What `sql.create` will be when there is a schema 2: its tables, empty."""
+    from renewctl import migrations, sql, sqlite_file  # noqa: PLC0415
+
+    path = Path(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite"):
+        sqlite_file.make_folder(path.parent, 0o750)
+        path.touch(0o640)
+    with sql.Database(url, read_only=False).transaction() as transaction:
+        migrations.apply(transaction, above=0, upto=2)
+
+
+def test_backups_that_cannot_be_used(sqlite_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not there, not a backup, of a newer schema, with an event nobody can read: said as that, nothing made."""
+    desk = sqlite_desk
+    desk.to_request()
+    desk.told("backup", "b.tar")
+    make_database_lie(desk)
+    desk.told("backup", "lying.tar", code=4)
+    lose_disk(desk)
+    assert desk.refusal("restore", "no.tar", code=1) == "file_not_found"
+    assert desk.refusal("restore", desk.file("x.tar", b"x"), code=2) == "backup_unreadable"
+    assert desk.refusal("restore", "lying.tar", code=2) == "backup_damaged"
+    monkeypatch.setattr("renewctl.sql.SCHEMA", 0)
+    assert desk.refusal("restore", "b.tar", code=1) == "store_newer"
+    assert not (desk.folder / "state").exists()
+
+
+def make_database_lie(desk: Desk) -> None:
+    """An event's body is no JSON any more."""
+    with sqlite3.connect(desk.folder / "state" / "renewctl.db") as connection:
+        connection.execute("UPDATE events SET body = 'no json' WHERE renewal = 'tokyo-1' AND seq = 2")
+
+
+def test_somebody_filled_the_store_meanwhile(sqlite_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look and the writing another restore was faster: refused, theirs stays."""
+    desk = sqlite_desk
+    desk.to_request()
+    desk.told("backup", "b.tar")
+    monkeypatch.setattr(restore, "require_empty", lambda _url: None)
+    before = _renewals(desk)
+    assert desk.refusal("restore", "b.tar", code=1) == "store_not_empty"
+    assert _renewals(desk) == before
