@@ -166,3 +166,28 @@ def test_whatever_is_tried_in_whatever_order_the_rules_hold(tried: list[Kind]) -
         assert (renewal.phase in ENDED) == renewal.ended
         if renewal.phase is Phase.PROVEN:
             assert all(renewal.has_new(node) for node in renewal.planned)
+
+
+def test_after_a_restore_no_node_is_what_old_events_say() -> None:
+    """Whatever was told of a node before is not known now; a node that no event names may have been changed too."""
+    done = (Kind.WAVE_STARTED, Kind.NODE_FINISHED, Kind.ROLL_OUT_FINISHED)
+    for kinds in ((), (Kind.ROLL_OUT_STARTED,), (Kind.ROLL_OUT_STARTED, *done)):
+        renewal = _folded(*(Kind.OPENED, Kind.KEY_MADE, Kind.CSR_MADE, Kind.ACCEPTED), *kinds, Kind.RESTORED)
+        assert renewal.phase is Phase.ROLLING_OUT
+        assert renewal.moving is None
+        assert {name: state.outcome for name, state in renewal.nodes.items()} == dict.fromkeys(
+            ("n1", "n2"), Outcome.UNKNOWN
+        )
+        assert owed(renewal, ["n1", "n2"]) == ("n1", "n2")
+        assert not may(renewal, Kind.ABORTED)
+        seen = apply(renewal, event(renewal.seq + 1, Kind.NODE_VERIFIED, node="n1"))
+        assert seen.phase is Phase.ROLLING_OUT  # n2 was not read back yet
+        seen = apply(seen, event(seen.seq + 1, Kind.NODE_VERIFIED, node="n2"))
+        assert seen.phase is Phase.PROVEN
+
+
+def test_before_acceptance_a_restore_changes_nothing_but_the_record() -> None:
+    """No pair of this renewal can be on a node: it goes on where the backup left it."""
+    for kinds in ((Kind.OPENED,), (Kind.OPENED, Kind.KEY_MADE, Kind.CSR_MADE, Kind.REQUESTED)):
+        before, after = _folded(*kinds), _folded(*kinds, Kind.RESTORED)
+        assert (after.phase, after.nodes) == (before.phase, {})

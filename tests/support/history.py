@@ -57,6 +57,13 @@ BODIES: Mapping[Kind, Mapping[str, Any]] = {
     Kind.KEY_RESEALED: {"key_fingerprint": "k" * 64, "recipients": ["age1new"]},
     Kind.DESTRUCTION_STARTED: {"keys": [{"key_fingerprint": "k" * 64}], "after_seconds": 3600.0},
     Kind.KEY_DESTROYED: {"key_fingerprint": "k" * 64},
+    Kind.RESTORED: {
+        "backup": "b" * 64,
+        "made_at": START.isoformat(),
+        "run": 7,
+        "nodes": ["n1", "n2"],
+        "silent": [],
+    },
 }
 
 
