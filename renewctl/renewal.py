@@ -7,8 +7,7 @@ No I/O and no clock: events in, state out. State is what the events fold to; not
   A started step without an outcome is *unknown* until it is read back.
 - `accepted` needs a key of ours; a node is touched only after `accepted`.
 - `closed` and `aborted` end a renewal; nothing follows them.
-- `restored`: the store was lost and is of before; what nodes were given since then no event tells, so
-  from `accepted` on every node is *unknown* and the renewal rolling out until they are read back.
+- `restored`: the store is of before a loss; once a pair was accepted, every node is *unknown* from here.
 """
 
 from __future__ import annotations
@@ -344,9 +343,8 @@ def _restored(renewal: Renewal, event: Event) -> _Changes:
     if renewal.accepted is None:
         return {}
     names = tuple(dict.fromkeys([*event.body["nodes"], *renewal.nodes]))
-    before = {name: state.direction for name, state in renewal.nodes.items()}
-    directions = {name: before.get(name, Direction.NEW) for name in names}
-    nodes = {name: NodeState(way, Outcome.UNKNOWN, event.at, None) for name, way in directions.items()}
+    before = {**dict.fromkeys(names, Direction.NEW), **{n: s.direction for n, s in renewal.nodes.items()}}
+    nodes = {name: NodeState(way, Outcome.UNKNOWN, event.at, None) for name, way in before.items()}
     return {"phase": Phase.ROLLING_OUT, "moving": None, "planned": names, "left_out": {}, "nodes": nodes}
 
 
