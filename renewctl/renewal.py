@@ -219,23 +219,18 @@ def apply(renewal: Renewal, event: Event) -> Renewal:
         Refused: `history_broken` where it may not follow.
     """
     if event.seq != renewal.seq + 1 or not may(renewal, event.kind):
-        raise Refused(
-            Reason.HISTORY_BROKEN,
-            renewal=event.renewal,
-            got=f"{event.seq} {event.kind.value}",
-            expected=f"{renewal.seq + 1} after {renewal.phase.value}",
-        )
+        raise _broken(event, f"{renewal.seq + 1} after {renewal.phase.value}")
     return replace(renewal, seq=event.seq, last_at=event.at, **_STEPS[event.kind](renewal, event))
+
+
+def _broken(event: Event, expected: str) -> Refused:
+    got = f"{event.seq} {event.kind.value}"
+    return Refused(Reason.HISTORY_BROKEN, renewal=event.renewal, got=got, expected=expected)
 
 
 def _begin(event: Event) -> Renewal:
     if event.kind is not Kind.OPENED or event.seq != 1:
-        raise Refused(
-            Reason.HISTORY_BROKEN,
-            renewal=event.renewal,
-            got=f"{event.seq} {event.kind.value}",
-            expected="1 opened",
-        )
+        raise _broken(event, "1 opened")
     previous = event.body["previous"]
     return Renewal(
         name=event.renewal,
