@@ -292,7 +292,8 @@ def _roll_out_started(_renewal: Renewal, event: Event) -> _Changes:
 
 def _wave_started(renewal: Renewal, event: Event) -> _Changes:
     begun = NodeState(Direction(event.body["direction"]), Outcome.UNKNOWN, event.at, event.body["run"])
-    return {"nodes": {**renewal.nodes, **dict.fromkeys(event.body["nodes"], begun)}}
+    nodes = {**renewal.nodes, **dict.fromkeys(event.body["nodes"], begun)}
+    return {"phase": Phase.ROLLING_OUT, "nodes": nodes}
 
 
 def _node_finished(renewal: Renewal, event: Event) -> _Changes:

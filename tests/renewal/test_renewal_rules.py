@@ -191,3 +191,19 @@ def test_before_acceptance_a_restore_changes_nothing_but_the_record() -> None:
     for kinds in ((Kind.OPENED,), (Kind.OPENED, Kind.KEY_MADE, Kind.CSR_MADE, Kind.REQUESTED)):
         before, after = _folded(*kinds), _folded(*kinds, Kind.RESTORED)
         assert (after.phase, after.nodes) == (before.phase, {})
+
+
+def test_a_wave_ends_what_was_proven() -> None:
+    """A node that is being changed is unknown, so the renewal is not proven any more, whatever came before."""
+    before = (
+        Kind.OPENED,
+        Kind.KEY_MADE,
+        Kind.CSR_MADE,
+        Kind.ACCEPTED,
+        Kind.ROLL_OUT_STARTED,
+        Kind.WAVE_STARTED,
+    )
+    after = (Kind.NODE_FINISHED, Kind.ROLL_BACK_STARTED, Kind.ROLL_OUT_FINISHED)
+    renewal = _folded(*before, *after)
+    assert renewal.phase is Phase.PROVEN
+    assert apply(renewal, event(renewal.seq + 1, Kind.WAVE_STARTED)).phase is Phase.ROLLING_OUT
