@@ -193,15 +193,15 @@ class FileNode:
     def run(self) -> tuple[int, str]:
         """Number and token of the run it carries; 0 where there is none."""
         with contextlib.suppress(FileNotFoundError):
-            known = json.loads((self.folder / ".renewctl" / "state.json").read_text())
+            known = json.loads((self._home / "state.json").read_text())
             return int(known["run"]), str(known["token"])
         return 0, ""
 
     def refuses(self, run: int, token: str, pair: Issued) -> bool:
         """Whether a late order of that run is refused: to switch, and to go back."""
-        files = PairFiles(str(self.certificate), str(self.key))
+        files = PairFiles([{"certificate": str(self.certificate), "key": str(self.key)}])
         for late in (
-            lambda: files.switch(run, token, pair.certificate_pem.decode(), "00" * 32),
+            lambda: files.switch(run, token, pair.certificate_pem.decode(), {"key.pem": "00" * 32}),
             lambda: files.revert(run, token, "00" * 32),
             lambda: files.fence(run, token),
         ):
@@ -221,9 +221,14 @@ class FileNode:
                 raise AssertionError(f"{self.name}: still at work: {orphans}")
             time.sleep(0.05)
 
+    @property
+    def _home(self) -> Path:
+        """What the collection keeps on the node."""
+        return self.folder / ".renewctl" / self.certificate.name
+
     def _current(self) -> str:
         with contextlib.suppress(OSError):
-            return str((self.folder / ".renewctl" / "current").readlink())
+            return str((self._home / "current").readlink())
         return ""
 
 
