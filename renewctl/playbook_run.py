@@ -257,10 +257,19 @@ def _environment(folder: Path, hosts: Mapping[str, Mapping[str, Any]]) -> dict[s
         **_UNLESS_CHOSEN,
         **passed,
         **_FIXED,
+        "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(_collections()),
         "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
         "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
         "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
     }
+
+
+def _collections() -> list[str]:
+    """Our own collection's place first: an older one in the user's folder must not stand before it."""
+    spec = importlib.util.find_spec("ansible_collections.renewctl.mdm")
+    places = [] if spec is None else list(spec.submodule_search_locations or ())
+    ours = [str(Path(place).parents[2]) for place in places]
+    return [*ours, "~/.ansible/collections", "/usr/share/ansible/collections"]
 
 
 def _named_by_env(value: object) -> Iterator[str]:

@@ -191,6 +191,7 @@ class Reason(StrEnum):
     PIPELINING_NEEDED = "pipelining_needed"
     ANSIBLE_KEEPS_FILES = "ansible_keeps_files"
     CONTROLLER_GONE = "controller_gone"
+    COLLECTION_DIFFERS = "collection_differs"
     RUN_SUPERSEDED = "run_superseded"
     RUN_NOT_FENCED = "run_not_fenced"
     RELOAD_FAILED = "reload_failed"

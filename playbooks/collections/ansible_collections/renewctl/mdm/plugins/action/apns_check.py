@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.renewctl.mdm.plugins.plugin_utils import agreement, pre_flight, worker
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import agreement, pre_flight, versions, worker
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import foreign
 
 from renewctl.errors import RenewctlError
@@ -37,6 +37,7 @@ class ActionModule(ActionBase):
         _, arguments = self.validate_argument_spec(argument_spec=SPEC)
         base, there = Path(arguments["base"]), task_vars or {}
         try:
+            versions.require_match()
             with worker.bound_to_parent():
                 agreement.require_one_answer(there.get("groups", {}), there.get("hostvars", {}))
                 shown = pre_flight.check(

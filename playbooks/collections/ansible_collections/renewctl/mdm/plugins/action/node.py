@@ -9,7 +9,7 @@ from typing import Any
 from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps, worker
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps, versions, worker
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import of_error, of_foreign
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
@@ -32,6 +32,7 @@ class ActionModule(ActionBase):
         host = str((task_vars or {}).get("inventory_hostname", ""))
         _, arguments = self.validate_argument_spec(argument_spec=SPEC)
         try:
+            versions.require_match()
             with worker.bound_to_parent():
                 settings = Settings.from_arguments(arguments, host, check=self._task.check_mode)
                 step, target = steps.chosen(settings), self._target(settings, task_vars)
