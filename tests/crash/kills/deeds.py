@@ -1,0 +1,108 @@
+"""What is done at one point: kill there, kill and carry on to the end of the year, or let the call fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.crash.kills.bench import Bench, Untouched, command
+from tests.crash.kills.strace import Done
+
+YEAR = ("init --existing", "adopt", "open", "request", "accept", "roll-out", "verify", "close")
+"""The commands of a good year, in order, `renewal` left out."""
+
+_ORDERLY = frozenset({1, 4})
+"""Exit codes of a command that could not do what was asked: refused or faulty, attention."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one point.
+
+    Attributes:
+        where: the point, for whoever has to see it again.
+        hit: it died, or failed, at that call, after the same calls as the untouched run.
+        wrong_now, wrong_after: what is wrong right after, and after the repeat.
+        ended: how a command with a failing call ended, in a word or two.
+    """
+
+    where: str
+    hit: bool
+    wrong_now: Sequence[str]
+    wrong_after: Sequence[str]
+    ended: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Nothing is wrong."""
+        return self.hit and not self.wrong_now and not self.wrong_after
+
+    @property
+    def failures(self) -> Iterator[str]:
+        """One line each."""
+        if not self.hit:
+            yield f"{self.where}: not hit there"
+        yield from (f"{self.where}: right after: {wrong}" for wrong in self.wrong_now)
+        yield from (f"{self.where}: repeated: {wrong}" for wrong in self.wrong_after)
+
+
+def kill(bench: Bench, untouched: Untouched, at: int) -> Verdict:
+    """Kill at a point, look, repeat."""
+    bench.begin(untouched.command)
+    done = bench.kill(untouched.command, untouched.points[at])
+    hit = done.killed and bench.calls(done) == list(untouched.points[: at + 1])
+    wrong_now = bench.wrong_now(untouched)
+    wrong_after = bench.wrong_after(untouched, bench.run(untouched.command))
+    return Verdict(_where(untouched, at), hit, wrong_now, wrong_after)
+
+
+def carry(bench: Bench, untouched: Untouched, at: int, year: Any) -> Verdict:
+    """Kill at a point, repeat, and go on to the end of the year; `year`: the fold of one that nobody killed."""
+    first = kill(bench, untouched, at)
+    wrong = list(first.wrong_after)
+    for name in _rest(untouched.command.name):
+        code = bench.run(command(name)).code
+        if code not in {0, 3}:
+            wrong.append(f"then {name} ended with {code}")
+    told = bench.told()
+    if told.folds != year:
+        wrong.append(f"the year came to {told.folds}, expected {year}")
+    return Verdict(first.where, first.hit, first.wrong_now, wrong)
+
+
+def fail(bench: Bench, untouched: Untouched, at: int, error: str) -> Verdict:
+    """Let a call fail once, look, repeat."""
+    point = untouched.points[at]
+    bench.begin(untouched.command)
+    done = bench.fail(untouched.command, point, error)
+    hit = any("(INJECTED)" in line for line in done.lines) and bench.calls(done)[at] == point
+    wrong_now = [*_badly_told(untouched, done), *bench.wrong_now(untouched)]
+    wrong_after = bench.wrong_after(untouched, bench.run(untouched.command))
+    ended = "done all the same" if done.code == untouched.code else f"told, exit {done.code}"
+    return Verdict(f"{_where(untouched, at)}, {error}", hit, wrong_now, wrong_after, ended)
+
+
+def _badly_told(untouched: Untouched, done: Done) -> Iterator[str]:
+    """What is wrong with how a command ended in which a call failed: one error and its hint, no traceback."""
+    errors = [line for line in done.err.splitlines() if line.startswith(("error: ", "needs attention: "))]
+    hints = [line for line in done.err.splitlines() if line.startswith("  hint: ")]
+    unforeseen = "Traceback" in done.err or "unexpected happened" in done.err
+    if done.code == untouched.code:
+        told_well = not errors
+    else:
+        told_well = done.code in _ORDERLY and len(errors) == len(hints) == 1
+    if unforeseen or not told_well:
+        yield f"ended with {done.code}: {done.err}"
+
+
+def _rest(name: str) -> Sequence[str]:
+    """The year's commands after this one; a roll-back is followed by the roll-out again."""
+    done = name.removeprefix("renewal ")
+    at = YEAR.index("accept" if done == "roll-back" else done)
+    return [one if one in YEAR[:2] else f"renewal {one}" for one in YEAR[at + 1 :]]
+
+
+def _where(untouched: Untouched, at: int) -> str:
+    point = untouched.points[at]
+    return f"{untouched.command.name}, point {at} of {len(untouched.points)}, {point.name} of {point.kind}"
