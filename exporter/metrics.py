@@ -203,6 +203,18 @@ STORE_UP = Definition(
     "No store is configured.",
     ("mdm_store_up == 0", "renewals are not watched now"),
 )
+STORE_HEAD = Definition(
+    "mdm_store_head_info",
+    "Head of the store when it was last read: the hash of its newest event, which vouches for all before it. "
+    f"One series, another one after each event that is written. {POLLED}",
+    ("head",),
+    "No store is configured, it was never read, or nothing is written in it yet.",
+    (
+        "count_over_time(mdm_store_head_info[400d])",
+        "every head of the last year: `renewctl audit verify --head HEAD` takes any of them",
+    ),
+    kind="info",
+)
 BUILD_INFO = Definition(
     "mdm_exporter_build_info",
     "The exporter's version.",
@@ -233,6 +245,6 @@ METRICS: tuple[Definition, ...] = (
     DEVICES_ENROLLED, DEVICES_SEEN,
     TOPIC_WINDOW, TOPIC_INFO, TOPIC_NODE, TOPIC_EXPIRY_KNOWN,
     RENEWAL_PHASE, RENEWAL_ACCEPTED, RENEWAL_NODES_OWED, RENEWAL_NODE_OWED,
-    STORE_UP, BUILD_INFO, LAST_ROUND, RELOAD_SUCCESSFUL,
+    STORE_UP, STORE_HEAD, BUILD_INFO, LAST_ROUND, RELOAD_SUCCESSFUL,
 )  # fmt: skip
 """In the order of the reference page."""

@@ -105,12 +105,14 @@ class Snapshot:
         renewals: one a topic that has a renewal; the last ones read while the store is down.
         adopted: topic id -> the pair a person said is in use, until a node or a roll-out says more.
         store_up: the last read succeeded; None: no store is configured.
+        store_head: the head of the store at the last read that succeeded; "" while it is empty or unread.
     """
 
     nodes: Mapping[str, NodeFacts] = field(default_factory=dict)
     renewals: tuple[RenewalFacts, ...] = ()
     adopted: Mapping[str, Known] = field(default_factory=dict)
     store_up: bool | None = None
+    store_head: str = ""
 
     def node(self, name: str) -> NodeFacts:
         """The facts of a node, empty ones if there are none yet."""

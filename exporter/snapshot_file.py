@@ -37,6 +37,7 @@ def load(path: Path) -> Snapshot | None:
             nodes={name: _node_in(facts) for name, facts in stored["nodes"].items()},
             renewals=tuple(_renewal_in(facts) for facts in stored["renewals"]),
             adopted={topic: _known_in(known) for topic, known in stored["adopted"].items()},
+            store_head=str(stored.get("store_head", "")),  # files of before it was kept have none
         )
     except FileNotFoundError:
         return None
@@ -57,6 +58,7 @@ def save(path: Path, snapshot: Snapshot) -> None:
         "nodes": {name: _node_out(facts) for name, facts in snapshot.nodes.items()},
         "renewals": [_renewal_out(facts) for facts in snapshot.renewals],
         "adopted": {topic: _known_out(known) for topic, known in snapshot.adopted.items()},
+        "store_head": snapshot.store_head,
     }
     beside = path.with_name(f"{path.name}.new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)

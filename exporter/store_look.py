@@ -18,6 +18,7 @@ from renewctl.observation import ServedCertificate, Source
 from renewctl.reasons import Reason
 from renewctl.renewal import Direction, Renewal, owed, owed_previous
 from renewctl.secrets import SecretRef
+from renewctl.store_head import head_of
 
 log = logging.getLogger("exporter")
 
@@ -32,7 +33,7 @@ class StoreLook:
     def look(self) -> Change:
         """Read; while that fails the last values stay."""
         try:
-            topics = self._read()
+            topics, head = self._read()
         except RenewctlError as error:
             return self._down(str(error.reason))
         except Exception as error:
@@ -41,7 +42,7 @@ class StoreLook:
         facts = tuple(renewal_facts(self._inventory, topics))
         known = adopted(self._inventory, topics)
         return lambda snapshot: self._publish(
-            replace(snapshot, renewals=facts, adopted=known, store_up=True), "read"
+            replace(snapshot, renewals=facts, adopted=known, store_up=True, store_head=head), "read"
         )
 
     def overdue(self) -> Change:
@@ -52,7 +53,8 @@ class StoreLook:
         """The store could not be read."""
         return not snapshot.store_up
 
-    def _read(self) -> dict[str, TopicHistory]:
+    def _read(self) -> tuple[dict[str, TopicHistory], str]:
+        """Every topic's history, and the store's head."""
         from renewctl.sql import resolve  # noqa: PLC0415 - SQL only where used
         from renewctl.store_read import StoreReader  # noqa: PLC0415
 
@@ -61,7 +63,8 @@ class StoreLook:
             raise RenewctlError(Reason.SECRET_COMMAND_NOT_ALLOWED)
         url = secrets.read(store) if isinstance(store, SecretRef) else store
         with StoreReader(resolve(url, self._inventory.path)) as reader:
-            return histories(reader.renewals())
+            events = reader.renewals()
+        return histories(events), head_of(events)
 
     def _down(self, why: str) -> Change:
         return lambda snapshot: self._publish(replace(snapshot, store_up=False), why)

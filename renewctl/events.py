@@ -33,6 +33,8 @@ key_resealed           key_fingerprint, recipients
 destruction_started    keys ([{key_fingerprint, named_by, since}, …]), after_seconds
 key_destroyed          key_fingerprint
 ====================== ==========================================================================
+
+Every body also has `store`: the event's place in the whole store, and the head before it (`store_head`).
 """
 
 from __future__ import annotations

@@ -250,6 +250,26 @@ class Reason(StrEnum):
     STORE_NOT_EMPTY = "store_not_empty"
     KEY_NOT_SEALED = "key_not_sealed"
 
+    # Audit: what is not as it was written
+    AUDIT_EVENT_UNREADABLE = "audit_event_unreadable"
+    AUDIT_EVENT_CHANGED = "audit_event_changed"
+    AUDIT_EVENT_MISSING = "audit_event_missing"
+    AUDIT_CHAIN_BROKEN = "audit_chain_broken"
+    AUDIT_ORDER = "audit_order"
+    AUDIT_RENEWAL_MISSING = "audit_renewal_missing"
+    AUDIT_PLACE_ABSENT = "audit_place_absent"
+    AUDIT_PLACE_MISSING = "audit_place_missing"
+    AUDIT_PLACE_TWICE = "audit_place_twice"
+    AUDIT_STORE_CHAIN_BROKEN = "audit_store_chain_broken"
+    AUDIT_GROUND_CHANGED = "audit_ground_changed"
+    AUDIT_DOCUMENT_CHANGED = "audit_document_changed"
+    AUDIT_DOCUMENT_MISSING = "audit_document_missing"
+    AUDIT_RUN_UNREADABLE = "audit_run_unreadable"
+    AUDIT_RUN_MISSING = "audit_run_missing"
+    AUDIT_RUN_OF_NO_RENEWAL = "audit_run_of_no_renewal"
+    AUDIT_HEAD_MISSING = "audit_head_missing"
+    REPORT_IN_THE_WAY = "report_in_the_way"
+
     # Key store: sealing, opening, private keys
     KEYS_NO_HOME = "keys_no_home"
     KEYS_NOT_SHARED = "keys_not_shared"

@@ -42,6 +42,7 @@ _DRIVERS = {
     "mariadb": ("mariadb+pymysql", "pymysql", "mysql"),
 }
 _CREATE_LOCK = 0x72656E65776374  # "renewct": any number, the same in every process
+_WRITE_LOCK = _CREATE_LOCK + 1
 
 Row = dict[str, Any]
 
@@ -193,6 +194,14 @@ class Transaction:
     def change(self, statement: str, **parameters: object) -> int:
         """Run one statement; how many rows it changed."""
         return self.connection.execute(text(statement), parameters).rowcount
+
+    def alone(self) -> None:
+        """Wait until no other transaction that asked for this goes on; SQLite's writers always are alone.
+
+        PostgreSQL's lock needs no grant and ends with the transaction, whatever becomes of its client.
+        """
+        if self.connection.dialect.name == "postgresql":
+            self.rows("SELECT 1 AS held FROM pg_advisory_xact_lock(:lock)", lock=_WRITE_LOCK)
 
 
 def select(

@@ -35,6 +35,8 @@ def postgresql(
         "statement_timeout": str(int(timeout_seconds * 1000)),
         "idle_in_transaction_session_timeout": str(int(_IDLE_SECONDS * 1000)),
         "synchronous_commit": "on",
+        # What was committed while we waited for a lock must be seen after it, whatever the server's default.
+        "default_transaction_isolation": r"read\ committed",
     }
     if read_only:
         settings["default_transaction_read_only"] = "on"

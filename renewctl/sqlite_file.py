@@ -103,6 +103,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode={mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None
     )
+    connection.text_factory = _text
     if not read_only:
         try:
             connection.execute("PRAGMA journal_mode=DELETE").fetchall()
@@ -127,6 +128,14 @@ def copy(path: Path, to: Path) -> None:
         contextlib.closing(connect(to, read_only=False)) as target,
     ):
         source.backup(target)
+
+
+def _text(value: bytes) -> str | bytes:
+    """A cell's text; one that is no UTF-8 stays bytes, or it would hide every other row."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 @contextlib.contextmanager

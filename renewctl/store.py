@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from renewctl import sql
+from renewctl import sql, store_head
 from renewctl.errors import Attention, NodeFault, RenewctlError
 from renewctl.events import Event, Kind
 from renewctl.lease import Lease, Timing, held, lost
 from renewctl.reasons import Reason
 from renewctl.store_read import (
+    TIPS,
     Run,
     StoreReader,
     canonical,
@@ -32,6 +33,7 @@ from renewctl.store_read import (
     fields_of,
     instant_text,
     run_from,
+    tips_of,
 )
 
 _PAUSES = (0.0, 0.2, 1.0)
@@ -100,6 +102,9 @@ class Store(StoreReader):
         timing: of runs.
         monotonic, sleep: the clock that decides on runs, and how to wait.
 
+    Attributes:
+        written: the store's head after the last event written here; "" before the first.
+
     Raises:
         Unusable, Refused, NodeFault: as `StoreReader`, at once.
     """
@@ -119,6 +124,7 @@ class Store(StoreReader):
         self.timing = timing or Timing()
         self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
         self._account: str | None = None
+        self.written = ""
         sql.require_schema(url)
 
     @classmethod
@@ -138,7 +144,7 @@ class Store(StoreReader):
         Args:
             renewal: which renewal's history it continues.
             kind: what it tells of.
-            body: a JSON object (`events`).
+            body: a JSON object (`events`); its place in the store is added.
             stamp: who writes.
             expected_seq: the number the event is to have: one more than the last seen, 1 for the first.
 
@@ -157,11 +163,13 @@ class Store(StoreReader):
             return event
 
         try:
-            return self._persistently(once)
+            event = self._persistently(once)
         except NodeFault as fault:
             if not sent:
                 raise
-            return self._after_lost_answer(draft, fault)
+            event = self._after_lost_answer(draft, fault)
+        self.written = event.hash
+        return event
 
     def draft(self, renewal: str, kind: Kind, body: Mapping[str, Any], *, stamp: Stamp, seq: int) -> Event:
         """An event that has no place in the chain yet."""
@@ -184,7 +192,8 @@ class Store(StoreReader):
         return event, not there
 
     def _place(self, draft: Event, transaction: sql.Transaction) -> tuple[Event, bool]:
-        """The event with its place in the chain, and whether it is there already."""
+        """The event with its place in both chains, and whether it is there already."""
+        transaction.alone()  # two renewals at once must not follow the same event of the store
         rows = transaction.rows(_SINCE, renewal=draft.renewal, seq=draft.seq)
         for row in rows:
             if row["id"] == draft.id:
@@ -198,7 +207,15 @@ class Store(StoreReader):
                 got=last["seq"],
                 expected=draft.seq - 1,
             )
-        placed = replace(draft, previous=last["hash"], authenticated=self._authenticated(transaction))
+        newest = transaction.rows(TIPS)
+        tips = tips_of(newest, self.shown)
+        place = store_head.next_place(tips, sum(row["written"] or 0 for row in newest))
+        placed = replace(
+            draft,
+            body={**draft.body, store_head.FIELD: place.as_body()},
+            previous=last["hash"],
+            authenticated=self._authenticated(transaction),
+        )
         return replace(placed, hash=event_hash(fields_of(placed))), False
 
     def _after_lost_answer(self, draft: Event, fault: NodeFault) -> Event:

@@ -8,20 +8,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from renewctl import sql
+from renewctl import sql, store_head
 from renewctl.errors import NodeFault
 from renewctl.events import Event, Kind
 from renewctl.reasons import Reason
+from renewctl.store_head import Tip
 
 _EVENTS = """
 SELECT meta.value AS schema_version, events.* FROM meta LEFT JOIN events ON 1 = 1
 WHERE meta.name = 'schema' ORDER BY events.renewal, events.seq"""
+
+TIPS = """
+SELECT meta.value AS schema_version, tip.* FROM meta LEFT JOIN (
+    SELECT events.renewal, events.seq, events.hash, events.body, newest.written FROM events
+    JOIN (SELECT renewal, MAX(seq) AS seq, COUNT(*) AS written FROM events GROUP BY renewal) AS newest
+    ON events.renewal = newest.renewal AND events.seq = newest.seq
+) AS tip ON 1 = 1 WHERE meta.name = 'schema'"""
+"""The newest event of each renewal, and how many it has."""
+
+_DOCUMENTS = """
+SELECT meta.value AS schema_version, documents.sha256, documents.body
+FROM meta LEFT JOIN documents ON 1 = 1 WHERE meta.name = 'schema' ORDER BY documents.sha256"""
+
+_RUNS = """
+SELECT meta.value AS schema_version, runs.* FROM meta LEFT JOIN runs ON 1 = 1
+WHERE meta.name = 'schema' ORDER BY runs.number"""
 
 _DOCUMENT = """
 SELECT meta.value AS schema_version, documents.body
@@ -54,6 +71,19 @@ class Run:
     ended: datetime | None = None
 
 
+@dataclass(frozen=True)
+class RawStore:
+    """Rows as they lie there, believed in nothing: what `audit` looks through.
+
+    Attributes:
+        events, documents, runs: each table's rows; cells may be of any type.
+    """
+
+    events: Sequence[sql.Row]
+    documents: Sequence[sql.Row]
+    runs: Sequence[sql.Row]
+
+
 class StoreReader:
     """A store that is read and never changed.
 
@@ -83,6 +113,23 @@ class StoreReader:
             if row["renewal"] is not None:
                 found.setdefault(row["renewal"], []).append(self._event(row))
         return found
+
+    def head(self) -> str:
+        """The head of the store (`store_head`); "" while it is empty."""
+        return store_head.head(tips_of(self._rows(TIPS), self.shown))
+
+    def raw(self) -> RawStore:
+        """Everything but keys, unread: one bad row hides no other.
+
+        Events first: what they name was written before them.
+        """
+        events = self._rows(_EVENTS)
+        documents, runs = self._rows(_DOCUMENTS), self._rows(_RUNS)
+        return RawStore(
+            [row for row in events if row["renewal"] is not None],
+            [row for row in documents if row["sha256"] is not None],
+            [row for row in runs if row["number"] is not None],
+        )
 
     def document(self, sha256: str) -> bytes:
         """A public artefact by its SHA-256 (hex), checked against it.
@@ -141,8 +188,29 @@ class StoreReader:
         try:
             return event_from(row)
         except (ValueError, TypeError):
-            detail = f"event {row['renewal']} {row['seq']}"
-            raise NodeFault(Reason.STORE_DAMAGED, store=self.shown, detail=detail) from None
+            raise _damaged(self.shown, row) from None
+
+
+def tips_of(rows: Sequence[Mapping[str, Any]], store: str) -> list[Tip]:
+    """The newest event of each renewal, out of the rows of `TIPS`.
+
+    Raises:
+        NodeFault: `store_damaged`: one of them is not as we write them.
+    """
+    found = []
+    for row in rows:
+        if row["renewal"] is None:
+            continue
+        try:
+            place = store_head.place_of(body_of(row))
+        except (ValueError, TypeError):
+            raise _damaged(store, row) from None
+        found.append(Tip(row["renewal"], row["seq"], row["hash"], place))
+    return found
+
+
+def _damaged(store: str, row: Mapping[str, Any]) -> NodeFault:
+    return NodeFault(Reason.STORE_DAMAGED, store=store, detail=f"event {row['renewal']} {row['seq']}")
 
 
 def instant_text(at: datetime) -> str:
@@ -181,12 +249,22 @@ def event_from(row: Mapping[str, Any]) -> Event:
         ValueError, TypeError: the row is not as we write them.
     """
     values = {name: row[name] for name in Event.__dataclass_fields__}
+    if any(isinstance(value, bytes) for value in values.values()):
+        raise TypeError("bytes")  # what SQLite holds is no UTF-8
+    read = {"at": datetime.fromisoformat(row["at"]), "kind": Kind(row["kind"]), "body": body_of(row)}
+    return Event(**{**values, **read})
+
+
+def body_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An event's body out of its row.
+
+    Raises:
+        ValueError, TypeError: no JSON object.
+    """
     body = json.loads(row["body"])
     if not isinstance(body, dict):
         raise TypeError(type(body).__name__)
-    return Event(
-        **{**values, "at": datetime.fromisoformat(row["at"]), "kind": Kind(row["kind"]), "body": body}
-    )
+    return body
 
 
 def run_from(row: Mapping[str, Any]) -> Run:

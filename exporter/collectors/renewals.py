@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import Metric
 
 from exporter.families import Family, seconds, single
-from exporter.metrics import RENEWAL_ACCEPTED, RENEWAL_NODE_OWED, RENEWAL_NODES_OWED, RENEWAL_PHASE, STORE_UP
+from exporter.metrics import (
+    RENEWAL_ACCEPTED,
+    RENEWAL_NODE_OWED,
+    RENEWAL_NODES_OWED,
+    RENEWAL_PHASE,
+    STORE_HEAD,
+    STORE_UP,
+)
 from exporter.snapshot import Snapshot
 from renewctl.inventory import Inventory
 
@@ -32,3 +39,7 @@ def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:
     for family in (phase, accepted, owed, node_owed):
         yield family.metric()
     yield single(STORE_UP, snapshot.store_up)
+    head = Family(STORE_HEAD)
+    if snapshot.store_head:
+        head.add((snapshot.store_head,), 1)
+    yield head.metric()

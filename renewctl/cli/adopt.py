@@ -62,6 +62,8 @@ def adopt(
     with workplace(session, dry_run=dry_run) as work:
         adopted = deploy.adopt(work, topic, found, pem)
         steps = steps_for(session, topic, work.history(topic))
+        head = work.store.head()
+    session.head = "" if dry_run else head
     told = "adopt.would" if dry_run else ("adopt.done" if adopted.changed else "adopt.already")
     output.show(told, topic=topic.id, serial=adopted.pair.serial, not_after=adopted.pair.not_after)
     if adopted.pair.key_fingerprint is None:
@@ -75,6 +77,7 @@ def adopt(
             "not_after": adopted.pair.not_after,
             "key_fingerprint": adopted.pair.key_fingerprint,
             "next_steps": steps_json(steps, output, topic.zone),
+            "head": head,
         }
     )
     output.next_steps(steps, topic.zone)

@@ -57,6 +57,7 @@ class Session:
         passphrase_file: `--passphrase-file`, of commands that open what is locked.
         chosen: the one topic all this is about, once that is known: errors too speak its language.
         now: the clock, aware UTC.
+        head: of the store, once this call has written to it or looked it up to tell it; "" before.
     """
 
     inventory_option: Path | None = None
@@ -65,6 +66,7 @@ class Session:
     now: Callable[[], datetime] = field(default=utc_now, repr=False)
     passphrase_file: Path | None = field(default=None, init=False)
     chosen: Topic | None = field(default=None, init=False)
+    head: str = field(default="", init=False)
 
     @property
     def inventory_path(self) -> Path:

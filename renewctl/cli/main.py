@@ -18,7 +18,6 @@ from renewctl import messages
 from renewctl.cli.context import Session
 from renewctl.cli.faults import of_system
 from renewctl.cli.options import Group, Option, common_options, localized
-from renewctl.cli.output import Output
 from renewctl.errors import ExitCode, Refused, RenewctlError, Unusable
 from renewctl.reasons import Reason
 
@@ -38,6 +37,7 @@ COMMANDS = {
     "backup": "renewctl.cli.backup:backup",
     "restore": "renewctl.cli.restore:restore",
     "store": "renewctl.cli.store:store",
+    "audit": "renewctl.cli.audit:audit",
     "sandbox": "renewctl.cli.sandbox:sandbox",
 }
 """Name -> where it is; the line shown in `--help` is `help.<name>`."""
@@ -85,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _never_fail_to_encode(sys.stderr)
     try:
         code = cli.main(words, prog_name="renewctl", standalone_mode=False, obj=session)
+        _tell_head(session)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # click's own answer to a closed pipe is to exit
         return _quiet_end()
@@ -107,12 +108,12 @@ def _language_in(words: Sequence[str]) -> str | None:
 def _end_of(error: Exception, session: Session) -> int:
     """Say what ended the command; where stdout takes nothing (full disk, reader gone), on stderr alone."""
     try:
-        code = _told(error, session.output())
+        code = _told(error, session)
     except BrokenPipeError:
         return _quiet_end()
     except OSError:
         session.as_json = False
-        code = _told(error, session.output())
+        code = _told(error, session)
     try:
         sys.stdout.flush()
     except OSError:
@@ -120,8 +121,15 @@ def _end_of(error: Exception, session: Session) -> int:
     return code
 
 
-def _told(error: Exception, output: Output) -> int:
+def _tell_head(session: Session) -> None:
+    """What vouches for the store now, for whoever keeps the log of this command."""
+    if session.head:
+        session.output().say("audit.head", head=session.head)
+
+
+def _told(error: Exception, session: Session) -> int:
     """Say what ended the command, and choose the exit code."""
+    output = session.output()
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         sys.stderr.write(f"{error.format_message()}\n")
         return ExitCode.UNUSABLE
@@ -129,7 +137,8 @@ def _told(error: Exception, output: Output) -> int:
         output.say("label.interrupted")
         return INTERRUPTED
     known = error if isinstance(error, RenewctlError) else _translated(error)
-    output.error(known)
+    output.error(known, session.head)
+    _tell_head(session)
     return known.exit_code
 
 

@@ -147,9 +147,13 @@ class Output:
         finally:
             timer.cancel()
 
-    def error(self, error: RenewctlError) -> None:
-        """What happened, got, expected, what to do; as an object on stdout where JSON was asked for."""
-        self.json({"error": self._error_object(error)})
+    def error(self, error: RenewctlError, head: str = "") -> None:
+        """What happened, got, expected, what to do; as an object on stdout where JSON was asked for.
+
+        Args:
+            head: of the store, where the command wrote to it before it ended.
+        """
+        self.json({"error": self._error_object(error), **({"head": head} if head else {})})
         if self.as_json:
             return
         faults = [error, *error.others]

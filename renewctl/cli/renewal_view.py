@@ -118,7 +118,8 @@ def show_end(
     signed = None if files is None or renewal.request is None else files.request
     written = {} if files is None else {"csr_file": files.csr, "request_file": signed}
     steps = steps_for(voice.session, voice.topic, work.history(voice.topic), request_file=signed)
-    output = voice.output
+    output, head = voice.output, work.store.head()
+    voice.session.head = head
     output.say(key, **_words(output, renewal), **written)
     _show_state(voice, work, renewal)
     output.json(
@@ -127,6 +128,7 @@ def show_end(
             "findings": [finding_json(one) for one in findings],
             "files": written,
             "next_steps": steps_json(steps, output, voice.topic.zone),
+            "head": head,
         }
     )
     output.next_steps(steps, voice.topic.zone)

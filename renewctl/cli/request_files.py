@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from renewctl import intake
+from renewctl.cli.whole_file import check_folder, replace
 from renewctl.errors import Refused, Unusable
 from renewctl.reasons import Reason
 from renewctl.recognise import What
-
-_READABLE = 0o644  # both are public: they go to a vendor, or to Apple
 
 
 @dataclass(frozen=True)
@@ -43,9 +40,7 @@ class RequestFiles:
         for path in (self.request, self.csr):
             if path.exists() and not _ours(path):
                 raise Refused(Reason.FILE_IN_THE_WAY, path=str(path))
-            if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-                why = "no such folder" if not path.parent.exists() else "no permission"
-                raise Refused(Reason.WRITE_FAILED, path=str(path), got=why)
+            check_folder(path)
 
     def write(self, csr: bytes, signed: bytes | None) -> None:
         """Write them, each whole or not at all.
@@ -53,9 +48,9 @@ class RequestFiles:
         Raises:
             Refused: `write_failed`.
         """
-        _replace(self.csr, csr)
+        replace(self.csr, csr)
         if signed is not None:
-            _replace(self.request, signed)
+            replace(self.request, signed)
 
 
 def _ours(path: Path) -> bool:
@@ -64,19 +59,3 @@ def _ours(path: Path) -> bool:
         return intake.read(path).what in {What.REQUEST, What.CSR}
     except Unusable:
         return False
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), _READABLE)
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
-        why = os.strerror(error.errno or 0)
-        raise Refused(Reason.WRITE_FAILED, path=str(path), got=why) from None

@@ -30,7 +30,7 @@ def workplace(
     tell: Tell | None = None,
     dry_run: bool = False,
 ) -> Iterator[Workplace]:
-    """The inventory's store and key store, opened for writing.
+    """The inventory's store and key store, opened for writing; writing leaves the head in the session.
 
     Raises:
         Unusable, NodeFault: as the inventory, the store and the key store raise.
@@ -46,15 +46,18 @@ def workplace(
         ticket=ticket,
     )
     with Store(url) as store:
-        yield Workplace(
-            inventory=inventory,
-            store=store,
-            keys=keystore.home(inventory.keys, url),
-            stamp=stamp,
-            now=session.now,
-            tell=tell or (lambda _key, _values: None),
-            dry_run=dry_run,
-        )
+        try:
+            yield Workplace(
+                inventory=inventory,
+                store=store,
+                keys=keystore.home(inventory.keys, url),
+                stamp=stamp,
+                now=session.now,
+                tell=tell or (lambda _key, _values: None),
+                dry_run=dry_run,
+            )
+        finally:
+            session.head = store.written or session.head
 
 
 def steps_for(

@@ -20,7 +20,16 @@ from renewctl.sandbox.worlds import WORLDS
 from tests.support import alerting
 
 ROOT = alerting.ROOT
-PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "RESTORE.md", "RESTORE.ja.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "AUDIT.md",
+    "AUDIT.ja.md",
+    "RESTORE.md",
+    "RESTORE.ja.md",
+]
 
 
 def _text(page: str) -> str:
@@ -84,6 +93,19 @@ def test_renewctl_commands_exist(page: str) -> None:
     for command in inline + [line for line in _shell(page) if line.startswith("renewctl ")]:
         words = [word for word in shlex.split(command)[1:] if re.fullmatch(r"[a-z][a-z-]*", word)]
         assert _has_options(_help("renewctl", *words), command), command
+
+
+def test_both_languages_tell_an_auditor_the_same() -> None:
+    """AUDIT.md and AUDIT.ja.md have as many sections, points and commands, and use our Japanese words."""
+    english, japanese = _text("AUDIT.md"), _text("AUDIT.ja.md")
+    for pattern in (r"^## ", r"^- ", r"^\d\. "):
+        assert len(re.findall(pattern, english, re.MULTILINE)) == len(
+            re.findall(pattern, japanese, re.MULTILINE)
+        )
+    commands = [line.replace(" --lang ja", "") for line in _shell("AUDIT.ja.md")]
+    assert commands == _shell("AUDIT.md")
+    refused = r"サーバ(?!ー)|ユーザ(?!ー)|プッシュ証明書|ロールバック|ロールアウト|(?<!有効)期限切れ|端末"
+    assert not re.search(refused, japanese)
 
 
 def test_exporter_command_exists() -> None:

@@ -115,6 +115,7 @@ snapshots = st.builds(
     Snapshot,
     nodes=st.dictionaries(texts, facts, max_size=3),
     renewals=st.lists(renewals, max_size=2).map(tuple),
+    store_head=texts,
 )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter import snapshot_file
 from exporter.snapshot import RenewalFacts, Snapshot
 from exporter.store_look import StoreLook
 from renewctl.events import Kind
@@ -90,7 +91,27 @@ def test_renewals_of_a_topic_that_left_the_inventory_are_not_shown(sqlite_invent
     """Nor is anything else of them."""
     url = str(sqlite_inventory.store)
     history.write(url, "kyoto-1", [(Kind.OPENED, {"topic_id": "kyoto", "topic": "k", "previous": None})])
-    assert read(sqlite_inventory) == Snapshot(store_up=True)
+    snapshot = read(sqlite_inventory)
+    assert (snapshot.renewals, snapshot.adopted, snapshot.store_up) == ((), {}, True)
+
+
+def test_the_head_of_the_store_is_published(sqlite_inventory: Inventory, tmp_path: Path) -> None:
+    """One series, the hash of the newest event of whichever renewal; none while the store is empty; kept in the file."""
+    url = str(sqlite_inventory.store)
+    history.write(url, "tokyo-1", [])
+    name = "mdm_store_head_info"
+    assert value(sqlite_inventory, read(sqlite_inventory), name) is None
+    history.write(url, "tokyo-1", history.accepted())
+    history.write(url, "kyoto-1", [(Kind.OPENED, {"topic_id": "kyoto", "topic": "k", "previous": None})])
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        newest = connection.execute("SELECT hash FROM events ORDER BY rowid DESC LIMIT 1").fetchone()[0]
+    connection.close()
+    snapshot = read(sqlite_inventory)
+    assert value(sqlite_inventory, snapshot, name, head=newest) == 1
+    snapshot_file.save(tmp_path / "snapshot.json", snapshot)
+    kept_snapshot = snapshot_file.load(tmp_path / "snapshot.json")
+    assert kept_snapshot is not None
+    assert kept_snapshot.store_head == newest
 
 
 def test_an_adopted_pair_dates_a_topic_until_a_node_or_a_roll_out_says_more(

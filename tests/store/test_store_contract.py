@@ -63,7 +63,7 @@ def test_what_append_returns_is_what_is_stored(store_url: str, stamp: Stamp) -> 
         written = store.append(
             "acme-1", Kind.OPENED, {"waves": (("a",), ("b",))}, stamp=stamp, expected_seq=1
         )
-        assert written.body == {"waves": [["a"], ["b"]]}
+        assert written.body["waves"] == [["a"], ["b"]]
         assert store.renewals()["acme-1"] == [written]
 
 
@@ -242,7 +242,8 @@ def test_any_json_survives(stamp: Stamp, bodies: list[dict[str, Any]]) -> None:
             for seq, body in enumerate(bodies, start=1):
                 store.append("acme-1", Kind.OPENED, body, stamp=stamp, expected_seq=seq)
             events = store.renewals()["acme-1"]
-        assert [event.body for event in events] == bodies
+        kept = [{name: value for name, value in event.body.items() if name != "store"} for event in events]
+        assert kept == bodies
         assert all(event.hash == _independent_hash(event) for event in events)
 
 

@@ -62,6 +62,9 @@ def _nodes(now: float) -> list[str]:
     return lines
 
 
+_HEAD = "a" * 64
+
+
 def _renewals(now: float) -> list[str]:
     return [
         f'mdm_renewal_phase{{topic="{FRESH}",renewal="fresh-1",phase="rolling_out"}} 1',
@@ -70,6 +73,7 @@ def _renewals(now: float) -> list[str]:
         f'mdm_renewal_node_owed{{topic="{FRESH}",node="mdm-1"}} 0',
         f'mdm_renewal_node_owed{{topic="{FRESH}",node="mdm-3"}} 1',
         "mdm_store_up 1",
+        f'mdm_store_head_info{{head="{_HEAD}"}} 1',
         'mdm_exporter_build_info{version="0.1.0"} 1',
         f"mdm_exporter_last_round_timestamp_seconds {now - 5}",
         "mdm_exporter_config_last_reload_successful 1",
