@@ -14,7 +14,7 @@ from typing import Any
 
 from renewctl.audit.rows import Row, read
 from renewctl.errors import RenewctlError
-from renewctl.events import Event
+from renewctl.events import KEY_STORE, Event
 from renewctl.reasons import Reason
 from renewctl.renewal import fold
 from renewctl.store_head import Tip, ground, head
@@ -106,7 +106,7 @@ def _renewal(rows: Sequence[Row]) -> Iterator[Trace]:
             yield _at(Reason.AUDIT_CHAIN_BROKEN, row)
         whole = whole and row.event is not None and row.seq == expected
         expected, last = row.seq + 1, row.hash
-    if whole:
+    if whole and rows[0].renewal != KEY_STORE:  # whose events follow each other in any order
         yield from _order([row.event for row in rows if row.event is not None])
 
 

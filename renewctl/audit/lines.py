@@ -30,7 +30,7 @@ class Line:
         authenticated: who the store itself says wrote it.
         reason, ticket: as given on the command line.
         serial, not_after, fingerprint: of the certificate this event is about.
-        nodes: comma and space between them.
+        keys: fingerprints of the keys it is about, comma and space between them, as for nodes.
         proof: `rung=state`, a space between them.
         node_reason: why a node did not do it, or why a certificate or a run was refused: a reason code.
         node_values: what belongs into that reason's sentence, as JSON.
@@ -53,6 +53,7 @@ class Line:
     serial: str | None
     not_after: str | None
     fingerprint: str | None
+    keys: str | None
     run: int | None
     direction: str | None
     nodes: str | None
@@ -113,6 +114,7 @@ def _line(row: Row, event: Event, known: _Known) -> Line:
         serial=_text(pair.get("serial")),
         not_after=_utc(pair.get("not_after")),
         fingerprint=_text(pair.get("fingerprint")),
+        keys=_keys(body),
         run=body["run"] if type(body.get("run")) is int else None,
         direction=_text(body.get("direction")),
         nodes=_nodes(body),
@@ -144,6 +146,14 @@ def _pair(event: Event, known: _Known) -> Mapping[str, Any]:
 
 def _is_of_a_node(event: Event) -> bool:
     return event.kind in {Kind.WAVE_STARTED, Kind.NODE_FINISHED, Kind.NODE_VERIFIED}
+
+
+def _keys(body: Mapping[str, Any]) -> str | None:
+    """The keys an event names beside a pair's."""
+    several = body.get("keys")
+    found: list[object] = [body.get("key_fingerprint"), *(several if isinstance(several, list) else [])]
+    names = [one.get("key_fingerprint") if isinstance(one, Mapping) else one for one in found]
+    return ", ".join(name for name in names if isinstance(name, str)) or None
 
 
 def _nodes(body: Mapping[str, Any]) -> str | None:

@@ -16,6 +16,7 @@ from renewctl.audit.checks import Trace, Verdict
 from renewctl.audit.lines import Line
 from renewctl.audit.markup import page, tag
 from renewctl.audit.year import RenewalYear, TopicYear
+from renewctl.events import KEY_STORE
 from renewctl.reasons import Reason
 
 GENERATOR = "renewctl audit report"
@@ -149,7 +150,7 @@ def _facts(report: Report, words: _Words) -> Element:
     return _list(
         [
             (words.text("audit.page.period"), words.text("audit.page.period_is", year=report.year)),
-            (words.text("audit.page.topics"), ", ".join(topic.names.name for topic in report.topics)),
+            (words.text("audit.page.topics"), ", ".join(topic.names.name for topic in _topics(report))),
             (words.text("audit.page.events"), str(events)),
             (words.text("audit.page.made"), words.instant(report.made_at)),
             (words.text("audit.page.made_with"), f"renewctl {report.version}"),
@@ -159,9 +160,13 @@ def _facts(report: Report, words: _Words) -> Element:
     )
 
 
+def _topics(report: Report) -> list[TopicYear]:
+    return [topic for topic in report.topics if not topic.is_key_store]
+
+
 def _overview(report: Report, words: _Words) -> Element:
     rows: list[Sequence[Element | str | None]] = []
-    for topic in report.topics:
+    for topic in _topics(report):
         own = _Words(report.language, topic.names.zone)
         renewals = [renewal for renewal in topic.renewals if renewal.state is not None]
         rows += [_overview_row(topic, renewal, own) for renewal in renewals]
@@ -207,6 +212,8 @@ def _findings(report: Report, words: _Words) -> Element:
 def _topic(topic: TopicYear, language: str) -> Element:
     words = _Words(language, topic.names.zone)
     heading = words.text("audit.page.topic", name=topic.names.name, id=topic.names.id)
+    if topic.is_key_store:
+        heading = words.text("audit.page.key_store")
     facts = [
         (words.text("audit.page.uid"), None if topic.uid is None else tag("code", topic.uid)),
         (words.text("audit.page.zone"), topic.names.zone),
@@ -220,8 +227,9 @@ def _topic(topic: TopicYear, language: str) -> Element:
 
 
 def _renewal(renewal: RenewalYear, words: _Words) -> Element:
-    is_renewal = not renewal.name.endswith("-0")
-    told = "audit.page.renewal" if is_renewal else "audit.page.adopted"
+    told = "audit.page.adopted" if renewal.name.endswith("-0") else "audit.page.renewal"
+    if renewal.name == KEY_STORE:
+        told = "audit.page.key_record"
     section = tag("section", tag("h3", words.text(told, name=renewal.name)), _renewal_facts(renewal, words))
     answers = [line for line in renewal.lines if line.event in {"node_finished", "node_verified"}]
     if answers:
@@ -293,7 +301,7 @@ def _event(line: Line, words: _Words) -> Sequence[Element | str | None]:
         str(line.number or line.seq),
         words.instant(line.at),
         words.text(f"event.{line.event}"),
-        line.nodes or words.why(line) or line.serial,
+        line.nodes or words.why(line) or line.serial or line.keys,
         line.actor,
         line.authenticated,
         line.host,

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from renewctl.audit.checks import Verdict
 from renewctl.audit.lines import Line, lines
 from renewctl.errors import RenewctlError
-from renewctl.events import Event
+from renewctl.events import KEY_STORE, Event
 from renewctl.renewal import Renewal, fold
 
 
@@ -51,9 +51,14 @@ class TopicYear:
     uid: str | None
     renewals: tuple[RenewalYear, ...]
 
+    @property
+    def is_key_store(self) -> bool:
+        """No topic, but the key store's own record."""
+        return f"{self.names.id}-0" == KEY_STORE
+
 
 def topics_of(verdict: Verdict, known: Mapping[str, TopicNames]) -> tuple[TopicNames, ...]:
-    """Every topic there are events of or the inventory names, by id."""
+    """Every topic there are events of or the inventory names, by id; the key store counts as one."""
     told = {row.renewal.rpartition("-")[0] for row in verdict.rows if row.event is not None}
     return tuple(known.get(one) or TopicNames(one, one) for one in sorted(told | set(known)))
 

@@ -83,7 +83,7 @@ def rekey(
     with workplace(session, reason=reason, ticket=ticket, dry_run=dry_run) as work:
         former = keyring.former_recipients(work)
         done = keyring.rekey(work, opening, proving)
-        return show_rekey(session, done, former, dry_run=dry_run)
+        return show_rekey(session, done, former, dry_run=dry_run, head=work.store.head())
 
 
 @keys.command(cls=Command, help="help.keys.destroy")
@@ -106,7 +106,8 @@ def destroy(session: Session, *, ticket: str | None, reason: str | None, dry_run
             Reason.INVENTORY_MISSING_KEY, where=where, path="keys.destroy_after", expected=expected
         )
     with workplace(session, reason=reason, ticket=ticket, dry_run=dry_run) as work:
-        return show_destroyed(session, keyring.destroy(work, after), after, dry_run=dry_run)
+        gone = keyring.destroy(work, after)
+        return show_destroyed(session, gone, after, dry_run=dry_run, head=work.store.head())
 
 
 def _identity(inventory: Inventory, given: Path | None) -> SecretRef:

@@ -50,7 +50,7 @@ def show_check(session: Session, identity: SecretRef, checked: Sequence[CheckedK
 
 
 def show_rekey(
-    session: Session, done: Sequence[Rekeyed], former: Sequence[str], *, dry_run: bool
+    session: Session, done: Sequence[Rekeyed], former: Sequence[str], *, dry_run: bool, head: str
 ) -> ExitCode:
     """Which keys were sealed anew, and what that does not change."""
     output = session.output()
@@ -63,6 +63,7 @@ def show_rekey(
             "keys": [
                 {"fingerprint": one.fingerprint, "fault": _fault_json(output, one.fault)} for one in done
             ],
+            "head": head,
         }
     )
     for one in done:
@@ -76,7 +77,7 @@ def show_rekey(
 
 
 def show_destroyed(
-    session: Session, gone: Sequence[KeyFacts], after: timedelta, *, dry_run: bool
+    session: Session, gone: Sequence[KeyFacts], after: timedelta, *, dry_run: bool, head: str
 ) -> ExitCode:
     """Which keys were taken away, and why."""
     output = session.output()
@@ -88,6 +89,7 @@ def show_destroyed(
                 {"fingerprint": one.fingerprint, "named_by": one.named_by, "superseded_since": one.last}
                 for one in gone
             ],
+            "head": head,
         }
     )
     key = "keys.would_destroy" if dry_run else "keys.destroyed"

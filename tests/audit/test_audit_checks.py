@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from renewctl.audit.checks import Trace, verify
-from renewctl.events import Kind
+from renewctl.events import KEY_STORE, Kind
 from renewctl.reasons import Reason
 from renewctl.store_read import RawStore
 from tests.support.chained import Chained, rechained, sealed, text_of
@@ -245,3 +245,13 @@ def test_two_events_of_one_number() -> None:
     fork.append("kyoto-1", Kind.OPENED)
     store.events.append(fork.events[-1])
     assert [reason for reason, *_ in told(store)] == ["audit_place_twice"]
+
+
+def test_the_key_stores_own_record_is_no_renewal() -> None:
+    """Its events follow each other in any order; they are chained like all others."""
+    store = year()
+    for kind in (Kind.KEY_DESTROYED, Kind.REKEY_STARTED, Kind.KEY_RESEALED, Kind.REKEY_STARTED):
+        store.append(KEY_STORE, kind)
+    assert traces(store) == []
+    del store.events[-2]
+    assert [reason for reason, *_ in told(store)] == ["audit_event_missing", "audit_place_missing"]

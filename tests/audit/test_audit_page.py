@@ -17,7 +17,7 @@ from renewctl import messages
 from renewctl.audit.checks import verify
 from renewctl.audit.page import Report, render
 from renewctl.audit.year import TopicNames, of_year, topics_of
-from renewctl.events import Kind
+from renewctl.events import KEY_STORE, Kind
 from renewctl.visible import visible
 from tests.support.chained import Chained
 from tests.support.history import ACCEPTED, NEW, OLD, TOPIC, told
@@ -230,3 +230,15 @@ def test_a_certificate_without_an_end() -> None:
         endless = {"pair": {**NEW, "not_after": "9999-12-31T23:59:59+00:00"}} if kind is Kind.ACCEPTED else {}
         store.append("tokyo-1", kind, body=endless)
     assert "9999-12-31T23:59:59+00:00" in read(report(store)).text
+
+
+def test_keys_sealed_anew_and_destroyed_are_told_under_the_key_store() -> None:
+    """Which key, by whom; it is no topic, and has no renewal."""
+    store = rolled()
+    store.append(KEY_STORE, Kind.KEY_DESTROYED, body={"key_fingerprint": "ab" * 32}, actor="key@keeper")
+    page = read(report(store))
+    assert messages.text("audit.page.key_store", "en") in page.text
+    assert "_keys (" not in page.text
+    for words in ("ab" * 32, "key@keeper", messages.text("event.key_destroyed", "en")):
+        assert words in page.text
+    assert page.text.count(messages.text("audit.page.no_renewal", "en")) == 0

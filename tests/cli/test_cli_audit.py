@@ -15,6 +15,7 @@ import pytest
 from renewctl import messages
 from tests.support.cli import validate
 from tests.support.desk import Desk
+from tests.support.identities import Identity
 
 _HEAD = re.compile(r"^Head of the store: ([0-9a-f]{64})$", re.MULTILINE)
 
@@ -96,6 +97,19 @@ def test_a_refusal_that_was_recorded_has_the_head_in_its_json(desk: Desk) -> Non
     refused = desk.told("renewal", "accept", desk.downloaded_from_nowhere(), code=1)
     assert refused["head"] == newest(desk)
     assert "head" not in desk.told("renewal", "open", code=1)
+
+
+def test_keys_sealed_anew_tell_the_head_too(desk: Desk) -> None:
+    """`keys rekey` writes to the record as well."""
+    desk.adopt()
+    other = desk.folder / "other"
+    other.mkdir()
+    keys = desk.inventory["keys"]
+    desk.rewrite(keys=keys | {"recipients": [*keys["recipients"], Identity(other, "age").recipient]})
+    document = desk.told("keys", "rekey", "--identity", keys["identity"]["file"])
+    assert document["head"] == newest(desk)
+    assert desk.events("_keys-0")[-1].kind.value == "key_resealed"
+    assert found(desk, "--head", document["head"], code=0) == []
 
 
 def test_a_dry_run_tells_no_new_head(desk: Desk) -> None:
