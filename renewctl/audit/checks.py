@@ -14,11 +14,14 @@ from typing import Any
 
 from renewctl.audit.rows import Row, read
 from renewctl.errors import RenewctlError
-from renewctl.events import KEY_STORE, Event
+from renewctl.events import KEY_STORE, Event, Kind
 from renewctl.reasons import Reason
 from renewctl.renewal import fold
 from renewctl.store_head import Tip, ground, head
 from renewctl.store_read import RawStore, run_from
+
+_OF_A_RESTORE = "restored"
+"""What `restore` says its run is for: it belongs to no renewal."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +233,7 @@ def _named(value: object) -> set[str]:
 
 def _runs(raw: RawStore, rows: Sequence[Row]) -> Iterator[Trace]:
     """Each run can be read, belongs to a renewal that is there, and is there if an event speaks of it."""
-    names = {row.renewal for row in rows}
+    names = {row.renewal for row in rows} | {_OF_A_RESTORE}
     owners: dict[object, str] = {}
     for kept in raw.runs:
         try:
@@ -244,7 +247,9 @@ def _runs(raw: RawStore, rows: Sequence[Row]) -> Iterator[Trace]:
             yield Trace(Reason.AUDIT_RUN_OF_NO_RENEWAL, run.renewal, None, values)
     told = set()
     for row in rows:
-        number = None if row.event is None else row.event.body.get("run")
+        if row.event is None or row.event.kind is Kind.RESTORED:  # which tells of the nodes' runs
+            continue
+        number = row.event.body.get("run")
         if type(number) is not int or (row.renewal, number) in told:
             continue
         told.add((row.renewal, number))

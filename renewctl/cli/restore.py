@@ -39,6 +39,7 @@ def restore(
     """Check, ask the nodes, put it back."""
     from renewctl import keystore  # noqa: PLC0415 - SQL; not for `--help`
     from renewctl.store import Stamp  # noqa: PLC0415
+    from renewctl.store_read import StoreReader  # noqa: PLC0415
     from renewctl.workflow.restoring import Place, bring_back  # noqa: PLC0415
 
     output, inventory = session.output(), session.inventory
@@ -53,7 +54,10 @@ def restore(
         asked=not offline,
     )
     done = bring_back(place, file, dry_run=dry_run)
-    output.json(_as_json(done, file, dry_run=dry_run))
+    if not dry_run:
+        with StoreReader(session.store_url) as store:
+            session.head = store.head()
+    output.json({**_as_json(done, file, dry_run=dry_run), "head": session.head})
     _show(output, done, file, dry_run=dry_run)
     if not dry_run:
         _next(session, output)

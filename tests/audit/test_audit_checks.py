@@ -255,3 +255,11 @@ def test_the_key_stores_own_record_is_no_renewal() -> None:
     assert traces(store) == []
     del store.events[-2]
     assert [reason for reason, *_ in told(store)] == ["audit_event_missing", "audit_place_missing"]
+
+
+def test_a_restored_store_is_as_it_was_written() -> None:
+    """Its run is for no renewal, and the run its event tells of is one that nodes carry."""
+    store = year()
+    store.append("tokyo-1", Kind.RESTORED, body={"run": 41})
+    store.runs.append({**RUN, "number": 42, "renewal": "restored"})
+    assert traces(store) == []
