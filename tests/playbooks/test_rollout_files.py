@@ -167,8 +167,17 @@ def sample(stop: threading.Event, seen: set[bytes]) -> None:
 
 
 def test_no_key_anywhere_at_the_highest_verbosity(mdm: World, ssh: Sshd) -> None:
-    """ansible-playbook -vvvvv with a sealed key: neither output, arguments, environments nor folders hold it."""
+    """ansible-playbook -vvvvv, every layout: output, arguments, environments, folders hold no key and no password."""
     node = Files(mdm, ssh)
+    both, bundle, password = node.folder / "both.pem", node.folder / "push.p12", "p12-Passwort-geheim"
+    both.write_bytes(mdm.old.key.read_bytes() + mdm.old.pem)
+    (mdm.folder / "password").write_text(password)
+    install = mdm.hosts["f1"]["renewctl_node"]["install"]
+    install["paths"] = [
+        install["paths"],
+        {"pem": str(both)},
+        {"pkcs12": str(bundle), "password": {"file": str(mdm.folder / "password")}},
+    ]
     identity = pyrage.x25519.Identity.generate()
     sealed, secret = mdm.folder / "new.age", mdm.folder / "identity"
     sealed.write_bytes(pyrage.encrypt(mdm.new.key.read_bytes(), [identity.to_public()]))
@@ -209,6 +218,11 @@ def test_no_key_anywhere_at_the_highest_verbosity(mdm: World, ssh: Sshd) -> None
     for key in keys:
         assert [form for form in forms(key) if form in whole] == []
     assert str(identity).encode() not in whole
+    assert password.encode() not in whole
+    assert both.read_bytes() == keys[0] + mdm.new.pem
+    opened = ["openssl", "pkcs12", "-in", str(bundle), "-passin", "stdin", "-nodes"]
+    shown = subprocess.run(opened, input=password.encode(), capture_output=True, check=True).stdout
+    assert mdm.new.pem.splitlines()[1] in shown
     assert not list(node.home.glob("staged-*"))
 
 
