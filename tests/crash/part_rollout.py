@@ -27,8 +27,8 @@ SEED = 20270121
 WORLDS = 3  # most of the time they wait; two cores are busy with three
 
 _RENEWCTL, _ALONE = "renewal roll-out", "ansible-playbook alone"
-_FIRST = {_RENEWCTL: "preparing", _ALONE: "Fence older runs"}
-"""A word of the line from which on kills fall: from there on something is changed."""
+_BETWEEN = {_RENEWCTL: ("preparing", "rolled out"), _ALONE: ("Take this run", "PLAY RECAP")}
+"""Kills fall between the lines with these words: where something is being changed."""
 _MIDWAY_SHARE = 0.6
 """Fewer kills than this in the middle, and the moments were badly chosen: the run proves too little."""
 _VECTORS = 4
@@ -85,7 +85,7 @@ def _work(job: Job) -> Sequence[Seen | Trouble]:
         first = built.start_plain() if alone else built.start("renewal", "roll-out", *QUICK)
         code = first.wait(600)
         assert code == 0, first.talk
-        track, dice = Track.of(first, _FIRST[job.command]), random.Random(job.seed)  # noqa: S311 - the same moments again
+        track, dice = Track.of(first, *_BETWEEN[job.command]), random.Random(job.seed)  # noqa: S311 - the same moments again
         kill = kill_playbook if alone else kill_renewctl
         found = []
         for number in range(job.count):

@@ -17,7 +17,7 @@ from renewctl import store
 from renewctl.cli.main import main
 from renewctl.lease import Timing
 
-TIMING = Timing(beat=0.5, lost=5.0, patience=6.0, look=0.25)
+TIMING = Timing(beat=0.5, lost=6.0, patience=8.0, look=0.25)
 
 if __name__ == "__main__":
     store.Timing = functools.partial(Timing, *vars(TIMING).values())  # type: ignore[attr-defined]

@@ -23,14 +23,15 @@ UNDER_WAY = 0.5
 CHAIN = 10.0
 """Seconds. Each process of the chain dies when the one before it has; a crowded machine lets each wait its turn."""
 
-_EARLY, _FENCE, _WAVE, _BETWEEN, _LATE = (
+_EARLY, _FENCE, _WAVE, _BETWEEN, _SAID, _LATE = (
     "before it began",
     "in the fence",
     "in a wave",
     "between waves",
+    "in the middle, and it wrote down that it stopped",
     "after its last word",
 )
-MIDWAY = frozenset({_FENCE, _WAVE, _BETWEEN})
+MIDWAY = frozenset({_FENCE, _WAVE, _BETWEEN, _SAID})
 _END_SECONDS = 60.0
 _LINE_SECONDS = 300.0
 _BAD = frozenset({MIXED, MISSING, FOREIGN})
@@ -50,27 +51,26 @@ class Moment:
 
 @dataclass(frozen=True)
 class Track:
-    """When an untouched run told each line, in seconds from its beginning; when it ended.
+    """When an untouched run told each line, in seconds from its beginning.
 
     Attributes:
-        start: kills fall between here and the end.
+        start, end: kills fall in between.
     """
 
     lines: Sequence[float]
-    total: float
     start: float
+    end: float
 
     @classmethod
-    def of(cls, command: Command, first: str) -> Track:
-        """Of a run that has just ended; kills begin shortly before the line with `first` in it."""
-        lines = [at - command.began for at, _ in command.lines]
-        told = [line for _, line in command.lines]
-        start = next(at for at, line in zip(lines, told, strict=True) if first in line)
-        return cls(lines, time.monotonic() - command.began, 0.95 * start)
+    def of(cls, command: Command, first: str, last: str) -> Track:
+        """Of a run that has ended; kills fall from the line with `first` in it to the one with `last`."""
+        told = [(at - command.began, line) for at, line in command.lines]
+        start = next(at for at, line in told if first in line)
+        return cls([at for at, _ in told], start, next(at for at, line in told if last in line))
 
     def moment(self, dice: random.Random) -> Moment:
-        """Any moment alike, up to the end."""
-        at = dice.uniform(self.start, self.total)
+        """Any moment alike."""
+        at = dice.uniform(self.start, self.end)
         told = [line for line in self.lines if line <= at]
         return Moment(len(told), at - (told[-1] if told else 0.0))
 
@@ -196,9 +196,9 @@ def where(events: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     """How far a roll-out came, by its events."""
     if not events:
         return _EARLY
-    last = events[-1][0]
+    last, body = events[-1]
     if last == "roll_out_finished":
-        return _LATE
+        return _LATE if body["outcome"] == "done" else _SAID
     if last == "roll_out_started":
         return _FENCE
     return _WAVE if any(state is None for state in _recorded(events).values()) else _BETWEEN

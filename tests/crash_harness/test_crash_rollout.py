@@ -21,7 +21,8 @@ PROVEN: tuple[str, dict[str, Any]] = (
     "node_finished",
     {"node": "api-1", "direction": "new", "outcome": "proven"},
 )
-FINISHED: tuple[str, dict[str, Any]] = ("roll_out_finished", {})
+FINISHED: tuple[str, dict[str, Any]] = ("roll_out_finished", {"outcome": "done"})
+STOPPED: tuple[str, dict[str, Any]] = ("roll_out_finished", {"outcome": "stopped"})
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,7 @@ def test_a_pair_is_known_by_its_key_as_well(pairs: tuple[Issued, Issued]) -> Non
         ([STARTED], "in the fence"),
         ([STARTED, WAVE], "in a wave"),
         ([STARTED, WAVE, PROVEN], "between waves"),
+        ([STARTED, STOPPED], "in the middle, and it wrote down that it stopped"),
         ([STARTED, WAVE, PROVEN, FINISHED], "after its last word"),
     ],
 )
@@ -81,12 +83,12 @@ def test_what_status_says_is_held_against_store_and_nodes(
 
 
 def test_moments_are_the_same_for_the_same_seed_and_reach_from_first_to_last() -> None:
-    """Any moment alike: of many, some before the first line, some after the last."""
-    track = Track([2.0, 5.0, 5.0, 9.0], 10.0, 1.9)
+    """Any moment alike, after each line but those beyond the end."""
+    track = Track([2.0, 5.0, 5.0, 9.0, 10.0], 2.0, 9.5)
     one, two = random.Random(7), random.Random(7)  # noqa: S311 - the same moments again
     drawn = [track.moment(one) for _ in range(300)]
     assert drawn == [track.moment(two) for _ in range(300)]
-    assert {moment.lines for moment in drawn} == {0, 1, 3, 4}
+    assert {moment.lines for moment in drawn} == {1, 3, 4}
     assert all(0 <= moment.after <= 4 for moment in drawn)
 
 
