@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from renewctl import messages
 from renewctl.errors import Attention, PersonsTurn, RenewctlError
+from renewctl.visible import visible
 
 if TYPE_CHECKING:
     from renewctl.guidance import Step
@@ -109,12 +110,12 @@ class Output:
 
         Args:
             columns: keys of the headings.
-            rows: cells, shown as they are; a dash where None.
+            rows: cells, what moves a cursor spelled out; a dash where None.
         """
         if self.as_json:
             return
         headings = [self.text(key) for key in columns]
-        cells = [["–" if cell is None else str(cell) for cell in row] for row in rows]
+        cells = [["–" if cell is None else visible(str(cell)) for cell in row] for row in rows]
         if sys.stdout.isatty():
             _rich_table(headings, cells, [key in _NEVER_FOLDED for key in columns])
         else:

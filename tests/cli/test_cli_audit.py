@@ -304,6 +304,15 @@ class TestReport:
         assert rows[0]["reason"] == f"'{bad}"
 
 
+def test_a_table_moves_no_cursor(desk: Desk) -> None:
+    """What somebody typed as a reason is spelled out on a terminal, not obeyed."""
+    desk.told("renewal", "open", "--reason", "a\x1b[2J\nb", "--ticket", "\u202etxt")
+    done = desk.run("audit", "log")
+    assert r"a\x1b[2J\nb" in done.out
+    assert r"\u202etxt" in done.out
+    assert "\x1b" not in done.out
+
+
 def test_a_line_of_jsonl_is_an_event_of_the_schema(desk: Desk) -> None:
     """One object, as the schema's `events` has it."""
     desk.told("renewal", "open")
