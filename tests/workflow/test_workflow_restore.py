@@ -93,6 +93,18 @@ def test_status_says_unknown_after_a_restore_not_what_old_events_claim(sqlite_de
     assert desk.told("renewal", "verify")["renewal"]["phase"] == "proven"
 
 
+def test_a_roll_out_the_backup_never_heard_of_can_be_put_back(sqlite_desk: Desk) -> None:
+    """Nothing was rolled out, says the backup; the roll-back asks every node of the topic all the same."""
+    desk = sqlite_desk
+    desk.to_accepted()
+    desk.told("backup", "b.tar")
+    desk.told("renewal", "roll-out")
+    lose_disk(desk)
+    desk.told("restore", "b.tar")
+    assert desk.told("renewal", "roll-back")["renewal"]["phase"] == "rolled_back"
+    assert desk.playbooks.names()[-1] == ("rollback", ("n1", "n2", "n3"))
+
+
 def test_what_is_there_is_never_overwritten(desk: Desk) -> None:
     """A store with one event is refused, before a node is asked; an empty one is filled."""
     desk.to_request()
