@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import stat
@@ -11,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk
 from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Fault
 from ansible_collections.renewctl.mdm.plugins.module_utils.pair_files import PairFiles
 
@@ -315,3 +317,30 @@ def test_a_place_the_inventory_names_no_more_is_still_put_back(
     less = PairFiles([place.named(TWO)])
     assert less.fence(2, OTHER_TOKEN) is True
     assert place.serves(old)
+
+
+def test_a_system_without_labels(
+    tmp_path: Path, pairs: tuple[Issued, Issued], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python has the call on Linux alone; a node of another kind has no labels to keep."""
+    old, new = pairs
+    monkeypatch.delattr(os, "getxattr")
+    place = Place(tmp_path, old)
+    place.files.fence(1, TOKEN)
+    assert place.switch(new) is True
+    assert place.serves(new)
+
+
+def test_what_runs_on_a_node_is_python_3_8() -> None:
+    """Nodes may have a Python as old as ansible-core 2.19 takes: no newer grammar, no newer dictionary union."""
+    plugins = Path(str(node_disk.__file__)).parents[1]
+    sources = [*plugins.glob("module_utils/*.py"), *plugins.glob("modules/*.py")]
+    assert len(sources) >= 8
+    for source in sources:
+        tree = ast.parse(source.read_text(encoding="utf-8"), feature_version=(3, 8))
+        unions = [
+            part
+            for part in ast.walk(tree)
+            if isinstance(part, ast.AugAssign) and isinstance(part.op, ast.BitOr)
+        ]
+        assert not unions, source

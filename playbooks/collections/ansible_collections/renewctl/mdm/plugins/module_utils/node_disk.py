@@ -125,7 +125,7 @@ def dress(descriptor, look):
 def _label(file):
     try:
         return os.getxattr(file, LABEL)
-    except OSError:  # no SELinux, no label, or a file system without them
+    except (OSError, AttributeError):  # no SELinux, no label, or a system that has no such thing
         return None
 
 
