@@ -184,7 +184,7 @@ class Keys:
 
     Attributes:
         recipients: age or SSH recipients every new key is encrypted to, the escrow's among them.
-        identity: opens them; needed for `request` (signing host needs none), `roll-out`.
+        identity: opens them; needed by every step but `open` and `request --csr-only`.
         shared: the folder is on storage all operators share (needed with a PostgreSQL store).
         escrow: those recipients whose identity is kept offline, for the day everything else is lost.
         destroy_after: how long a superseded key is kept; None: for ever.

@@ -1,4 +1,4 @@
-"""A private key in the one form every MDM server takes: unencrypted RSA, PKCS#1 PEM. Pure."""
+"""A private key in the one form every MDM server takes: unencrypted RSA, PKCS#1 PEM."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from renewctl import undumpable
 from renewctl.errors import Unusable
 from renewctl.pushcert import spki_fingerprint
 from renewctl.reasons import Reason
@@ -51,6 +52,7 @@ def load(pem: bytes, where: str) -> RSAPrivateKey:
     Raises:
         Unusable: as `pkcs1`.
     """
+    undumpable.keep_to_ourselves()
     begin = _BEGIN.search(pem)
     if begin is None:
         raise Unusable(Reason.PRIVATE_KEY_ABSENT, where=where)

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from renewctl import intake, private_key
+from renewctl import intake, private_key, undumpable
 from renewctl.errors import Refused, Unusable
 from renewctl.findings import Finding, Level, insist
 from renewctl.intake import Intake
@@ -85,6 +85,7 @@ class SignedRequest:
 
 def make_key() -> bytes:
     """A new RSA 2048 key, PKCS#1 PEM, unencrypted: seal it before anything else is done with it."""
+    undumpable.keep_to_ourselves()
     key = rsa.generate_private_key(public_exponent=_EXPONENT, key_size=KEY_BITS)
     return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from renewctl import undumpable
 from renewctl.errors import Unusable
 from renewctl.reasons import Reason
 
@@ -63,6 +64,7 @@ def read(ref: SecretRef) -> str:
         Unusable: `secret_unreadable` (`where`, `detail`), `secret_empty`, `secret_not_text`,
             `secret_command_not_allowed` (`program`, `path` of the list), `secret_command_failed`.
     """
+    undumpable.keep_to_ourselves()
     content = _READERS[ref.kind](ref)
     try:
         text = content.decode()

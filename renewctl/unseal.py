@@ -7,7 +7,7 @@ from typing import Any
 
 import pyrage  # type: ignore[import-untyped]
 
-from renewctl import private_key, secrets
+from renewctl import private_key, secrets, undumpable
 from renewctl.errors import Refused, Unusable
 from renewctl.reasons import Reason
 from renewctl.secrets import SecretRef
@@ -55,6 +55,7 @@ def require_identity(identity: SecretRef) -> None:
 
 def new_identity() -> tuple[str, str]:
     """A fresh age identity: the text of its file, as `age-keygen` writes it, and its recipient."""
+    undumpable.keep_to_ourselves()
     identity = pyrage.x25519.Identity.generate()
     recipient = str(identity.to_public())
     return f"# public key: {recipient}\n{identity}\n", recipient

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from renewctl.events import Kind
 from tests.support.certs import NOW, Issued, apple_like, rsa_key
 from tests.support.desk import APPLE, VENDOR, Desk
 from tests.support.identities import Identity
@@ -258,3 +259,34 @@ def _csr(name: str) -> bytes:
     subject = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, name)])
     request = x509.CertificateSigningRequestBuilder().subject_name(subject)
     return request.sign(rsa_key(name), hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def test_a_lost_key_leads_to_a_new_one_and_to_the_same_row(desk: Desk) -> None:
+    """Requested, and the key is gone: refused before anybody goes to the portal; the way on is written out."""
+    desk.to_request()
+    desk.lose_keys()
+    told = desk.run("renewal", "request")
+    assert told.code == 1
+    assert "renewctl renewal request --new-key --reason 'key lost' --topic tokyo" in told.err
+    made = desk.told("renewal", "request", "--new-key", "--reason", "key lost", code=3)
+    assert "next.portal.again" in [step["key"] for step in made["next_steps"]]
+    first, second = (event for event in desk.events() if event.kind is Kind.KEY_MADE)
+    assert (second.body["replaces"], second.reason) == (first.body["key_fingerprint"], "key lost")
+    assert first.body["replaces"] is None
+
+
+def test_a_vendors_answer_is_taken_only_where_the_key_opens(desk: Desk) -> None:
+    """`--signed` sends a person to the portal too: without the key that would be for nothing."""
+    desk.adopt()
+    desk.told("renewal", "open")
+    desk.told("renewal", "request", "--csr-only", code=3)
+    signed = desk.file("signed", signed_by(VENDOR, max(desk.folder.glob("tokyo-*.csr"))))
+    keys = desk.inventory["keys"]
+    desk.rewrite(keys={name: part for name, part in keys.items() if name != "identity"})
+    assert desk.refusal("renewal", "request", "--signed", signed, code=2) == "inventory_missing_key"
+    (desk.folder / "stranger").mkdir()
+    desk.rewrite(keys=keys | {"identity": {"file": str(Identity(desk.folder / "stranger", "age").file)}})
+    assert desk.refusal("renewal", "request", "--signed", signed, code=1) == "identity_cannot_open"
+    assert "requested" not in desk.kinds()
+    desk.rewrite(keys=keys)
+    assert desk.told("renewal", "request", "--signed", signed, code=3)["renewal"]["phase"] == "requested"
