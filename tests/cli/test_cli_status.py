@@ -12,6 +12,7 @@ import yaml
 from renewctl.cli import main as shell
 from renewctl.cli.context import Session
 from renewctl.cli.output import Output
+from renewctl.unseal import new_identity
 from tests.support.certs import NOW, apple_like
 from tests.support.cli import validate
 from tests.support.desk import Desk
@@ -122,3 +123,17 @@ def test_serials_are_whole_where_programs_read(capsys: pytest.CaptureFixture[str
     assert Output("en").serial(PUSH.serial) == PUSH.serial
     assert Output("en").serial(None) is None
     assert capsys.readouterr().out == ""
+
+
+def test_keys_that_one_alone_can_open_are_warned_of(desk: Desk) -> None:
+    """One recipient, or several and no escrow: said, and no reason to fail; silent with an escrow."""
+    [own], other = desk.inventory["keys"]["recipients"], new_identity()[1]
+
+    def warned(**changes: object) -> list[str]:
+        desk.rewrite(keys=desk.inventory["keys"] | changes)
+        done = desk.run("status", "--offline", "--json")
+        return [warn["key"] for warn in done.document["warnings"] if warn["key"].startswith("warning.")]
+
+    assert "warning.recipients_one" in warned()
+    assert "warning.escrow_none" in warned(recipients=[own, other])
+    assert warned(recipients=[own], escrow=[other]) == []

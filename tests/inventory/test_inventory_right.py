@@ -57,6 +57,19 @@ nodes:
 """
 
 
+def test_an_escrow_is_a_recipient_whose_identity_lies_elsewhere(tmp_path: Path) -> None:
+    """Keys are sealed to it too, once; how long superseded keys are kept may be many years."""
+    one, other = "age1" + "q" * 30, "age1" + "p" * 30
+    keys = {"recipients": [one], "escrow": [other, one], "destroy_after": "1200d"}
+    found = inventory.load(write(tmp_path, right(keys=keys))).keys
+    assert (found.recipients, found.escrow) == ((one, other), (other, one))
+    assert found.destroy_after == timedelta(days=1200)
+    assert inventory.load(write(tmp_path, right())).keys.destroy_after is None
+    for wrong in ({"escrow": ["hello"]}, {"escrow": ["AGE-SECRET-KEY-1"]}, {"destroy_after": "soon"}):
+        with pytest.raises(Unusable):
+            inventory.load(write(tmp_path, right(keys=keys | wrong)))
+
+
 def test_every_key_is_read(tmp_path: Path) -> None:
     """Each key of DESIGN.md §3 arrives as a value; relative paths are meant from the file's folder."""
     path = tmp_path / "renewctl.yaml"
