@@ -379,23 +379,3 @@ def test_somebody_quicker_keeps_their_folder(
         folder.seal(pem(new_key()))
     assert len(folder.names()) == 2
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
-
-
-def test_only_the_keepers_role_may_replace_or_destroy(database: Database, identity: Identity) -> None:
-    """The grants of the README: an operator's role can neither; with UPDATE (sealed, at) and DELETE it can."""
-    Store.create(database.url)
-    home = KeyTable(database.url, [identity.recipient])
-    name = home.seal(pem(new_key()))
-    old = home.sealed(name)
-    operator = KeyTable(database.role("SELECT ON meta, keys", "INSERT ON keys"), [])
-    for change in (lambda: operator.replace(name, old, b"new"), lambda: operator.destroy(name)):
-        with pytest.raises(NodeFault) as caught:
-            change()
-        assert caught.value.reason is Reason.STORE_DENIED
-    assert home.sealed(name) == old
-    keeper = KeyTable(database.role("SELECT ON meta, keys", "UPDATE (sealed, at), DELETE ON keys"), [])
-    keeper.replace(name, old, b"new")
-    assert home.sealed(name) == b"new"
-    keeper.destroy(name)
-    keeper.destroy(name)
-    assert home.names() == []
