@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+_AS_TYPED = ("env", "--default-signal=INT")
+"""A run in the background ignores SIGINT, and so would its children: then a Ctrl-C would be none."""
+
 
 class Command:
     """One running command, in a process group of its own.
@@ -32,7 +35,7 @@ class Command:
         self._told = threading.Condition()
         self._out: list[str] = []
         self.process = subprocess.Popen(
-            list(command),
+            [*_AS_TYPED, *command],
             cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,

@@ -132,11 +132,10 @@ def killed_run(
         command = start()
         command.wait_lines(moment.lines, _LINE_SECONDS)
         time.sleep(moment.after)
-        if command.kill(how, group=group):
+        if command.kill(how, group=group) and command.process.wait(_END_SECONDS) != 0:
             break
     else:
         return Seen(label(how, group=group), str(moment), wrong=["ended before every kill"])
-    command.process.wait(_END_SECONDS)
     seen = Seen(label(how, group=group), str(moment))
     after_death(world, seen, time.monotonic())
     return seen
