@@ -266,7 +266,7 @@ def _take_your_time(world: World, dice: random.Random) -> None:
     for api in world.apis:
         api.behave(put_hangs=dice.choice((0.0, 0.5)), put_answers_late=dice.choice((0.0, 0.5)))
     for node in world.files:
-        node.slow(dice.choice((0, 0, 1)))
+        node.slow(dice.choice((0, 1, 2)))
 
 
 def _wait_for_children(world: World, seen: Seen, dead: float) -> None:
