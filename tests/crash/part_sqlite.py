@@ -16,7 +16,7 @@ from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
-from tests.crash.kills import certbot, deeds
+from tests.crash.kills import certbot, deeds, sandboxed
 from tests.crash.kills.bench import Bench, Untouched
 from tests.crash.kills.calls import END
 from tests.crash.kills.deeds import Verdict
@@ -28,6 +28,9 @@ WORKERS = 2
 SEED = 20270101
 CARRIED = 20
 """Points that are followed by the rest of the year."""
+
+REAL, REAL_FULL = 4, 40
+"""Points of a roll-out by the real playbooks."""
 
 ERRORS = ("ENOSPC", "EIO", "EROFS", "EACCES")
 _PART = "sqlite"
@@ -56,10 +59,11 @@ def _run(folder: Path, *, full: bool) -> Part:
         rows, bad = _kills(pool, commands)
         carried, bad_years = _years(pool, commands)
         errors, states, uncontained = _errors(pool, commands, full=full)
+    real, bad_real = _real(folder / "sandbox", REAL_FULL if full else REAL)
     anchor = certbot.measure(folder / "certbot")
     say(f"{_PART}: {anchor}")
-    failures = [*bad, *bad_years, *uncontained]
-    return Part(rows=[*rows, carried], errors=errors, beside=[anchor], states=states, failures=failures)
+    failures = [*bad, *bad_years, *bad_real, *uncontained]
+    return Part(rows=[*rows, carried, real], errors=errors, beside=[anchor], states=states, failures=failures)
 
 
 def _kills(pool: ProcessPoolExecutor, commands: Sequence[Untouched]) -> tuple[list[Row], list[str]]:
@@ -84,6 +88,14 @@ def _years(pool: ProcessPoolExecutor, commands: Sequence[Untouched]) -> tuple[Ro
     row = _row("the rest of the year", verdicts)
     say(f"{_PART}: {row}")
     return row, [f"to the year's end: {line}" for verdict in verdicts for line in verdict.failures]
+
+
+def _real(folder: Path, count: int) -> tuple[Row, list[str]]:
+    folder.mkdir()
+    verdicts = sandboxed.sample(folder, count, SEED)
+    row = _row("roll-out by real playbooks, a sample", verdicts)
+    say(f"{_PART}: {row}")
+    return row, [line for verdict in verdicts for line in verdict.failures]
 
 
 def _errors(

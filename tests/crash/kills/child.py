@@ -31,6 +31,9 @@ STOCK = 4
 """Keys made beforehand: making one takes as long as all the rest, and touches no file. Of four commands in a
 row each gets another."""
 
+REAL = "-"
+"""In the place of the pretended nodes' folder: play the real playbooks."""
+
 _PACKAGES = ("renewctl.cli", "renewctl.workflow", "renewctl.servers")
 _MODULES = ("psycopg", "sqlalchemy.dialects.sqlite", "encodings.utf_8_sig", "encodings.unicode_escape")
 
@@ -38,7 +41,8 @@ _MODULES = ("psycopg", "sqlalchemy.dialects.sqlite", "encodings.utf_8_sig", "enc
 def main(words: list[str]) -> int:
     """The exit code of the command; of the fork server 0."""
     nodes, *command = words
-    playbook_run.run = play(Path(nodes))
+    if nodes != REAL:
+        playbook_run.run = play(Path(nodes))
     assert store.Store.__init__.__kwdefaults__ is not None
     store.Store.__init__.__kwdefaults__["timing"] = QUIET_RUNS
     if not command[0].isdecimal():

@@ -23,8 +23,8 @@ from tests.crash.kills.office import environment
 SECONDS = 120.0
 """Longer than any command takes, on the slowest machine."""
 
-_FLAGS = ("-y", "-s", "0", "-e", "signal=none")
-_TRACED = "trace=" + ",".join(f"?{name}" for name in TRACED)  # "?": an older kernel may lack one
+FLAGS = ("-y", "-s", "0", "-e", "signal=none")
+TRACED_FLAG = "trace=" + ",".join(f"?{name}" for name in TRACED)  # "?": an older kernel may lack one
 ROOT = Path(__file__).parents[3]
 
 
@@ -62,7 +62,7 @@ def alone(program: Sequence[str], folder: Path, log: Path) -> list[Sequence[str]
     for old in log.parent.glob(f"{log.name}.*"):
         old.unlink()
     subprocess.run(
-        ["strace", "-ff", "--seccomp-bpf", *_FLAGS, "-o", str(log), *program],
+        ["strace", "-ff", "--seccomp-bpf", *FLAGS, "-o", str(log), *program],
         cwd=folder,
         env=environment(folder),
         stdin=subprocess.DEVNULL,
@@ -122,13 +122,13 @@ class Forks:
         self._server.communicate(timeout=SECONDS)
 
     def _injected(self, folder: Path, words: Sequence[str], inject: str) -> Done:
-        return self._traced(folder, words, ("-e", _TRACED, "-e", inject))
+        return self._traced(folder, words, ("-e", TRACED_FLAG, "-e", inject))
 
     def _traced(self, folder: Path, words: Sequence[str], choice: Sequence[str]) -> Done:
         log = self._folder / "strace"
         log.unlink(missing_ok=True)
         with self._forked(folder, words, gate=True) as child:
-            command = ["strace", *_FLAGS, *choice, "-o", str(log), "-p", str(child)]
+            command = ["strace", *FLAGS, *choice, "-o", str(log), "-p", str(child)]
             with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
                 said = strace.stderr.readline() if strace.stderr else ""
                 if f"{child} attached" not in said:

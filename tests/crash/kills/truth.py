@@ -6,6 +6,7 @@ Two runs of one command differ in ids, times, keys, run numbers and places on di
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import re
 import sqlite3
@@ -199,16 +200,19 @@ def _keys(office: Path, renewals: Mapping[str, Sequence[Event]]) -> Iterator[str
     identity = SecretRef(Of.FILE, (str(office / "identity.txt"),))
     names = folder.names()
     for name in names:
-        try:
-            opened = unseal.open_key(folder.sealed(name), identity)
-        except RenewctlError as error:
-            yield f"key {name} does not open: {error}"
-            continue
-        if private_key.fingerprint(opened, name) != name:
-            yield f"key {name} is another one"
+        yield from _wrong_key(name, folder.sealed(name), identity)
     for named in _named_keys(renewals):
         if named not in names:
             yield f"an event names key {named}, which is not kept"
+
+
+@functools.cache  # taking a key apart is what a look would spend its time on
+def _wrong_key(name: str, sealed: bytes, identity: SecretRef) -> tuple[str, ...]:
+    try:
+        opened = unseal.open_key(sealed, identity)
+    except RenewctlError as error:
+        return (f"key {name} does not open: {error}",)
+    return () if private_key.fingerprint(opened, name) == name else (f"key {name} is another one",)
 
 
 def _named_keys(renewals: Mapping[str, Sequence[Event]]) -> Iterator[str]:
