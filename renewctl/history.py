@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from renewctl.errors import Refused
 from renewctl.events import KEY_STORE, Event, Kind, PairRef
+from renewctl.reasons import Reason, Word
 from renewctl.renewal import Direction, Phase, Renewal, fold
 
 _IN_USE = frozenset({Phase.INSTALLED, Phase.PROVEN, Phase.CLOSED})
@@ -46,6 +48,22 @@ class TopicHistory:
         """The renewal that has not ended, if there is one."""
         latest = self.latest
         return latest if latest is not None and not latest.ended else None
+
+    def require_none_open(self) -> None:
+        """Check that every renewal has ended.
+
+        Raises:
+            Refused: `renewal_open_already`: which one, who began it, and when.
+        """
+        renewal = self.open
+        if renewal is not None:
+            raise Refused(
+                Reason.RENEWAL_OPEN_ALREADY,
+                renewal=renewal.name,
+                got=Word(f"phase.{renewal.phase}"),
+                holder=renewal.opened_by,
+                since=renewal.opened_at,
+            )
 
     @property
     def next_name(self) -> str:

@@ -2,10 +2,15 @@
 
 A holder beats; another takes over only after it has seen no beat for longer than the holder goes on without
 one. Each measures on its own clock, and nobody compares two clocks.
+
+The processes a holder starts ask as well, at a file in memory that they inherit: it tells until when changes
+may begin. A holder that was stopped and wakes up after a takeover finds its time over, and so do they.
 """
 
 from __future__ import annotations
 
+import os
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -47,6 +52,9 @@ class Holder(Protocol):
     def end_run(self, run: Run, /) -> None:
         """Give the run back."""
 
+    def raise_run(self, run: Run, above: int, /) -> Run:
+        """Exchange the run for one of a higher number; `run_lost` where it is not its own any more."""
+
 
 def _awake_or_not() -> float:
     """Seconds that go on while the machine sleeps: a closed laptop must notice that its run has gone."""
@@ -58,6 +66,7 @@ class Lease:
 
     Attributes:
         run: what is held.
+        permit: descriptor of the file children ask, little-endian float64: seconds of CLOCK_BOOTTIME.
     """
 
     def __init__(self, store: Holder, run: Run, *, clock: Callable[[], float] = _awake_or_not) -> None:
@@ -65,6 +74,9 @@ class Lease:
         self._store, self._clock = store, clock
         self._heard = clock()
         self._is_lost = False
+        self._exchange = threading.Lock()
+        self.permit = os.memfd_create("renewctl-permit")
+        self._permit_until(self._heard + store.timing.lost)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
 
@@ -76,6 +88,16 @@ class Lease:
         """
         if self._is_lost or self._clock() - self._heard >= self._store.timing.lost:
             raise lost(self.run)
+
+    def raise_above(self, number: int) -> None:
+        """Go on under a higher number than nodes carry.
+
+        Raises:
+            Attention: `run_lost`.
+        """
+        self.check()
+        with self._exchange:
+            self.run = self._store.raise_run(self.run, number)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -89,18 +111,28 @@ class Lease:
         # A lease that could not be given back only makes the next holder wait.
         with suppress(RenewctlError):
             self._store.end_run(self.run)
+        os.close(self.permit)
+
+    def _permit_until(self, instant: float) -> None:
+        os.pwrite(self.permit, struct.pack("<d", instant), 0)
 
     def _beat(self) -> None:
-        while not self._stop.wait(self._store.timing.beat):
-            before = self._clock()  # what counts is when it was sent, not when the answer came
-            try:
+        while not (self._stop.wait(self._store.timing.beat) or self._is_lost):
+            self._beat_once()
+
+    def _beat_once(self) -> None:
+        before = self._clock()  # what counts is when it was sent, not when the answer came
+        try:
+            with self._exchange:
                 self._store.beat(self.run)
-            except Attention:
-                self._is_lost = True
-                return
-            except RenewctlError:
-                continue
+        except Attention:
+            self._is_lost = True
+            self._permit_until(0.0)
+        except RenewctlError:
+            pass  # out of reach: how long is what `check` asks
+        else:
             self._heard = before
+            self._permit_until(before + self._store.timing.lost)
 
 
 def held(run: Run) -> Attention:

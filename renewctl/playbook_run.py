@@ -147,6 +147,7 @@ def run(
     *,
     limit: Sequence[str] | None = None,
     check: bool = False,
+    permit: int | None = None,
     on_event: Callable[[PlaybookEvent], None],
 ) -> Ended:
     """Run one playbook of the collection to its end.
@@ -159,6 +160,7 @@ def run(
         variables: the collection's variables; references to secrets, never a secret.
         limit: work on these nodes alone; None: all.
         check: change nothing, say what would change.
+        permit: descriptor of a `lease.Lease`, asked before every change; None where nothing is changed.
         on_event: called for every event, in this thread.
 
     Raises:
@@ -180,7 +182,7 @@ def run(
         if check:
             arguments.append("--check")
         gathered = _Gathered(on_event)
-        with _child(arguments, folder, _environment(folder, hosts)) as (child, events, tail):
+        with _child(arguments, folder, _environment(folder, hosts), permit) as (child, events, tail):
             for line in events:
                 if line.endswith("\n"):  # a child that was killed may leave half a line
                     gathered.take(json.loads(line))
@@ -309,16 +311,17 @@ class _Tail:
 
 @contextmanager
 def _child(
-    arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], permit: int | None
 ) -> Iterator[tuple[subprocess.Popen[str], IO[str], _Tail]]:
     reading, writing = os.pipe()
+    passed = {"RENEWCTL_EVENTS_FD": writing} | ({} if permit is None else {"RENEWCTL_PERMIT_FD": permit})
     with os.fdopen(reading, encoding="utf-8") as events:
         try:
             child = subprocess.Popen(
                 [sys.executable, "-c", _LAUNCH, str(os.getpid()), *arguments],
                 cwd=folder,
-                env={**environment, "RENEWCTL_EVENTS_FD": str(writing)},
-                pass_fds=[writing],
+                env={**environment, **{name: str(number) for name, number in passed.items()}},
+                pass_fds=list(passed.values()),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

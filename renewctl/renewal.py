@@ -256,7 +256,8 @@ def _key_made(renewal: Renewal, event: Event) -> _Changes:
 
 
 def _csr_made(_renewal: Renewal, event: Event) -> _Changes:
-    return {"phase": Phase.CSR_MADE, "csr": event.body["document"], "request": None}
+    made = {"key_fingerprint": event.body["key_fingerprint"], "csr": event.body["document"]}
+    return {"phase": Phase.CSR_MADE, "request": None, **made}
 
 
 def _requested(_renewal: Renewal, event: Event) -> _Changes:

@@ -149,7 +149,8 @@ class Store(StoreReader):
             expected_seq: the number the event is to have: one more than the last seen, 1 for the first.
 
         Raises:
-            Attention: `somebody_else_moved` (`renewal`, `holder`, `got`, `expected`): read again;
+            Attention: `somebody_else_moved` (`renewal`, `holder`, `host`, `since`, `got`,
+                `expected`): read again;
                 `store_answer_lost`: it may or may not be written down.
             NodeFault: it is not written down, and why.
         """
@@ -198,12 +199,15 @@ class Store(StoreReader):
         for row in rows:
             if row["id"] == draft.id:
                 return event_from(row), True
-        last: Mapping[str, Any] = rows[-1] if rows else {"seq": 0, "hash": "", "actor": ""}
+        nothing = {"seq": 0, "hash": "", "actor": "-", "host": "-", "at": None}
+        last: Mapping[str, Any] = rows[-1] if rows else nothing
         if last["seq"] != draft.seq - 1:
             raise Attention(
                 Reason.SOMEBODY_ELSE_MOVED,
                 renewal=draft.renewal,
                 holder=last["actor"],
+                host=last["host"],
+                since=None if last["at"] is None else datetime.fromisoformat(last["at"]),
                 got=last["seq"],
                 expected=draft.seq - 1,
             )
@@ -279,7 +283,7 @@ class Store(StoreReader):
         """
         before = self.newest_run()
         if before is not None and before.ended is None:
-            before = self._watched(before, watching)
+            before = self._watched(before, watching, self.timing.patience)
         token, since = secrets.token_hex(16), instant_text(self._clock())
 
         def once() -> Run:
@@ -299,6 +303,41 @@ class Store(StoreReader):
                 return run_from({**row, "holder": stamp.actor, "host": stamp.host, "beat": 0, "ended": None})
 
         return self._persistently(once)
+
+    def raise_run(self, run: Run, above: int) -> Run:
+        """Exchange a run of ours for one of a higher number, because a node carries that of another store's.
+
+        Args:
+            above: the highest number nodes carry.
+
+        Raises:
+            Attention: `run_lost`: it is not ours any more.
+        """
+        token, since = secrets.token_hex(16), instant_text(self._clock())
+
+        def once() -> Run:
+            with self._database.transaction() as transaction:
+                newest = transaction.rows(_NEWEST)[0]
+                if newest["token"] == token:
+                    return run_from(newest)
+                if not transaction.change(_END, at=since, number=run.number, token=run.token):
+                    raise lost(run)
+                row = {**vars(run), "number": max(above, run.number) + 1, "token": token, "since": since}
+                inserted = {name: value for name, value in row.items() if name not in {"beat", "ended"}}
+                transaction.change(_INSERT_RUN, **inserted)
+                return run_from({**row, "beat": 0, "ended": None})
+
+        return self._persistently(once)
+
+    def require_unheld(self, renewal: str) -> None:
+        """Watch for two beats whether the holder of a renewal's run lives; nothing where nobody holds it.
+
+        Raises:
+            Attention: `run_held`, as `begin_run`: it was seen alive.
+        """
+        run = self.open_run()
+        if run is not None and run.renewal == renewal:
+            self._watched(run, None, 2 * self.timing.beat + self.timing.look)
 
     def beat(self, run: Run) -> None:
         """Say that the holder lives.
@@ -331,10 +370,10 @@ class Store(StoreReader):
         """A run that beats by itself while the block lasts (`begin_run`)."""
         return Lease(self, self.begin_run(renewal, stamp, above=above, watching=watching))
 
-    def _watched(self, run: Run, watching: Callable[[Run, float], None] | None) -> Run:
-        """The same run after it showed no beat for the whole patience, or ended meanwhile."""
+    def _watched(self, run: Run, watching: Callable[[Run, float], None] | None, patience: float) -> Run:
+        """The same run after it showed no beat for so many seconds, or ended meanwhile."""
         began = self._monotonic()
-        while (left := self.timing.patience - (self._monotonic() - began)) > 0:
+        while (left := patience - (self._monotonic() - began)) > 0:
             if watching is not None:
                 watching(run, left)
             self._sleep(self.timing.look)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from renewctl.cli.holder import holder_json, show_holder
 from renewctl.cli.output import Output, steps_json
 from renewctl.errors import ExitCode, Refused, RenewctlError
 from renewctl.events import Kind
@@ -142,7 +143,7 @@ def show_renewal(voice: Voice, name: str | None) -> int:
     from renewctl.store_read import StoreReader  # noqa: PLC0415
 
     with StoreReader(voice.session.store_url, recover=True) as reader:
-        events = reader.renewals()
+        events, run = reader.renewals(), reader.open_run()
     history = histories(events).get(voice.topic.id)
     known = history.renewals if history is not None else ()
     if not known:
@@ -159,9 +160,12 @@ def show_renewal(voice: Voice, name: str | None) -> int:
     columns = ("column.when", "column.event", "column.who", "column.what")
     output.table(columns, [_event_row(output, one) for one in events[chosen.name]])
     _node_table(output, chosen, nodes)
+    own = run if run is not None and run.renewal == chosen.name else None
+    show_holder(output, own)
     output.json(
         {
             "renewal": renewal_json(chosen, nodes),
+            "run": holder_json(own),
             "events": [_event_json(one) for one in events[chosen.name]],
             "next_steps": steps_json(steps, output, voice.topic.zone),
         }

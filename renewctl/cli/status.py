@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import click
 
 from renewctl import messages, secrets
 from renewctl.cli.context import Session
+from renewctl.cli.holder import holder_json, show_holder
 from renewctl.cli.options import Command, Option, common_options, json_option, pass_session, topic_option
 from renewctl.cli.output import Output, steps_json
 from renewctl.cli.overview import NodeView, TopicView, Warn, key_warnings, view
@@ -20,6 +22,9 @@ from renewctl.reasons import Reason
 from renewctl.renewal import Phase
 from renewctl.secrets import SecretRef
 
+if TYPE_CHECKING:
+    from renewctl.store_read import Run
+
 
 @dataclass(frozen=True)
 class Report:
@@ -28,11 +33,13 @@ class Report:
     Attributes:
         warnings: about no topic in particular.
         seen: the looks just taken; empty when nobody was asked.
+        run: what holds the store, or held it when its holder died.
     """
 
     topics: tuple[TopicView, ...]
     warnings: tuple[Warn, ...]
     seen: Mapping[str, Observation]
+    run: Run | None
 
     @property
     def attention(self) -> bool:
@@ -55,6 +62,7 @@ def status(session: Session, topic_id: str | None, *, offline: bool) -> ExitCode
     output.json(_as_json(session, report))
     for topic in report.topics:
         _show_topic(session.output(topic.topic), topic, session)
+    show_holder(output, report.run)
     for warn in report.warnings:
         output.show("warning", text=_sentence(output, warn))
     for topic in report.topics:
@@ -69,7 +77,7 @@ def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Repo
     inventory, now = session.inventory, session.now()
     ids = {topic.id for topic in topics}
     nodes = [node for node in inventory.nodes if ids & set(node.topics)]
-    past, found = _histories(session)
+    past, run, found = _recorded(session)
     seen: dict[str, Observation] = {}
     if not offline:
         with session.output().working("node.asking", count=len(nodes)):
@@ -79,20 +87,20 @@ def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Repo
         for topic in topics
     ]
     views = [replace(each, warnings=(*each.warnings, *vendor_warnings(each.topic, now))) for each in views]
-    return Report(tuple(views), (*found, *_house(inventory), *_faults(seen)), seen)
+    return Report(tuple(views), (*found, *_house(inventory), *_faults(seen)), seen, run)
 
 
-def _histories(session: Session) -> tuple[dict[str, TopicHistory], list[Warn]]:
+def _recorded(session: Session) -> tuple[dict[str, TopicHistory], Run | None, list[Warn]]:
     """What the store tells; a store that was never made is no fault, only nothing recorded."""
     from renewctl.store_read import StoreReader  # noqa: PLC0415 - SQL
 
     try:
         with StoreReader(session.store_url, recover=True) as store:
-            return histories(store.renewals()), []
+            return histories(store.renewals()), store.open_run(), []
     except Unusable as error:
         if error.reason is not Reason.STORE_MISSING:
             raise
-        return {}, [Warn("warning.store_absent", attention=False)]
+        return {}, None, [Warn("warning.store_absent", attention=False)]
 
 
 def _house(inventory: Inventory) -> list[Warn]:
@@ -197,6 +205,7 @@ def _as_json(session: Session, report: Report) -> dict[str, object]:
         "at": session.now(),
         "inventory": session.inventory.path,
         "attention": report.attention,
+        "run": holder_json(report.run),
         "topics": [_topic_json(session, topic) for topic in report.topics],
         "warnings": [_warn_json(output, warn) for warn in report.warnings],
     }

@@ -34,6 +34,7 @@ def workplace(
 
     Raises:
         Unusable, NodeFault: as the inventory, the store and the key store raise.
+        Attention: `run_held`, where what the block does is refused while somebody is at work on it.
     """
     inventory = session.inventory
     url = session.store_url
@@ -46,16 +47,18 @@ def workplace(
         ticket=ticket,
     )
     with Store(url) as store:
+        work = Workplace(
+            inventory=inventory,
+            store=store,
+            keys=keystore.home(inventory.keys, url),
+            stamp=stamp,
+            now=session.now,
+            tell=tell or (lambda _key, _values: None),
+            dry_run=dry_run,
+        )
         try:
-            yield Workplace(
-                inventory=inventory,
-                store=store,
-                keys=keystore.home(inventory.keys, url),
-                stamp=stamp,
-                now=session.now,
-                tell=tell or (lambda _key, _values: None),
-                dry_run=dry_run,
-            )
+            with work.holder_first():
+                yield work
         finally:
             session.head = store.written or session.head
 

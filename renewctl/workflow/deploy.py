@@ -8,7 +8,7 @@ from renewctl import findings, intake, private_key
 from renewctl.errors import Attention, Refused
 from renewctl.events import Kind, PairRef
 from renewctl.inventory import Topic
-from renewctl.reasons import Reason, Word
+from renewctl.reasons import Reason
 from renewctl.renewal import Outcome, Phase, Renewal, owed, require
 from renewctl.workflow.pairs import prove_key_opens
 from renewctl.workflow.workplace import Workplace
@@ -39,9 +39,7 @@ def adopt(work: Workplace, topic: Topic, certificate: intake.Intake, key: bytes 
         Unusable: no certificate in the file.
     """
     history = work.history(topic)
-    if history.open is not None:
-        phase = Word(f"phase.{history.open.phase}")
-        raise Refused(Reason.RENEWAL_OPEN_ALREADY, renewal=history.open.name, got=phase)
+    history.require_none_open()
     found = certificate.leaf()
     account = topic.account.address or topic.account.alias
     findings.insist(findings.topic(found, topic.topic, account))
@@ -78,7 +76,7 @@ def close(work: Workplace, topic: Topic, *, without_proof: bool) -> Renewal:
         without_proof: end it although a node's device was never seen checking in.
 
     Raises:
-        Attention: `nodes_owed`, `nodes_not_proven`.
+        Attention: `nodes_owed`, `nodes_not_proven`; `run_held`: somebody is at work on it.
         Refused: `out_of_order`, `renewal_none_open`.
     """
     renewal = work.open_renewal(topic)
@@ -89,4 +87,5 @@ def close(work: Workplace, topic: Topic, *, without_proof: bool) -> Renewal:
     unproven = [name for name, state in renewal.nodes.items() if state.outcome is not Outcome.PROVEN]
     if renewal.phase is not Phase.PROVEN and unproven and not without_proof:
         raise Attention(Reason.NODES_NOT_PROVEN, renewal=renewal.name, nodes=", ".join(unproven))
+    work.store.require_unheld(renewal.name)
     return work.append(renewal, Kind.CLOSED, {})

@@ -11,7 +11,7 @@ from renewctl.errors import Attention, Refused, RenewctlError
 from renewctl.events import Kind
 from renewctl.inventory import Node, Topic
 from renewctl.lease import Lease
-from renewctl.playbook_run import Ended, PlaybookEvent
+from renewctl.playbook_run import Ended, NodeResult, PlaybookEvent
 from renewctl.reasons import Reason
 from renewctl.renewal import Direction, Outcome, Renewal
 from renewctl.verification import Verdict
@@ -83,8 +83,20 @@ class Engine:
             host_variables(self.nodes, self.work.nodes(self.topic)),
             variables,
             limit=limit,
+            permit=self.lease.permit,
             on_event=teller(self.work),
         )
+
+    def raise_above(self, carried: int) -> None:
+        """Go on under a higher run than nodes carry; said, since it means that another store was at work.
+
+        Raises:
+            Attention: `run_lost`.
+        """
+        before = self.lease.run.number
+        self.lease.raise_above(carried)
+        numbers = {"run": before, "carried": carried, "raised": self.lease.run.number}
+        self.work.tell("roll.raised", numbers)
 
     def shared_storages(self, names: Sequence[str]) -> list[list[str]]:
         """Nodes that share storage with one of this wave: the first install reaches all their devices."""
@@ -121,14 +133,24 @@ class Engine:
         return renewal, answers
 
 
-def fence(engine: Engine) -> RenewctlError | None:
-    """Show the pairs to the push service, take the run on every node; what went wrong, if anything."""
+def fence(engine: Engine) -> tuple[RenewctlError | None, int]:
+    """Show the pairs to the push service, take the run on every node.
+
+    Returns:
+        What went wrong, if anything, and the highest run that refused ours: 0 where none did.
+    """
     engine.work.tell("roll.fence", {"count": len(engine.nodes)})
     ended = engine.play("fence")
     refused = refused_by(ended)
     if refused is None and ended.exit_code != 0:
-        return Attention(Reason.FENCE_FAILED, got=ended.tail, exit_code=ended.exit_code)
-    return refused
+        refused = Attention(Reason.FENCE_FAILED, got=ended.tail, exit_code=ended.exit_code)
+    behind = refused is not None and refused.reason is Reason.RUN_SUPERSEDED
+    return refused, max(map(superseded_by, ended.results.values()), default=0) if behind else 0
+
+
+def superseded_by(answer: NodeAnswer | NodeResult) -> int:
+    """The run a node carries, where it refused ours because of it; 0 otherwise."""
+    return int(answer.values["expected"]) if answer.reason == Reason.RUN_SUPERSEDED else 0
 
 
 def refused_by(ended: Ended) -> RenewctlError | None:

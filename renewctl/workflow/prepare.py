@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from renewctl import findings, intake, request, secrets, vendor
-from renewctl.errors import Refused, Unusable
+from renewctl.errors import Attention, Refused, Unusable
 from renewctl.events import Kind, PairRef
 from renewctl.findings import Finding, Level
 from renewctl.inventory import Inventory, Topic
 from renewctl.pushcert import PushCertificate
-from renewctl.reasons import Reason, Word
+from renewctl.reasons import Reason
 from renewctl.recognise import Passphrase
-from renewctl.renewal import Renewal, require
+from renewctl.renewal import Renewal, owed_previous, require
 from renewctl.workflow.workplace import Workplace
 
 
@@ -43,9 +43,7 @@ def open_renewal(work: Workplace, topic: Topic) -> str:
         Attention: somebody else opened it in this moment.
     """
     history = work.history(topic)
-    if history.open is not None:
-        phase = Word(f"phase.{history.open.phase}")
-        raise Refused(Reason.RENEWAL_OPEN_ALREADY, renewal=history.open.name, got=phase)
+    history.require_none_open()
     previous = history.current
     body = {
         "topic_id": topic.id,
@@ -164,8 +162,15 @@ def abort(work: Workplace, topic: Topic) -> Renewal:
 
     Raises:
         Refused: `out_of_order`, `renewal_none_open`.
+        Attention: `run_held`: somebody is at work on it; `roll_back_owed`: a node was not put back yet.
     """
-    return work.append(work.open_renewal(topic), Kind.ABORTED, {})
+    renewal = work.open_renewal(topic)
+    require(renewal, Kind.ABORTED)
+    names = {node.name for node in work.nodes(topic)}
+    if left := [name for name in owed_previous(renewal) if name in names]:
+        raise Attention(Reason.ROLL_BACK_OWED, renewal=renewal.name, nodes=", ".join(left))
+    work.store.require_unheld(renewal.name)
+    return work.append(renewal, Kind.ABORTED, {})
 
 
 def _make_csr(work: Workplace, topic: Topic, renewal: Renewal) -> Renewal:

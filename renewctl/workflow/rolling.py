@@ -22,6 +22,7 @@ from renewctl.workflow.engine import (
     fence,
     fixed,
     refused_by,
+    superseded_by,
     teller,
     told_of,
 )
@@ -29,6 +30,9 @@ from renewctl.workflow.enrolled import enrolled_topics
 from renewctl.workflow.hosts import host_variables
 from renewctl.workflow.pairs import accepted, open_pair, open_previous, previous_pair, told, way_back
 from renewctl.workflow.workplace import Workplace
+
+_NUMBERS_TRIED = 3
+"""How often a roll-out takes a higher number: once is enough unless another store is at work on the nodes."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +68,14 @@ def roll_out(work: Workplace, topic: Topic, options: Options) -> Renewal:
     renewal = ready.renewal
     with _lease(work, renewal) as lease, told(work, ready.new, ready.previous) as pairs:
         body = {
-            "run": lease.run.number,
             "waves": [list(wave) for wave in ready.waves],
             "left_out": dict(options.left_out),
             "pair": ready.new.as_body(),
             "forward_only": ready.previous is None,
         }
-        renewal = work.append(renewal, Kind.ROLL_OUT_STARTED, body)
         variables = {**pairs, **_proof_variables(options)}
         engine = Engine(work, topic, lease, ready.nodes, variables, ready.previous is None)
+        renewal = _begun(engine, renewal, body)
         return _forward(engine, renewal, ready.waves, options)
 
 
@@ -153,10 +156,9 @@ def roll_back(work: Workplace, topic: Topic, options: Options) -> Renewal:
     by_name = {node.name: node for node in work.nodes(topic)}
     nodes = [by_name[name] for name in renewal.nodes if name in by_name]
     with _lease(work, renewal) as lease, told(work, accepted(renewal), previous) as pairs:
-        body = {"run": lease.run.number, "nodes": [n.name for n in nodes], "pair": previous.as_body()}
-        renewal = work.append(renewal, Kind.ROLL_BACK_STARTED, body)
+        body = {"nodes": [n.name for n in nodes], "pair": previous.as_body()}
         engine = Engine(work, topic, lease, nodes, {**pairs, **_proof_variables(options)}, forward_only=False)
-        return _backward(engine, renewal)
+        return _backward(engine, renewal, body)
 
 
 def can_roll_back(work: Workplace, topic: Topic) -> Renewal:
@@ -175,7 +177,7 @@ def verify(work: Workplace, topic: Topic, options: Options) -> Renewal:
     """Prove again every node that was given the new pair; changes nothing on any node.
 
     Raises:
-        Attention: a node is not proven, or unknown.
+        Attention: held by another operator; a node is not proven, or unknown.
         Refused: a node serves another pair; no node was given the new one, or all were put back.
     """
     renewal = work.open_renewal(topic)
@@ -185,14 +187,15 @@ def verify(work: Workplace, topic: Topic, options: Options) -> Renewal:
     if not nodes:  # all were put back: to judge them by the new pair would call them wrong
         raise out_of_order(renewal)
     work.tell("roll.verify", {"count": len(nodes)})
-    with told(work, accepted(renewal), None) as pairs:
+    with _lease(work, renewal) as lease, told(work, accepted(renewal), None) as pairs:
         variables = {**fixed(work, topic), **pairs, **_proof_variables(options)}
         ended = playbook_run.run(
             "verify", host_variables(nodes, work.nodes(topic)), variables, on_event=teller(work)
         )
-    answers = [answer_of(node.name, ended, Direction.NEW) for node in nodes]
-    for answer in answers:
-        renewal = work.append(renewal, Kind.NODE_VERIFIED, told_of(answer))
+        lease.check()  # whoever took over counts on writing alone
+        answers = [answer_of(node.name, ended, Direction.NEW) for node in nodes]
+        for answer in answers:
+            renewal = work.append(renewal, Kind.NODE_VERIFIED, told_of(answer))
     decision = decide(_for_rule(answers), unproven_ok=options.unproven_ok)
     _judge_end(renewal, answers, decision, Reason.NODES_WRONG)
     return renewal
@@ -205,11 +208,28 @@ def _lease(work: Workplace, renewal: Renewal) -> Lease:
     return work.store.lease(renewal.name, work.stamp, watching=watching)
 
 
+def _begun(engine: Engine, renewal: Renewal, body: Mapping[str, Any]) -> Renewal:
+    """Announce the roll-out and fence every node, under a higher number where a node carries one already.
+
+    That is so after the store was restored from a backup, or where another store's runs were there before.
+
+    Raises:
+        Refused, Attention: the push service or a node refused; nothing was changed on any node.
+    """
+    for attempt in range(_NUMBERS_TRIED):
+        run = engine.lease.run.number
+        renewal = engine.work.append(renewal, Kind.ROLL_OUT_STARTED, {"run": run, **body})
+        refused, carried = fence(engine)
+        if refused is None:
+            return renewal
+        renewal = _finish(engine, renewal, "stopped", refused.reason)
+        if carried < run or attempt == _NUMBERS_TRIED - 1:
+            raise refused
+        engine.raise_above(carried)
+    raise AssertionError  # pragma: no cover - the last attempt has returned or raised
+
+
 def _forward(engine: Engine, renewal: Renewal, waves: Sequence[Sequence[str]], options: Options) -> Renewal:
-    refused = fence(engine)
-    if refused is not None:
-        _finish(engine, renewal, "stopped", refused.reason)
-        raise refused
     answers: list[NodeAnswer] = []
     decision = Decision.GO_ON
     for number, names in enumerate(waves, start=1):
@@ -231,11 +251,22 @@ def _forward(engine: Engine, renewal: Renewal, waves: Sequence[Sequence[str]], o
     return renewal
 
 
-def _backward(engine: Engine, renewal: Renewal) -> Renewal:
-    """One playbook run: it takes the newest node first, one at a time, and stops at nobody."""
+def _backward(engine: Engine, renewal: Renewal, body: Mapping[str, Any]) -> Renewal:
+    """One playbook run: it takes the newest node first, one at a time, and stops at nobody.
+
+    Nodes that carry a higher run than ours are taken once more, under a number above theirs.
+    """
     names = [node.name for node in engine.nodes]
     engine.work.tell("roll.back", {"nodes": ", ".join(reversed(names))})
-    renewal, answers = engine.wave(renewal, "rollback", Direction.PREVIOUS, names)
+    renewal = engine.work.append(renewal, Kind.ROLL_BACK_STARTED, {"run": engine.lease.run.number, **body})
+    answers: list[NodeAnswer] = []
+    if names:  # a roll-out killed before its first wave has touched none
+        renewal, answers = engine.wave(renewal, "rollback", Direction.PREVIOUS, names)
+    if carried := [run for answer in answers if (run := superseded_by(answer)) >= engine.lease.run.number]:
+        engine.raise_above(max(carried))
+        again = [answer.node for answer in answers if superseded_by(answer)]
+        renewal, told_again = engine.wave(renewal, "rollback", Direction.PREVIOUS, again)
+        answers = [answer for answer in answers if answer.node not in again] + told_again
     left = [a.node for a in answers if a.outcome not in {Outcome.PROVEN, Outcome.INSTALLED}]
     body = {"run": engine.lease.run.number, "outcome": "owed" if left else "done", "reason": None}
     renewal = engine.work.append(renewal, Kind.ROLL_BACK_FINISHED, body)

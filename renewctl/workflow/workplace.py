@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -65,6 +66,20 @@ class Workplace:
         require(renewal, kind)
         event = self.write(renewal.name, kind, body, renewal.seq + 1)
         return renewal if event is None else apply(renewal, event)
+
+    @contextmanager
+    def holder_first(self) -> Iterator[None]:
+        """Where the rules refuse what is asked while somebody seen alive holds the renewal, say who holds it.
+
+        Raises:
+            Attention: `run_held`.
+        """
+        try:
+            yield
+        except Refused as error:
+            if error.reason in {Reason.OUT_OF_ORDER, Reason.RENEWAL_OPEN_ALREADY}:
+                self.store.require_unheld(str(error.values["renewal"]))
+            raise
 
     def write(self, name: str, kind: Kind, body: Mapping[str, Any], seq: int) -> Event | None:
         """Append an event under an expected number; None in a dry run.

@@ -150,7 +150,7 @@ def test_a_takeover_looks_once_more_as_it_takes(
         run = holder.begin_run("acme-1", stamp)
         third, _fake = _watcher(store_url)
 
-        def too_late(seen: Run, _watching: object) -> Run:
+        def too_late(seen: Run, _watching: object, _patience: float) -> Run:
             if last_moment == "beats":
                 holder.beat(run)
             else:

@@ -85,6 +85,7 @@ class Playbooks:
         *,
         limit: Sequence[str] | None = None,
         check: bool = False,
+        permit: int | None = None,  # noqa: ARG002 - as the real one
         on_event: Callable[[PlaybookEvent], None],
     ) -> Ended:
         """Play it."""

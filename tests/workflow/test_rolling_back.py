@@ -197,3 +197,29 @@ class TestClose:
         sqlite_desk.playbooks.says("rollout", "n2", "wrong")
         sqlite_desk.refusal("renewal", "roll-out", code=1)
         assert sqlite_desk.refusal("renewal", "close", *words, code=1) == "out_of_order"
+
+
+def test_a_renewal_is_not_ended_while_a_node_is_owed_the_old_pair(proven: Desk) -> None:
+    """Aborted, nobody would speak of that node any more: exit 4 until it is back, or out of the inventory."""
+    proven.playbooks.says("rollback", "n2", "unknown", reason=Reason.NODE_TIMEOUT)
+    proven.told("renewal", "roll-back", code=4)
+    error = proven.told("renewal", "abort", code=4)["error"]
+    assert (error["reason"], error["values"]["nodes"]) == ("roll_back_owed", "n2")
+    proven.rewrite(nodes=[node for node in proven.inventory["nodes"] if node["name"] != "n2"])
+    assert proven.told("renewal", "abort")["renewal"]["phase"] == "aborted"
+
+
+def test_a_roll_out_that_died_before_its_first_wave_can_be_put_back(sqlite_desk: Desk) -> None:
+    """No node was touched: no playbook is played, and the renewal can be rolled out or aborted."""
+    sqlite_desk.to_accepted()
+
+    def dies() -> None:
+        raise KeyboardInterrupt
+
+    sqlite_desk.playbooks.meanwhile["fence"] = dies
+    assert sqlite_desk.run("renewal", "roll-out").code == 130
+    sqlite_desk.playbooks.meanwhile.clear()
+    assert sqlite_desk.renewal()["phase"] == "rolling_out"
+    assert sqlite_desk.told("renewal", "roll-back")["renewal"]["phase"] == "rolled_back"
+    assert sqlite_desk.playbooks.names() == []
+    assert sqlite_desk.told("renewal", "abort")["renewal"]["phase"] == "aborted"

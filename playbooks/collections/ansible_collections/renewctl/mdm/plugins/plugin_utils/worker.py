@@ -10,6 +10,8 @@ import multiprocessing
 import os
 import select
 import signal
+import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,6 +23,9 @@ PR_SET_PDEATHSIG = 1
 
 #: Carries the number of the inherited pipe; set by renewctl, absent for ansible-playbook alone.
 EVENTS_FD = "RENEWCTL_EVENTS_FD"
+
+#: Carries the number of an inherited file that tells until when changes may begin (float64, CLOCK_BOOTTIME).
+PERMIT_FD = "RENEWCTL_PERMIT_FD"
 
 
 #: Made before the workers are forked, so that all of them share it: long lines on a full pipe would mix.
@@ -71,8 +76,14 @@ def require_watched() -> None:
     """Called before every change.
 
     Raises:
-        Attention: `controller_gone`: renewctl no longer reads our events, so nothing more is changed.
+        Attention: `controller_gone`: renewctl no longer reads our events, or its run has been taken over or
+            may have been, while it and we were stopped: nothing more is changed.
     """
+    permit = os.environ.get(PERMIT_FD, "")
+    if permit.isdecimal():
+        (until,) = struct.unpack("<d", os.pread(int(permit), 8, 0))
+        if time.clock_gettime(time.CLOCK_BOOTTIME) >= until:
+            raise Attention(Reason.CONTROLLER_GONE)
     descriptor = events_fd()
     if descriptor is None:
         return

@@ -1,0 +1,88 @@
+"""Two real processes on one store: a robot without a terminal, and whoever runs the test."""
+
+from __future__ import annotations
+
+import pytest
+
+from renewctl.lease import Timing
+from renewctl.store import Store
+from tests.support.actor import Actor
+from tests.support.desk import OLD, QUICK_RUNS, Desk
+
+pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
+
+PATIENT = Timing(beat=30.0, lost=100.0, patience=60.0, look=0.02)
+HOUR = 3600.0
+
+
+def overtaken(desk: Desk, *words: str, name: str = "tokyo-1") -> None:
+    """The robot is about to write; somebody else does the same command first; the robot is told by whom."""
+    robot = Actor.start(desk.folder, *words, waits="append")
+    desk.run(*words)
+    events = desk.events(name)
+    ended, told = robot.end()
+    assert (ended, told["error"]["reason"]) == (4, "somebody_else_moved"), (words, told)
+    values = told["error"]["values"]
+    assert (values["holder"], values["host"]) == (events[-1].actor, events[-1].host)
+    assert values["since"] == events[-1].at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert values["holder"] in told["error"]["message"]
+    assert "renewctl renewal show" in told["error"]["hint"]
+    after = desk.events(name)
+    assert after == events, "the second has written something"
+
+
+def held(desk: Desk, *words: str, others: tuple[tuple[str, ...], ...]) -> None:
+    """The robot is at the nodes; every changing command of somebody else is told; then the robot ends well."""
+    robot = Actor.start(desk.folder, *words, waits="playbook")
+    kinds = desk.kinds()
+    for other in (words, *others):
+        error = desk.told(*other, code=4)["error"]
+        assert error["reason"] == "run_held", (words, other, error)
+        run = desk.told("renewal", "show")["run"]
+        assert error["values"] == {
+            name: run["number" if name == "run" else name]
+            for name in ("holder", "host", "since", "run", "renewal")
+        }
+    assert desk.kinds() == kinds
+    ended, told = robot.end()
+    assert ended == 0, told
+
+
+def test_whoever_comes_second_is_told_at_every_changing_command(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole year, twice at once at each step, on both kinds of store; nothing is written twice or lost."""
+    monkeypatch.setitem(Store.__init__.__kwdefaults__, "timing", PATIENT)
+    desk.file("old.pem", OLD.pem)
+    desk.file("old.key", OLD.key_pem)
+    overtaken(desk, "adopt", "--certificate", "old.pem", "--key", "old.key", name="tokyo-0")
+    overtaken(desk, "renewal", "open")
+    overtaken(desk, "renewal", "request")
+    overtaken(desk, "renewal", "accept", str(desk.downloaded()))
+    ending = (("renewal", "abort"), ("renewal", "open"), ("renewal", "request"))
+    held(desk, "renewal", "roll-out", others=(("renewal", "close"), *ending))
+    held(desk, "renewal", "verify", others=(("renewal", "close"), ("renewal", "roll-out")))
+    held(desk, "renewal", "roll-back", others=(("renewal", "roll-out"), ("renewal", "verify")))
+    assert desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
+    overtaken(desk, "renewal", "close")
+    assert desk.kinds().count("closed") == 1
+    desk.told("renewal", "open")
+    overtaken(desk, "renewal", "abort", name="tokyo-2")
+
+
+@pytest.mark.parametrize("shift", [-6 * HOUR, 6 * HOUR], ids=["six hours behind", "six hours ahead"])
+def test_wrong_clocks_decide_nothing(
+    sqlite_desk: Desk, monkeypatch: pytest.MonkeyPatch, shift: float
+) -> None:
+    """A holder whose clocks are hours wrong is not taken over while it beats, and is once it is dead."""
+    sqlite_desk.to_accepted()
+    monkeypatch.setitem(Store.__init__.__kwdefaults__, "timing", PATIENT)
+    robot = Actor.start(sqlite_desk.folder, "renewal", "roll-out", waits="playbook", shift=shift)
+    error = sqlite_desk.told("renewal", "roll-out", code=4)["error"]
+    assert error["reason"] == "run_held"
+    robot.kill()
+    shown = sqlite_desk.told("renewal", "show")
+    assert (shown["run"]["number"], shown["renewal"]["phase"]) == (1, "rolling_out")
+    monkeypatch.setitem(Store.__init__.__kwdefaults__, "timing", QUICK_RUNS)
+    assert sqlite_desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
+    assert sqlite_desk.told("renewal", "show")["run"] is None
