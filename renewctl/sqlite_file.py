@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pwd
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -228,3 +229,11 @@ def _made(path: Path, mode: int, remove: Callable[[Path], None] = Path.unlink) -
     finally:
         with contextlib.suppress(FileNotFoundError):
             remove(path)
+
+
+def account() -> str:
+    """Who the operating system says we are: all a file knows of its writers."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

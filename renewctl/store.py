@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import pwd
 import secrets
 import time
 import uuid
@@ -18,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from renewctl import sql, store_head
+from renewctl import sql, sqlite_file, store_head
 from renewctl.errors import Attention, NodeFault, RenewctlError
 from renewctl.events import Event, Kind
 from renewctl.lease import Lease, Timing, held, lost
@@ -241,7 +239,7 @@ class Store(StoreReader):
             if self._database.path is None:
                 self._account = str(transaction.rows("SELECT session_user AS name")[0]["name"])
             else:
-                self._account = _account()
+                self._account = sqlite_file.account()
         return self._account
 
     def put_document(self, body: bytes) -> str:
@@ -398,11 +396,3 @@ class Store(StoreReader):
                     raise
                 fault = error
         raise fault
-
-
-def _account() -> str:
-    """The operating system's account, by number where it has no name."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
