@@ -12,10 +12,10 @@ from renewctl.errors import Refused
 from renewctl.events import Event, Kind
 from renewctl.history import TopicHistory, histories
 from renewctl.renewal import Renewal, apply, may
-from tests.support.history import event
+from tests.support.history import BODIES, event
 
 NODES = ("n1", "n2", "n3")
-KINDS = [kind for kind in Kind if kind not in {Kind.ADOPTED, Kind.OPENED}]
+KINDS = [kind for kind in BODIES if kind not in {Kind.ADOPTED, Kind.OPENED, Kind.RESTORED}]
 GOOD = {"proven", "installed"}
 RARE = {Kind.ABORTED, Kind.CLOSED, Kind.KEY_MADE, Kind.CERTIFICATE_REFUSED}
 """Taken less often, so that most stories get as far as the nodes."""
@@ -26,6 +26,7 @@ LEADS_TO: dict[Kind, set[str]] = {
     Kind.REQUESTED: {"requested"},
     Kind.ACCEPTED: {"accepted"},
     Kind.ROLL_OUT_STARTED: {"rolling_out"},
+    Kind.WAVE_STARTED: {"rolling_out"},
     Kind.ROLL_OUT_FINISHED: {"accepted", "rolling_out", "installed", "proven"},
     Kind.ROLL_BACK_STARTED: {"rolling_out"},
     Kind.ROLL_BACK_FINISHED: {"rolling_out", "rolled_back"},
