@@ -19,9 +19,9 @@ from renewctl.history import histories
 from renewctl.store_read import event_from
 from tests.crash.pg_bench import Bench
 
-_CHANCE = frozenset(
-    {"key_fingerprint", "document", "serial", "fingerprint", "not_after", "sha256", "file", "store"}
-)
+_CHANCE = frozenset({
+    "key_fingerprint", "document", "serial", "fingerprint", "not_after", "sha256", "file", "store", "recipients",
+})  # fmt: skip
 """Fields of what is made anew at each try."""
 
 _TIMES = frozenset({
