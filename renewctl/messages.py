@@ -32,8 +32,8 @@ _COUNTED = ("count", "devices")
 """Values that choose between a sentence's forms (`msgstr[0]`, `msgstr[1]`): 1 node, 2 nodes."""
 
 _MANY = 2
-_ISO_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
-"""How findings and events write instants."""
+_ISO_INSTANT = re.compile(r"(?<![\w./:-])\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)(?![\w./-])")
+"""How findings, proofs and events write instants, alone or among other words; never as part of a path."""
 
 
 def text(key: str, language: str, /, **values: object) -> str:
@@ -86,11 +86,13 @@ def instant(at: datetime, zone: str, language: str) -> str:
 
 
 def readable(value: object, zone: str, language: str) -> object:
-    """A value as people read it: instants, also as ISO 8601 text (`…Z`), become `instant`."""
+    """A value as people read it: instants become `instant`, also ISO 8601 (`…Z`) within a text."""
     if isinstance(value, Word):
         return text(value, language)
-    if isinstance(value, str) and _ISO_INSTANT.fullmatch(value):
-        value = datetime.fromisoformat(value)
+    if isinstance(value, str):
+        return _ISO_INSTANT.sub(
+            lambda found: instant(datetime.fromisoformat(found[0]), zone, language), value
+        )
     if isinstance(value, datetime):
         return instant(value.replace(tzinfo=value.tzinfo or UTC), zone, language)
     return value

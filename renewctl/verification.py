@@ -378,4 +378,5 @@ def _same(served: ServedCertificate, expected: PushCertificate) -> bool:
 
 
 def _shown(serial: str | None, not_after: datetime) -> str:
-    return f"{serial or '-'} {not_after:%Y-%m-%d}"
+    """Serial and end; whoever shows it shows the instant in the topic's zone (`messages.readable`)."""
+    return f"{serial or '-'} ({not_after.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ})"

@@ -193,6 +193,21 @@ def test_values_as_people_read_them() -> None:
     assert "2027-01-01 (Fri) 00:00 UTC" in messages.text("file_empty", "en", path=at)
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("2027-01-20T23:30:00Z", "2027-01-21 (Thu) 08:30 JST"),
+        ("n1: 0b (2027-01-20T23:30:00Z), n2: 0c", "n1: 0b (2027-01-21 (Thu) 08:30 JST), n2: 0c"),
+        ("uid 2027-01-20T23:30:00+00:00", "uid 2027-01-21 (Thu) 08:30 JST"),
+        ("/backup/2027-01-20T23:30:00Z/push.pem", "/backup/2027-01-20T23:30:00Z/push.pem"),
+        ("push-2027-01-20T23:30:00Z.pem", "push-2027-01-20T23:30:00Z.pem"),
+    ],
+)
+def test_instants_within_a_text(value: str, shown: str) -> None:
+    """In the zone asked for, wherever they stand; a path is left as it has to be typed."""
+    assert messages.readable(value, "Asia/Tokyo", "en") == shown
+
+
 def test_a_missing_sentence_shows_its_key() -> None:
     """A missing word must never hide an error."""
     assert messages.text("no.such.key", "ja") == "no.such.key"

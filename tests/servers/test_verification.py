@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from renewctl import messages
 from renewctl.errors import NodeFault
 from renewctl.inventory import Node, Product
 from renewctl.observation import Failure, Observation, ServedCertificate, Source
@@ -92,6 +93,16 @@ def test_another_certificate_is_wrong_and_nothing_is_pushed(new: Issued, old: Is
     assert old.serial in proof.values["got"]
     assert new.serial in proof.values["expected"]
     assert server.asked == []
+
+
+def test_dates_in_a_proof_are_shown_in_the_topics_zone(new: Issued, old: Issued) -> None:
+    """A day of UTC would be the day before in Tokyo: the instant, with its zone, as everywhere else."""
+    proof = climb(FakeServer([shown(whole(old))]), new)
+    values = {name: messages.readable(value, "Asia/Tokyo", "ja") for name, value in proof.values.items()}
+    told = messages.text("proof_certificate_differs", "ja", **values)
+    for end in (old.certificate.not_valid_after_utc, new.certificate.not_valid_after_utc):
+        assert messages.instant(end, "Asia/Tokyo", "ja") in told
+    assert told.count("JST") == 2
 
 
 def test_the_same_date_with_another_serial_is_wrong(new: Issued) -> None:
