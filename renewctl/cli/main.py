@@ -18,7 +18,9 @@ from renewctl import messages
 from renewctl.cli.context import Session
 from renewctl.cli.faults import of_system
 from renewctl.cli.options import Group, Option, common_options, localized
-from renewctl.errors import ExitCode, Refused, RenewctlError, Unusable
+from renewctl.cli.output import Output
+from renewctl.cli.usage import usage_error
+from renewctl.errors import ExitCode, Refused, RenewctlError
 from renewctl.reasons import Reason
 
 DEBUG_VARIABLE = "RENEWCTL_DEBUG"
@@ -144,20 +146,11 @@ def _told(error: Exception, session: Session) -> int:
 
 def _translated(error: Exception) -> RenewctlError:
     """Foreign exceptions as ours. Their texts are not shown: they may quote what must not be seen."""
-    if isinstance(error, click.MissingParameter):
-        return Unusable(Reason.OPTION_MISSING, option=_name(error.param))
     if isinstance(error, click.ClickException):
-        return Unusable(Reason.OPTION_INVALID, got=error.format_message(), expected="--help")
+        return usage_error(error)
     if isinstance(error, OSError):
         return of_system(error)
     return Refused(Reason.INTERNAL, got=type(error).__name__)
-
-
-def _name(parameter: click.Parameter | None) -> str | None:
-    """An option as it is typed, an argument as `--help` shows it."""
-    if isinstance(parameter, click.Argument):
-        return parameter.human_readable_name.upper()
-    return None if parameter is None else parameter.opts[0]
 
 
 def _quiet_end() -> int:

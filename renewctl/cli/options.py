@@ -95,6 +95,10 @@ class Group(Command, click.Group):
 
     command_class = Command
 
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """In the order they are defined: that of the work, not of the alphabet."""
+        return list(self.commands)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options, then the commands."""
         Command.format_options(self, ctx, formatter)

@@ -148,13 +148,15 @@ class Output:
         finally:
             timer.cancel()
 
-    def error(self, error: RenewctlError, head: str = "") -> None:
+    def error(self, error: RenewctlError, head: str = "", *, dry_run: bool = False) -> None:
         """What happened, got, expected, what to do; as an object on stdout where JSON was asked for.
 
         Args:
             head: of the store, where the command wrote to it before it ended.
+            dry_run: say that nothing was written.
         """
-        self.json({"error": self._error_object(error), **({"head": head} if head else {})})
+        more = {**({"head": head} if head else {}), **({"dry_run": True} if dry_run else {})}
+        self.json({"error": self.error_object(error), **more})
         if self.as_json:
             return
         faults = [error, *error.others]
@@ -166,14 +168,16 @@ class Output:
     def _error_lines(self, error: RenewctlError) -> None:
         values = self._readable(error.values)
         happened, hint = self.sentence(error.reason, error.values)
-        told = messages.placeholders(error.reason.value, self.language)
+        keys = (error.reason.value, f"{error.reason.value}.hint")
+        told = {name for key in keys for name in messages.placeholders(key, self.language)}
         _write(sys.stderr, f"{self.text(_label(error))}: {happened}")
         for name in ("got", "expected"):
-            if name not in told and values.get(name) not in {None, ""}:
+            if name not in told and values.get(name) not in (None, ""):
                 _write(sys.stderr, f"  {self.text(f'label.{name}')}: {values[name]}")
         _write(sys.stderr, f"  {self.text('label.hint')}: {hint}")
 
-    def _error_object(self, error: RenewctlError) -> dict[str, object]:
+    def error_object(self, error: RenewctlError) -> dict[str, object]:
+        """An error for programs: its reason and values, and the sentences a person would read."""
         happened, hint = self.sentence(error.reason, error.values)
         found: dict[str, object] = {
             "reason": error.reason.value,
@@ -183,7 +187,7 @@ class Output:
             "values": dict(error.values),
         }
         if error.others:
-            found["others"] = [self._error_object(other) for other in error.others]
+            found["others"] = [self.error_object(other) for other in error.others]
         return found
 
 

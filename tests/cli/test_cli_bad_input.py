@@ -124,7 +124,7 @@ def test_unknown_topic_and_node(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["statsu"], "No such command 'statsu'"),
+        (["statsu"], "renewctl has no command statsu"),
         (["status", "--colour"], "--colour"),
         (["inspect"], "FILE"),
         (["--lang", "de", "status"], "de"),

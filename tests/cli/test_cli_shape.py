@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +66,18 @@ def test_help_of_each_command(name: str, language: str, capsys: pytest.CaptureFi
     for below in getattr(group, "commands", {}):
         assert shell.main(["--lang", language, name, below, "--help"]) == 0
         assert "help." not in capsys.readouterr().out.replace("--help", "")
+
+
+def test_the_steps_of_a_renewal_stand_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
+    """`abort` is not the first thing a reader meets."""
+    assert shell.main(["renewal", "--help"]) == 0
+    names = [
+        line.split()[0]
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("  ") and line[2] != " "
+    ]
+    steps = ["open", "request", "accept", "roll-out", "verify", "close", "abort"]
+    assert [name for name in names if name in steps] == steps
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,6 +239,64 @@ def test_a_system_error_without_a_file_is_told_in_the_systems_words(
     _ending(monkeypatch, OSError(24, "Too many open files"))
     assert shell.main(["status"]) == 1
     assert "error: Too many open files" in capsys.readouterr().err
+
+
+USAGE: list[tuple[tuple[str, ...], str, tuple[str, ...]]] = [
+    (("--bogus",), "--bogus", ()),
+    (("status", "--offlin"), "--offlin", ("--offline",)),
+    (("status", "-x"), "-x", ()),
+    (("statsu",), "statsu", ("status", "inspect")),
+    (("renewal", "opn"), "opn", ("open", "roll-out")),
+    (("renewal", "accept"), "FILE", ("renewctl renewal accept [OPTIONS] FILE",)),
+    (("status", "x", "y"), "x y", ("renewctl status [OPTIONS]",)),
+    (("status", "--json=1"), "--json", ()),
+    (("status", "--topic"), "--topic", ()),
+    (("--lang", "xx", "status"), "--lang", ("xx", "en | ja")),
+    (("renewal", "roll-out", "--canaries", "0"), "--canaries", ("0", "1 … 20")),
+    (("renewal", "roll-out", "--canaries", "many"), "--canaries", ("many", "1 … 20")),
+]
+
+
+@pytest.mark.parametrize(("words", "named", "told"), USAGE)
+def test_a_command_line_that_cannot_be_used(
+    words: tuple[str, ...],
+    named: str,
+    told: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exit 2: which option or word, and what is expected; in Japanese nothing of click's English is left."""
+    for language in ("en", "ja"):
+        monkeypatch.setenv("LC_ALL", {"en": "C", "ja": "ja_JP.UTF-8"}[language])
+        assert shell.main(list(words)) == 2
+        shown = capsys.readouterr().err
+        assert "Traceback" not in shown
+        assert [word for word in (named, *told) if word not in shown] == []
+    assert shown.startswith("エラー: ")
+    assert not re.search("No such|Missing|Invalid|Got unexpected|does not take|is not|requires", shown)
+
+
+def test_programs_are_told_which_option(capsys: pytest.CaptureFixture[str]) -> None:
+    """A reason of its own, the option and what there is instead."""
+    assert shell.main(["status", "--json", "--offlin"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["reason"], error["values"]["option"]) == ("option_unknown", "--offlin")
+    assert error["values"]["expected"] == ["--offline"]
+
+
+def test_what_click_may_yet_invent_is_told_in_its_own_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A class we do not know: exit 2 and its sentence, nothing hidden."""
+    _ending(monkeypatch, click.FileError("x.txt", "it is odd"))
+    assert shell.main(["status"]) == 2
+    assert "it is odd" in capsys.readouterr().err
+    _ending(monkeypatch, click.NoSuchOption("--x"))
+    assert shell.main(["status"]) == 2
+    assert "renewctl status has no option --x" in capsys.readouterr().err
+    _ending(monkeypatch, click.BadParameter("it is odd"))
+    assert shell.main(["status"]) == 2
+    assert "it is odd" in capsys.readouterr().err
 
 
 def test_a_word_that_only_looks_like_a_language(capsys: pytest.CaptureFixture[str]) -> None:
