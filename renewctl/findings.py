@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from cryptography import x509
@@ -16,7 +16,7 @@ from cryptography import x509
 from renewctl import chain
 from renewctl.errors import Refused
 from renewctl.observation import Observation, ServedCertificate
-from renewctl.pushcert import TOPIC_PREFIX, PushCertificate
+from renewctl.pushcert import TOPIC_PREFIX, PushCertificate, days_left
 from renewctl.reasons import Reason
 
 
@@ -45,6 +45,20 @@ def insist(findings: Iterable[Finding]) -> None:
     for finding in findings:
         if finding.level is Level.REFUSE:
             raise Refused(finding.reason, **finding.values)
+
+
+def early(not_after: datetime | None, window: timedelta, now: datetime) -> tuple[Finding, ...]:
+    """A warning where a renewal begins before its window.
+
+    Args:
+        not_after: end of the certificate in use; None: not known, then there is nothing to say.
+        window: how long before that the topic is due.
+        now: aware.
+    """
+    if not_after is None or not_after - now <= window:
+        return ()
+    begins = _day(not_after - window)
+    return (_warn(Reason.RENEWAL_EARLY, count=days_left(not_after, now), window_begins=begins),)
 
 
 def judge(

@@ -14,11 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from renewctl.errors import RenewctlError
+from renewctl.events import Kind
 from renewctl.history import TopicHistory
 from renewctl.inventory import Topic
 from renewctl.key_record import Role
 from renewctl.reasons import Reason
-from renewctl.renewal import Direction, Outcome, Phase, Renewal, owed_previous
+from renewctl.renewal import Direction, Outcome, Phase, Renewal, may, owed_previous
 
 LOST = ("--reason", "key lost")
 """Why a key is made anew, for the record."""
@@ -29,13 +31,13 @@ PORTAL = "https://identity.apple.com/pushcert/"
 
 _NODE_AWAY = frozenset(
     {
-        Reason.FENCE_FAILED,
-        Reason.NODES_UNKNOWN,
         Reason.NODE_NO_ANSWER,
         Reason.NODE_TIMEOUT,
         Reason.NODE_UNREACHABLE,
+        Reason.DATABASE_UNREACHABLE,
     }
 )
+"""Why a node may be left out: it gives no answer."""
 
 
 _KEY_GONE = frozenset(
@@ -76,6 +78,8 @@ class Situation:
         options: what every command needs again (`--inventory FILE`), already split.
         refused: why the command that ends here did not do what was asked; None: it did, or nothing was asked.
         request_file: where the command that ends here has just written the portal's file.
+        left_out: node -> why, as typed for the command that ends here.
+        store_missing: nothing can be recorded yet.
     """
 
     topic: Topic
@@ -84,8 +88,10 @@ class Situation:
     owed: Sequence[str] = ()
     not_after: datetime | None = None
     options: Sequence[str] = ()
-    refused: Reason | None = None
+    refused: RenewctlError | None = None
     request_file: Path | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    store_missing: bool = False
 
     def command(self, *words: str) -> str:
         """A whole command line for this topic."""
@@ -117,15 +123,21 @@ def lost_key_steps(options: Sequence[str], topic_id: str, role: Role) -> tuple[S
 
 def next_steps(situation: Situation) -> tuple[Step, ...]:
     """What has to be done next for one topic, in order; never empty."""
-    if situation.refused is Reason.RUN_HELD:
+    if situation.store_missing:
+        make = command(situation.options, "init", "--existing")
+        return (Step("next.make_store", {}, make), *_between(situation))
+    reason = None if situation.refused is None else situation.refused.reason
+    if reason is Reason.RUN_HELD:
         return (Step("next.wait_for_holder", {}, situation.command("renewal", "show")),)
     latest = situation.history.latest
     if latest is None or latest.ended:
         return _between(situation)
-    if situation.refused in _KEY_GONE:
+    if reason in _KEY_GONE:
         return _key_gone(situation, latest)
-    first = _after_refusal(situation) if situation.refused is not None else ()
-    return (*first, *_BY_PHASE[latest.phase](situation, latest))
+    steps = _BY_PHASE[latest.phase](situation, latest)
+    if reason is Reason.RENEWAL_OPEN_ALREADY and latest.phase is not Phase.ROLLED_BACK:
+        return (*steps, *_abort(situation, latest, "next.abort_instead"))
+    return (*_after_refusal(situation, latest, reason), *steps)
 
 
 def _key_gone(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
@@ -139,23 +151,53 @@ def _key_gone(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     return lost_key_steps(situation.options, situation.topic.id, role)
 
 
-def _after_refusal(situation: Situation) -> tuple[Step, ...]:
+def _after_refusal(situation: Situation, renewal: Renewal, reason: Reason | None) -> tuple[Step, ...]:
     """What gets past a refusal, where doing the same again would not."""
-    roll_out = situation.command("renewal", "roll-out")
-    if situation.refused is Reason.PREVIOUS_PAIR_MISSING:
-        abort = situation.command("renewal", "abort")
-        return (
-            Step("next.adopt_first", {}, abort),
-            Step("next.forward_only", {}, f"{roll_out} --forward-only"),
-        )
-    if situation.refused is Reason.PREVIOUS_KEY_LOST:
+    forward = f"{situation.command('renewal', 'roll-out')} --forward-only"
+    if reason is Reason.PREVIOUS_PAIR_MISSING:
+        first = _abort(situation, renewal, "next.adopt_first")
+        return (*first, Step("next.forward_only", {}, forward))
+    if reason is Reason.PREVIOUS_KEY_LOST:
         restore = Step("next.lost_key.restore", {"topic": situation.topic.id})
-        return (restore, Step("next.forward_only", {}, f"{roll_out} --forward-only"))
-    if situation.refused is Reason.PREVIOUS_PAIR_REFUSED:
-        return (Step("next.forward_only", {}, f"{roll_out} --forward-only"),)
-    if situation.refused in _NODE_AWAY:
-        return (Step("next.leave_out", {}, f"{roll_out} --leave-out NODE=REASON"),)
-    return ()
+        return (restore, Step("next.forward_only", {}, forward))
+    if reason is Reason.PREVIOUS_PAIR_REFUSED:
+        return (Step("next.forward_only", {}, forward),)
+    return _leave_out(situation, renewal)
+
+
+def _abort(situation: Situation, renewal: Renewal, key: str) -> tuple[Step, ...]:
+    """To end the renewal, where that is possible: never once a node was touched."""
+    possible = may(renewal, Kind.ABORTED)
+    return (Step(key, {}, situation.command("renewal", "abort")),) if possible else ()
+
+
+def _leave_out(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
+    """The way past nodes that give no answer, unless that is all of them."""
+    away = _away(situation.refused, renewal)
+    if not away or not {*situation.owed, *renewal.nodes} - set(away):
+        return ()
+    left_out = {**renewal.left_out, **situation.left_out, **away}
+    words = [word for node, why in left_out.items() for word in ("--leave-out", f"{node}={why}")]
+    roll_out = situation.command("renewal", "roll-out")
+    return (Step("next.leave_out", {"nodes": ", ".join(away)}, f"{roll_out} {shlex.join(words)}"),)
+
+
+def _away(refused: RenewctlError | None, renewal: Renewal) -> dict[str, str]:
+    """Node -> why it may be left out, in a word that can stand in the record."""
+    if refused is None:
+        return {}
+    named = str(refused.values.get("nodes", "")).split(", ")
+    if refused.reason is Reason.FENCE_FAILED:
+        return {name: refused.reason.value for name in named if name}
+    unknown = {Outcome.UNKNOWN, None}
+    away = {}
+    if refused.reason is Reason.NODES_UNKNOWN:
+        states = {name: state.outcome for name, state in renewal.nodes.items()}
+        away = {name: "no_answer" for name in named if states.get(name) in unknown}
+    for error in (refused, *refused.others):
+        if error.reason in _NODE_AWAY and "node" in error.values:
+            away[str(error.values["node"])] = error.reason.value
+    return away
 
 
 def _between(situation: Situation) -> tuple[Step, ...]:
@@ -227,8 +269,10 @@ def _rolling_out(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     roll_back = situation.command("renewal", "roll-back")
     if renewal.moving is Direction.PREVIOUS or owed_previous(renewal):
         return (Step("next.roll_back_again", {"nodes": ", ".join(owed_previous(renewal))}, roll_back),)
+    held = renewal.previous is not None and renewal.previous.key_fingerprint is not None
+    or_back = (Step("next.or_roll_back", {}, roll_back),) if held else ()
     if renewal.moving is Direction.NEW:
-        return (Step("next.interrupted", {}, roll_out), Step("next.or_roll_back", {}, roll_back))
+        return (Step("next.interrupted", {}, roll_out), *or_back)
     again = Step("next.roll_out_again", {"nodes": ", ".join(situation.owed)}, roll_out)
     unproven = [
         name
@@ -236,7 +280,7 @@ def _rolling_out(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
         if state.direction is Direction.NEW and state.outcome is Outcome.INSTALLED
     ]
     verify = (Step("next.verify", {}, situation.command("renewal", "verify")),) if unproven else ()
-    return (*verify, again, Step("next.or_roll_back", {}, roll_back))
+    return (*verify, again, *or_back)
 
 
 def _installed(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:

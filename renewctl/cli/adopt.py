@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,8 +20,11 @@ from renewctl.cli.options import (
     topic_option,
 )
 from renewctl.cli.output import steps_json
-from renewctl.errors import ExitCode, Unusable
+from renewctl.errors import ExitCode, RenewctlError, Unusable
 from renewctl.reasons import Reason
+
+if TYPE_CHECKING:
+    from renewctl.inventory import Topic
 
 _FILE = click.Path(path_type=Path)
 
@@ -44,17 +49,36 @@ def adopt(
     dry_run: bool,
 ) -> int:
     """Take over certificate and key, or the certificate alone."""
-    from renewctl import intake  # noqa: PLC0415 - not for `--help`
+    from renewctl.cli.renewal_view import Voice  # noqa: PLC0415 - not for `--help`
+
+    voice = Voice(session, session.topic(topic_id))
+    given = _Given(certificate, key, certificate_only, dry_run)
+    try:
+        return _adopt(session, voice.topic, given)
+    except RenewctlError as error:
+        return voice.refused(error, dry_run=dry_run)
+
+
+@dataclass(frozen=True)
+class _Given:
+    certificate: Path | None
+    key: Path | None
+    certificate_only: bool
+    dry_run: bool
+
+
+def _adopt(session: Session, topic: Topic, given: _Given) -> int:
+    from renewctl import intake  # noqa: PLC0415
     from renewctl.cli.workplace import steps_for, workplace  # noqa: PLC0415 - SQL
     from renewctl.workflow import deploy  # noqa: PLC0415
 
-    topic = session.topic(topic_id)
-    if key is not None and certificate_only:
+    key, dry_run = given.key, given.dry_run
+    if key is not None and given.certificate_only:
         raise Unusable(
             Reason.OPTION_INVALID, got="--key --certificate-only", expected="--key | --certificate-only"
         )
-    file = certificate or Path(session.ask("ask.certificate", "--certificate"))
-    if key is None and not certificate_only:
+    file = given.certificate or Path(session.ask("ask.certificate", "--certificate"))
+    if key is None and not given.certificate_only:
         key = Path(session.ask("ask.key", "--key / --certificate-only"))
     output = session.output(topic)
     found = intake.read(file, session.passphrase, certificate_only=True)

@@ -13,7 +13,7 @@ from renewctl.history import TopicHistory
 from renewctl.inventory import Inventory, Keys, Node, Topic
 from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
 from renewctl.pushcert import days_left
-from renewctl.renewal import Outcome, Phase, Renewal, owed, owed_previous
+from renewctl.renewal import Direction, NodeState, Outcome, Phase, Renewal, owed, owed_previous
 
 REQUEST_WARNING = timedelta(days=14)
 """How long before its last day a request is warned of."""
@@ -30,6 +30,8 @@ class State(StrEnum):
     WRONG = "wrong"
     FAILED = "failed"
     DISAGREES = "disagrees"
+    BACK = "back"  # put back to the previous pair, not proven yet
+    BACK_PROVEN = "back_proven"
 
 
 class Turn(StrEnum):
@@ -113,11 +115,13 @@ def view(
     seen: Mapping[str, Observation],
     now: datetime,
     options: Sequence[str] = (),
+    *,
+    store_missing: bool = False,
 ) -> TopicView:
     """Everything there is to say of one topic.
 
     `seen` is node name -> the look just taken (nodes not asked are absent); `options` is what every
-    further command line needs again.
+    further command line needs again; `store_missing`: the history is empty because there is no store.
     """
     configured = inventory.nodes_of(topic.id)
     left_owed = _owed(history, [node.name for node in configured])
@@ -128,7 +132,15 @@ def view(
         *_node_warnings(topic, nodes, left_owed),
         *_request_warnings(topic, history.open, now),
     ]
-    situation = Situation(topic, history, now, owed=left_owed, not_after=not_after, options=options)
+    situation = Situation(
+        topic,
+        history,
+        now,
+        owed=left_owed,
+        not_after=not_after,
+        options=options,
+        store_missing=store_missing,
+    )
     return TopicView(
         topic=topic,
         not_after=not_after,
@@ -193,7 +205,13 @@ def _state(
         return State.DISAGREES
     if node.name in left_owed:
         return State.OWED
-    return State.SAME if told is None else State(told.outcome.value)
+    return State.SAME if told is None else _told(told)
+
+
+def _told(state: NodeState) -> State:
+    if state.direction is Direction.PREVIOUS:
+        return State.BACK_PROVEN if state.outcome is Outcome.PROVEN else State.BACK
+    return State(state.outcome.value)
 
 
 def same(one: ServedCertificate, other: ServedCertificate) -> bool:

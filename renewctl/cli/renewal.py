@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from renewctl.cli.context import Session
+from renewctl.cli.dry_run_view import show_dry_run
 from renewctl.cli.options import (
     Command,
     Group,
@@ -21,7 +22,7 @@ from renewctl.cli.options import (
     passphrase_option,
     topic_option,
 )
-from renewctl.cli.renewal_view import Voice, show_dry_run, show_end, show_findings, show_renewal
+from renewctl.cli.renewal_view import Voice, show_end, show_findings, show_renewal
 from renewctl.errors import ExitCode, RenewctlError, Unusable
 from renewctl.events import Kind
 from renewctl.reasons import Reason
@@ -63,7 +64,7 @@ def _at_work(function: Callable[..., int]) -> Callable[..., int]:
         try:
             return function(voice, **options)
         except RenewctlError as error:
-            return voice.refused(error)
+            return voice.refused(error, dry_run=bool(options.get("dry_run")))
 
     return update_wrapper(wrapper, function)
 
@@ -76,10 +77,12 @@ def open_(voice: Voice, *, dry_run: bool, **record: str | None) -> int:
     from renewctl.workflow import prepare  # noqa: PLC0415 - SQL; not for `--help`
 
     with voice.workplace(record, dry_run=dry_run) as work:
-        name = prepare.open_renewal(work, voice.topic)
+        name, findings = prepare.open_renewal(work, voice.topic)
+        show_findings(voice, findings)
         if dry_run:
-            return voice.would("open", name)
-        return show_end(voice, work, work.open_renewal(voice.topic), "renewal.opened")
+            return voice.would("open", name, findings)
+        opened = work.open_renewal(voice.topic)
+        return show_end(voice, work, opened, "renewal.opened", findings=findings)
 
 
 @_command("request")
@@ -108,7 +111,7 @@ def request(
         renewal = work.open_renewal(voice.topic)
         require(renewal, Kind.REQUESTED if signed else Kind.CSR_MADE)
         files = RequestFiles.at(out or Path(f"{renewal.name}.plist"))
-        files.check()
+        files.check(prepare.handed_out(work, renewal))
         if dry_run:
             return voice.would("request", renewal.name)
         if signed is not None:
@@ -203,7 +206,7 @@ def roll_out(
     )
     with voice.workplace({"ticket": ticket, "reason": reason}) as work:
         if dry_run:
-            return show_dry_run(voice, rolling.dry_run(work, voice.topic, options))
+            return show_dry_run(voice, rolling.dry_run(work, voice.topic, options), options.left_out)
         return voice.ending(work, lambda: rolling.roll_out(work, voice.topic, options), "renewal.rolled_out")
 
 
@@ -263,7 +266,7 @@ def close(voice: Voice, *, without_proof: bool, dry_run: bool, **record: str | N
 @dry_run_option
 @_at_work
 def abort(voice: Voice, *, dry_run: bool, **record: str | None) -> int:
-    """End a renewal that touched no node."""
+    """End a renewal that touched no node, or whose nodes were all put back."""
     from renewctl.workflow import prepare  # noqa: PLC0415
 
     with voice.workplace(record, dry_run=dry_run) as work:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from renewctl.cli.request_files import RequestFiles
     from renewctl.events import Event
     from renewctl.findings import Finding
-    from renewctl.workflow.engine import NodeAnswer
-    from renewctl.workflow.rolling import Plan
     from renewctl.workflow.workplace import Workplace
 
 
@@ -88,19 +86,24 @@ class Voice:
             raise
         return show_end(self, work, done, key)
 
-    def refused(self, error: RenewctlError) -> int:
-        """What happened, and the next steps all the same, where the store can tell them."""
-        if self.session.as_json:
-            raise error
-        from renewctl.cli.workplace import steps_for  # noqa: PLC0415 - SQL
-        from renewctl.history import TopicHistory, histories  # noqa: PLC0415
-        from renewctl.store_read import StoreReader  # noqa: PLC0415
+    def refused(
+        self, error: RenewctlError, *, dry_run: bool = False, left_out: Mapping[str, str] | None = None
+    ) -> int:
+        """What happened, and the next steps all the same, where the store can tell them.
 
-        self.output.error(error)
-        with suppress(RenewctlError), StoreReader(self.session.store_url, recover=True) as reader:
-            history = histories(reader.renewals()).get(self.topic.id, TopicHistory(self.topic.id))
-            steps = steps_for(self.session, self.topic, history, refused=error.reason)
-            self.output.next_steps(steps, self.topic.zone)
+        Args:
+            dry_run: it was one; that nothing was written is said, or a nervous reader would wonder.
+            left_out: nodes left out on the command line, with the reasons given.
+        """
+        from renewctl.cli.workplace import steps_after  # noqa: PLC0415 - SQL
+
+        self.output.error(error, dry_run=dry_run)
+        if dry_run:
+            self.output.say("dry_run.refused")
+        if not self.session.as_json:
+            with suppress(RenewctlError):
+                steps = steps_after(self.session, self.topic, error, left_out or {})
+                self.output.next_steps(steps, self.topic.zone)
         return error.exit_code
 
 
@@ -178,39 +181,6 @@ def show_findings(voice: Voice, found: Sequence[Finding]) -> None:
     """Warnings of a certificate that was accepted, or everything of a dry run."""
     for one in found:
         voice.output.finding(one.reason, one.values)
-
-
-def show_dry_run(voice: Voice, plan: Plan) -> int:
-    """What a roll-out would change where; ends like the roll-out where it would not begin."""
-    output = voice.output
-    would = {answer.node: _would(answer) for answer in plan.answers}
-    rows = [
-        (number, node, output.text(f"dry_run.{would[node]}"))
-        for number, wave in enumerate(plan.waves, start=1)
-        for node in wave
-    ]
-    if plan.refused is not None:
-        raise plan.refused
-    output.table(("column.wave", "column.node", "column.would"), rows)
-    output.json(
-        {
-            "dry_run": True,
-            "waves": plan.waves,
-            "nodes": [
-                {"node": a.node, "would_change": _changes(a), "reason": a.reason} for a in plan.answers
-            ],
-        }
-    )
-    return ExitCode.ATTENTION if "unknown" in would.values() else ExitCode.DONE
-
-
-def _would(answer: NodeAnswer) -> str:
-    return {None: "unknown", True: "change", False: "keep"}[_changes(answer)]
-
-
-def _changes(answer: NodeAnswer) -> bool | None:
-    """Whether a node would be given the new pair; None where it gives no answer."""
-    return answer.changed if answer.outcome.value in {"installed", "proven"} else None
 
 
 def renewal_json(renewal: Renewal, nodes: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -9,8 +11,7 @@ from typing import Self
 from renewctl import intake
 from renewctl.cli.whole_file import check_folder, replace
 from renewctl.errors import Refused, Unusable
-from renewctl.reasons import Reason
-from renewctl.recognise import What
+from renewctl.reasons import Reason, Word
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,21 @@ class RequestFiles:
             raise Unusable(Reason.OPTION_INVALID, got=f"--out {request}", expected="--out NAME.plist")
         return cls(request, request.with_suffix(".csr"))
 
-    def check(self) -> None:
+    def check(self, written: Collection[str]) -> None:
         """Before anything is made: the folder takes files, and nothing else is in the way.
 
+        A symbolic link is neither followed nor replaced, wherever it leads.
+
+        Args:
+            written: SHA-256 (hex) of what this renewal made before; a file with just these bytes is its own.
+
         Raises:
-            Refused: `file_in_the_way`: something that is neither a request nor a CSR; `write_failed`.
+            Refused: `file_in_the_way`: something this renewal did not write; `write_failed`.
         """
         for path in (self.request, self.csr):
-            if path.exists() and not _ours(path):
+            if path.is_symlink():
+                raise Refused(Reason.FILE_IN_THE_WAY, path=str(path), got=Word("word.symbolic_link"))
+            if path.exists() and not _is_one_of(path, written):
                 raise Refused(Reason.FILE_IN_THE_WAY, path=str(path))
             check_folder(path)
 
@@ -53,9 +61,8 @@ class RequestFiles:
             replace(self.request, signed)
 
 
-def _ours(path: Path) -> bool:
-    """A request or a CSR, of an earlier try, may be replaced; a certificate, a key, an inventory never."""
+def _is_one_of(path: Path, written: Collection[str]) -> bool:
     try:
-        return intake.read(path).what in {What.REQUEST, What.CSR}
+        return hashlib.sha256(intake.read_bytes(path)).hexdigest() in written
     except Unusable:
         return False

@@ -83,7 +83,15 @@ def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Repo
         with session.output().working("node.asking", count=len(nodes)):
             seen = look(inventory, nodes, now)
     views = [
-        view(inventory, topic, past.get(topic.id, TopicHistory(topic.id)), seen, now, session.options)
+        view(
+            inventory,
+            topic,
+            past.get(topic.id, TopicHistory(topic.id)),
+            seen,
+            now,
+            session.options,
+            store_missing=bool(found),
+        )
         for topic in topics
     ]
     views = [replace(each, warnings=(*each.warnings, *vendor_warnings(each.topic, now))) for each in views]

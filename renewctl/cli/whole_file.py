@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from tempfile import mkstemp
 
 from renewctl.errors import Refused
 from renewctl.reasons import Reason
@@ -30,16 +31,19 @@ def replace(path: Path, content: bytes) -> None:
     Raises:
         Refused: `write_failed`.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path
     try:
-        with beside.open("wb") as file:
+        descriptor, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)  # where no link waits
+        beside = Path(name)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
             file.write(content)
             file.flush()
             os.fchmod(file.fileno(), READABLE)
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
+        if beside != path:
+            with suppress(OSError):
+                beside.unlink()
         why = os.strerror(error.errno or 0)
         raise Refused(Reason.WRITE_FAILED, path=str(path), got=why) from None

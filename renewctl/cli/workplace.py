@@ -10,12 +10,14 @@ from typing import Any
 import renewctl
 from renewctl import keystore
 from renewctl.cli.context import Session
+from renewctl.errors import RenewctlError, Unusable
 from renewctl.guidance import Situation, Step, next_steps
-from renewctl.history import TopicHistory
+from renewctl.history import TopicHistory, histories
 from renewctl.inventory import Topic
 from renewctl.reasons import Reason
 from renewctl.renewal import owed
 from renewctl.store import Stamp, Store
+from renewctl.store_read import StoreReader
 from renewctl.workflow.workplace import Workplace
 
 Tell = Callable[[str, Mapping[str, Any]], None]
@@ -68,10 +70,12 @@ def steps_for(
     topic: Topic,
     history: TopicHistory,
     *,
-    refused: Reason | None = None,
+    refused: RenewctlError | None = None,
     request_file: Path | None = None,
+    left_out: Mapping[str, str] | None = None,
+    store_missing: bool = False,
 ) -> tuple[Step, ...]:
-    """NEXT STEPS of one topic; `refused`: why the command that ends here did not do it."""
+    """NEXT STEPS of one topic; the other arguments as in `Situation`."""
     latest, current = history.latest, history.current
     nodes = [node.name for node in session.inventory.nodes_of(topic.id)]
     situation = Situation(
@@ -83,5 +87,26 @@ def steps_for(
         options=session.options,
         refused=refused,
         request_file=request_file,
+        left_out=left_out or {},
+        store_missing=store_missing,
     )
     return next_steps(situation)
+
+
+def steps_after(
+    session: Session, topic: Topic, refused: RenewctlError, left_out: Mapping[str, str]
+) -> tuple[Step, ...]:
+    """NEXT STEPS after a command that did not do what was asked, read from the store as it is now.
+
+    Raises:
+        RenewctlError: the store cannot tell.
+    """
+    try:
+        with StoreReader(session.store_url, recover=True) as reader:
+            known = histories(reader.renewals())
+    except Unusable as error:
+        if error.reason is not Reason.STORE_MISSING:
+            raise
+        return steps_for(session, topic, TopicHistory(topic.id), store_missing=True)
+    history = known.get(topic.id, TopicHistory(topic.id))
+    return steps_for(session, topic, history, refused=refused, left_out=left_out)

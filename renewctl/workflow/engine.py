@@ -143,7 +143,10 @@ def fence(engine: Engine) -> tuple[RenewctlError | None, int]:
     ended = engine.play("fence")
     refused = refused_by(ended)
     if refused is None and ended.exit_code != 0:
-        refused = Attention(Reason.FENCE_FAILED, got=ended.tail, exit_code=ended.exit_code)
+        silent = ", ".join(node.name for node in engine.nodes if node.name not in ended.results)
+        refused = Attention(
+            Reason.FENCE_FAILED, got=ended.tail, exit_code=ended.exit_code, nodes=silent
+        )
     behind = refused is not None and refused.reason is Reason.RUN_SUPERSEDED
     return refused, max(map(superseded_by, ended.results.values()), default=0) if behind else 0
 
@@ -154,14 +157,19 @@ def superseded_by(answer: NodeAnswer | NodeResult) -> int:
 
 
 def refused_by(ended: Ended) -> RenewctlError | None:
-    """Why the pre-flight or a node refused; None where none did."""
+    """Why the pre-flight or a node refused, further nodes' reasons with it; None where none did."""
     checked = ended.push_service
     if checked is not None and not checked.accepted:
         return Refused(checked.reason or Reason.PUSH_SERVICE_UNKNOWN, **checked.values)
-    for result in ended.results.values():
-        if result.reason is not None:
-            return Attention(result.reason, **{**result.values, "node": result.node})
-    return None
+    told = [
+        Attention(result.reason, **{**result.values, "node": result.node})
+        for result in ended.results.values()
+        if result.reason is not None
+    ]
+    if not told:
+        return None
+    told[0].others = tuple(told[1:])
+    return told[0]
 
 
 def answer_of(node: str, ended: Ended, direction: Direction) -> NodeAnswer:

@@ -35,8 +35,10 @@ class RequestMade:
     findings: tuple[Finding, ...] = ()
 
 
-def open_renewal(work: Workplace, topic: Topic) -> str:
-    """Begin a topic's yearly run; its name.
+def open_renewal(work: Workplace, topic: Topic) -> tuple[str, tuple[Finding, ...]]:
+    """Begin a topic's yearly run; its name, and a warning where its window has not begun.
+
+    Early is no fault: a lost key cannot wait for the window.
 
     Raises:
         Refused: `renewal_open_already`.
@@ -51,7 +53,14 @@ def open_renewal(work: Workplace, topic: Topic) -> str:
         "previous": None if previous is None else previous.as_body(),
     }
     work.write(history.next_name, Kind.OPENED, body, 1)
-    return history.next_name
+    end = None if previous is None else previous.not_after
+    return history.next_name, findings.early(end, topic.window, work.now())
+
+
+def handed_out(work: Workplace, renewal: Renewal) -> frozenset[str]:
+    """SHA-256 (hex) of every CSR and request a renewal has made: what it may have left in files."""
+    made = [one for one in work.store.renewals()[renewal.name] if one.kind in {Kind.CSR_MADE, Kind.REQUESTED}]
+    return frozenset(event.body["document"] for event in made)
 
 
 def make_csr(work: Workplace, topic: Topic, *, new_key: bool) -> RequestMade:

@@ -115,7 +115,15 @@ def dry_run(work: Workplace, topic: Topic, options: Options) -> Plan:
             on_event=lambda _event: None,
         )
     answers = [answer_of(node.name, ended, Direction.NEW) for node in ready.nodes]
-    return Plan(ready.waves, answers, refused_by(ended))
+    return Plan(ready.waves, answers, refused_by(ended) or _unknown(ready.renewal, answers))
+
+
+def _unknown(renewal: Renewal, answers: Sequence[NodeAnswer]) -> RenewctlError | None:
+    """Nodes the playbook told nothing of: the roll-out would not get past them either."""
+    silent = [answer.node for answer in answers if answer.outcome is Outcome.UNKNOWN]
+    if not silent:
+        return None
+    return Attention(Reason.NODES_UNKNOWN, renewal=renewal.name, nodes=", ".join(silent))
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def test_a_folder_that_is_missing(opened: Desk) -> None:
 
 @pytest.mark.parametrize("name", ["tokyo-1.plist", "tokyo-1.csr"])
 def test_a_file_in_the_way_is_not_overwritten(opened: Desk, name: str) -> None:
-    """A certificate of that name stays; an earlier request of ours is replaced."""
+    """A certificate of that name stays; what this very renewal wrote is replaced."""
     opened.file(name, OLD.pem)
     error = opened.told("renewal", "request", code=1)["error"]
     assert (error["reason"], error["values"]["path"]) == ("file_in_the_way", name)
@@ -47,6 +47,53 @@ def test_a_file_in_the_way_is_not_overwritten(opened: Desk, name: str) -> None:
     (opened.folder / name).unlink()
     opened.told("renewal", "request", code=3)
     opened.told("renewal", "request", "--new-key", code=3)
+
+
+@pytest.mark.parametrize("suffix", [".plist", ".csr"])
+def test_somebody_elses_request_is_not_overwritten(opened: Desk, suffix: str) -> None:
+    """A CSR or a request of another renewal, or of nobody here, looks like ours and is not."""
+    made = opened.told("renewal", "request", "--out", "first.plist", code=3)["files"]
+    kept = {name: (opened.folder / name).read_bytes() for name in made.values()}
+    opened.told("renewal", "abort")
+    opened.told("renewal", "open")
+    name = f"first{suffix}"
+    (opened.folder / f"first{'.csr' if suffix == '.plist' else '.plist'}").unlink()
+    error = opened.told("renewal", "request", "--out", "first.plist", code=1)["error"]
+    assert (error["reason"], error["values"]["path"]) == ("file_in_the_way", name)
+    assert (opened.folder / name).read_bytes() == kept[name]
+    assert opened.kinds("tokyo-2") == ["opened"]
+
+
+def test_a_file_of_ours_that_was_edited_is_not_overwritten(opened: Desk) -> None:
+    """What this renewal wrote is replaced byte for byte only; somebody's notes in it stay."""
+    opened.told("renewal", "request", code=3)
+    path = opened.folder / "tokyo-1.csr"
+    path.write_bytes(path.read_bytes() + b"# sent on Monday\n")
+    assert opened.refusal("renewal", "request", "--new-key", code=1) == "file_in_the_way"
+    assert path.read_bytes().endswith(b"Monday\n")
+    path.unlink()
+    opened.told("renewal", "request", "--new-key", code=3)
+    opened.told("renewal", "request", code=3)
+
+
+@pytest.mark.parametrize("name", ["tokyo-1.plist", "tokyo-1.csr"])
+@pytest.mark.parametrize("target", ["nowhere", "ours", "/dev/null"])
+def test_a_symbolic_link_is_neither_followed_nor_replaced(opened: Desk, name: str, target: str) -> None:
+    """Dangling, to a file of ours, to a device: refused as a link, and it stays one."""
+    link = opened.folder / name
+    if target == "ours":
+        opened.told("renewal", "request", code=3)
+        link.rename(opened.folder / "ours")
+    link.symlink_to(target)
+    before = held(opened.folder)
+    done = opened.run("renewal", "request")
+    assert done.code == 1
+    assert f"{name} is there already" in done.err
+    assert "a symbolic link" in done.err
+    assert str(link.readlink()) == target
+    assert {path: what for path, what in held(opened.folder).items() if "state" not in path} == {
+        path: what for path, what in before.items() if "state" not in path
+    }
 
 
 def test_a_folder_in_the_way(opened: Desk) -> None:

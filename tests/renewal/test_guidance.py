@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from renewctl import messages
+from renewctl.errors import Attention, Refused, RenewctlError
 from renewctl.events import Event, Kind
 from renewctl.guidance import PORTAL, Situation, Step, next_steps
 from renewctl.history import TopicHistory, histories
@@ -103,20 +104,82 @@ def test_with_the_vendors_key_at_hand_the_csr_may_be_signed_here() -> None:
 @pytest.mark.parametrize(
     ("reason", "keys"),
     [
-        (Reason.PREVIOUS_PAIR_MISSING, ["next.adopt_first", "next.forward_only"]),
-        (Reason.PREVIOUS_PAIR_REFUSED, ["next.forward_only"]),
-        (Reason.NODES_UNKNOWN, ["next.leave_out"]),
-        (Reason.TOPIC_DIFFERS, []),
+        (Refused(Reason.PREVIOUS_PAIR_MISSING), ["next.adopt_first", "next.forward_only"]),
+        (Refused(Reason.PREVIOUS_PAIR_REFUSED), ["next.forward_only"]),
+        (Attention(Reason.NODES_UNKNOWN, nodes="n2"), ["next.leave_out"]),
+        (Attention(Reason.FENCE_FAILED, nodes="n2"), ["next.leave_out"]),
+        (Attention(Reason.FENCE_FAILED, nodes=""), []),
+        (Attention(Reason.NODE_TIMEOUT, node="n2"), ["next.leave_out"]),
+        (Refused(Reason.TOPIC_DIFFERS), []),
     ],
 )
-def test_a_refusal_is_followed_by_what_gets_past_it(reason: Reason, keys: list[str]) -> None:
+def test_a_refusal_is_followed_by_what_gets_past_it(reason: RenewctlError, keys: list[str]) -> None:
     """Doing the same again would be refused again; the usual steps come after."""
     assert _keys(_steps(*ACCEPTED, refused=reason)) == [*keys, "next.dry_run", "next.roll_out"]
 
 
+def _leaving_out(*kinds: Any, **known: Any) -> str | None:
+    found = [step.command for step in _steps(*kinds, **known) if step.key == "next.leave_out"]
+    return found[0] if found else None
+
+
+def test_what_is_to_be_left_out_is_named_with_its_reason() -> None:
+    """Node and reason are known, so the line can be pasted; what was left out before is left out again."""
+    silent = Attention(Reason.NODE_TIMEOUT, node="n2")
+    roll_out = "renewctl renewal roll-out --topic tokyo"
+    assert _leaving_out(*ACCEPTED, refused=silent) == f"{roll_out} --leave-out n2=node_timeout"
+    typed = {"n 3": "disk is away"}
+    named = _leaving_out(*ACCEPTED, refused=silent, left_out=typed)
+    assert named == f"{roll_out} --leave-out 'n 3=disk is away' --leave-out n2=node_timeout"
+
+
+def test_every_silent_node_is_left_out_but_never_all_of_them() -> None:
+    """One after another would be tedious; without any node there would be nothing to roll out."""
+    both = Attention(Reason.NODE_TIMEOUT, node="n1")
+    both.others = (Attention(Reason.DATABASE_UNREACHABLE, node="n2"),)
+    named = _leaving_out(*ACCEPTED, refused=both, owed=("n1", "n2", "n3"))
+    assert str(named).endswith("--leave-out n1=node_timeout --leave-out n2=database_unreachable")
+    assert _leaving_out(*ACCEPTED, refused=both) is None
+
+
+def test_a_node_that_answered_is_not_left_out() -> None:
+    """Not proven is not silent: of the nodes a roll-out stopped at, the unknown ones alone."""
+    kinds = (*OUT, wave("n1", "n2"), told("n1", "installed"), told("n2", "unknown"), Kind.ROLL_OUT_FINISHED)
+    refused = Attention(Reason.NODES_UNKNOWN, nodes="n1, n2")
+    assert str(_leaving_out(*kinds, refused=refused)).endswith(" --leave-out n2=no_answer")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "offered"),
+    [(ACCEPTED[:1], True), (ACCEPTED[:3], True), (ACCEPTED, True), (OUT, False), ((*OUT, wave("n1")), False)],
+)
+def test_ending_a_renewal_is_offered_only_where_it_is_possible(kinds: tuple[Any, ...], offered: bool) -> None:
+    """`open` while one is open: abort ends it, unless a node was touched; then it would be refused."""
+    keys = _keys(_steps(*kinds, refused=Refused(Reason.RENEWAL_OPEN_ALREADY)))
+    assert ("next.abort_instead" in keys) == offered
+    keys = _keys(_steps(*kinds, refused=Refused(Reason.PREVIOUS_PAIR_MISSING)))
+    assert ("next.adopt_first" in keys) == offered
+
+
+def test_a_way_back_is_offered_only_where_there_is_one() -> None:
+    """Without the previous pair's key a roll-back would be refused."""
+    opened = (Kind.OPENED, {"previous": None})
+    stopped = (*OUT, wave("n1"), told("n1", "unknown"), Kind.ROLL_OUT_FINISHED)
+    assert "next.or_roll_back" in _keys(_steps(*stopped))
+    assert "next.or_roll_back" not in _keys(_steps(opened, *stopped[1:]))
+    assert "next.or_roll_back" not in _keys(_steps(opened, *stopped[1:-2]))
+
+
+def test_without_a_store_it_is_made_first() -> None:
+    """Nothing can be adopted or opened before there is a place for it."""
+    steps = _steps(store_missing=True, options=("--inventory", "x.yaml"))
+    assert _keys(steps) == ["next.make_store", "next.adopt", "next.date_unknown"]
+    assert steps[0].command == "renewctl --inventory x.yaml init --existing"
+
+
 def test_while_somebody_else_is_at_work_there_is_only_waiting() -> None:
     """A held run is nothing to interrupt."""
-    assert _keys(_steps(*OUT, refused=Reason.RUN_HELD)) == ["next.wait_for_holder"]
+    assert _keys(_steps(*OUT, refused=Attention(Reason.RUN_HELD))) == ["next.wait_for_holder"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import pytest
@@ -184,11 +185,23 @@ class TestPreFlight:
         error = self.refused(accepted, 4)
         assert (error["reason"], error["values"]["node"]) == ("node_unreachable", "n2")
 
+    def test_several_nodes_do_not_answer(self, accepted: Desk) -> None:
+        """One bad node never hides the next: all are told, and all can be left out with one line."""
+        for node in ("n2", "n3"):
+            accepted.playbooks.says("fence", node, "unknown", reason=Reason.NODE_TIMEOUT)
+        error = self.refused(accepted, 4)
+        assert [other["values"]["node"] for other in error["others"]] == ["n3"]
+        line = "--leave-out n2=node_timeout --leave-out n3=node_timeout"
+        assert line in accepted.run("renewal", "roll-out").err
+
     def test_it_failed_without_a_reason(self, accepted: Desk) -> None:
         """Ansible ended otherwise than it should, and no node says why: its last lines are told."""
         accepted.playbooks.exit_codes["fence"] = 4
+        accepted.playbooks.answers["fence", "n2"] = None
         error = self.refused(accepted, 4)
         assert (error["reason"], error["values"]["exit_code"]) == ("fence_failed", 4)
+        assert error["values"]["nodes"] == "n2"
+        assert "--leave-out n2=fence_failed" in accepted.run("renewal", "roll-out").err
         assert error["values"]["got"] == "the tail"
 
 
@@ -275,16 +288,41 @@ class TestDryRun:
         assert "has the new pair already" in done.out
 
     def test_a_node_without_an_answer(self, accepted: Desk) -> None:
-        """Shown as such, and the dry run ends as the roll-out would."""
+        """Shown as such beside the others, then the dry run ends as the roll-out would."""
         accepted.playbooks.says("rollout", "n2", "failed", reason=Reason.NODE_UNREACHABLE)
-        assert accepted.refusal("renewal", "roll-out", "--dry-run", code=4) == "node_unreachable"
+        told = accepted.told("renewal", "roll-out", "--dry-run", code=4)
+        assert {one["node"]: (one["would_change"], one["reason"]) for one in told["nodes"]} == {
+            "n1": (True, None),
+            "n2": (None, "node_unreachable"),
+            "n3": (True, None),
+        }
+        assert "n2 cannot be reached" in told["nodes"][1]["message"]
+        assert (told["refused"]["reason"], told["refused"]["exit_code"]) == ("node_unreachable", 4)
         done = accepted.run("renewal", "roll-out", "--dry-run")
-        assert "n2 cannot be reached" in done.err
-        assert done.out == ""
+        assert done.code == 4
+        rows = {line.split()[1]: line for line in done.out.splitlines()}
+        assert "would be given the new pair" in rows["n1"]
+        assert "gives no answer" in rows["n2"]
+        assert "n2 cannot be reached" in rows["n2"]
+        assert "needs attention: n2 cannot be reached" in done.err
+        assert "nothing was written" in done.err
+
+    def test_the_way_past_it_can_be_pasted(self, accepted: Desk) -> None:
+        """NEXT STEPS name the silent nodes and keep what was typed; as printed it rolls out to the others."""
+        accepted.playbooks.says("rollout", "n3", "failed", reason=Reason.NODE_TIMEOUT)
+        words = ("renewal", "roll-out", "--leave-out", "n2=new disk")
+        done = accepted.run(*words, "--dry-run")
+        assert "NODE=REASON" not in done.err
+        (line,) = [line.strip() for line in done.err.splitlines() if "--leave-out" in line]
+        assert line.endswith("--leave-out 'n2=new disk' --leave-out n3=node_timeout")
+        told = accepted.told(*shlex.split(line)[1:], code=4)
+        assert told["error"]["reason"] == "nodes_owed"
+        assert accepted.playbooks.names()[-1] == ("rollout", ("n1",))
 
     def test_a_node_nothing_was_told_of(self, accepted: Desk) -> None:
         """Neither yes nor no: null for programs; exit 4, since it is not known what would happen."""
         accepted.playbooks.answers["rollout", "n3"] = None
         told = accepted.told("renewal", "roll-out", "--dry-run", code=4)
-        assert told["nodes"][2] == {"node": "n3", "would_change": None, "reason": None}
+        assert told["nodes"][2] == {"node": "n3", "would_change": None, "reason": None, "message": None}
+        assert told["refused"]["reason"] == "nodes_unknown"
         assert "gives no answer" in accepted.run("renewal", "roll-out", "--dry-run").out
