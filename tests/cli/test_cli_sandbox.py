@@ -58,15 +58,12 @@ def test_a_folder_that_is_not_empty(refusal: Any) -> None:
 
 def test_options_that_are_missing(refusal: Any) -> None:
     """Exit 2 names them."""
-    for words, option in (
-        (("up",), "--folder"),
-        (("wake",), "--folder"),
-        (("metrics", "x"), "--url"),
-        (("metrics", "--url", "http://127.0.0.1:1"), "NAMES"),
-    ):
+    for words, option in ((("up",), "--folder"), (("wake",), "--folder"), (("metrics", "x"), "--url")):
         error = refusal(*words, code=2)
         assert error["reason"] == "option_missing"
         assert option in error["values"]["option"]
+    error = refusal("metrics", "--url", "http://127.0.0.1:1", code=2)
+    assert (error["reason"], error["values"]["argument"]) == ("argument_missing", "NAMES")
 
 
 def test_waking_without_a_world(refusal: Any) -> None:
