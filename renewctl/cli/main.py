@@ -18,7 +18,6 @@ from renewctl import messages
 from renewctl.cli.context import Session
 from renewctl.cli.faults import of_system
 from renewctl.cli.options import Group, Option, common_options, localized
-from renewctl.cli.output import Output
 from renewctl.cli.usage import usage_error
 from renewctl.errors import ExitCode, Refused, RenewctlError
 from renewctl.reasons import Reason

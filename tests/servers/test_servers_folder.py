@@ -21,8 +21,9 @@ from renewctl.servers.nanomdm_folder import (
     open_folder,
 )
 from tests.support.certs import NOW, OTHER_TOPIC, TOPIC, apple_like
+from tests.support.cli import HEED_MODES
 from tests.support.scripted_http import reply, scripted
-from tests.support.unprivileged import as_nobody, python
+from tests.support.unprivileged import python
 
 DAY = timedelta(days=1)
 A, B, C = (f"{letter * 8}-0000-4000-8000-{letter * 12}" for letter in "ABC")
@@ -170,7 +171,7 @@ def test_a_folder_behind_a_closed_door_is_a_failure_too(tmp_path: Path) -> None:
     (door / "store").mkdir(parents=True)
     door.chmod(0)
     try:
-        assert python(LOOK, door / "store", prefix=as_nobody()) == "folder_unreadable"
+        assert python(LOOK, door / "store", prefix=HEED_MODES) == "folder_unreadable"
     finally:
         door.chmod(0o700)
 

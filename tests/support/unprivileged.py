@@ -6,15 +6,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 NOBODY = 65534
 """The account without rights, and its group, on every Linux."""
 
 
 def as_nobody() -> list[str]:
-    """Words before a command that make file modes count; none where we are not root anyway."""
+    """Words before a command that make file modes count; none where we are not root anyway.
+
+    Raises:
+        AssertionError: a folder above this checkout is closed to other accounts.
+    """
     if os.geteuid() != 0:
         return []
+    closed = [str(folder) for folder in Path(__file__).resolve().parents if not folder.stat().st_mode & 0o001]
+    assert not closed, f"other accounts cannot enter {closed[-1]}: run the tests from a clone outside of it"
     return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 
 

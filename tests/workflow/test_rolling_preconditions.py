@@ -119,7 +119,7 @@ def test_waves_that_are_none(sqlite_desk: Desk, text: str) -> None:
 @pytest.mark.parametrize("words", [("--canaries", "0"), ("--canaries", "x"), ("--check-in-timeout", "0.5")])
 def test_numbers_out_of_range(sqlite_desk: Desk, words: tuple[str, str]) -> None:
     """Exit 2 before anything is looked at."""
-    assert sqlite_desk.refusal("renewal", "roll-out", *words, code=2) == "option_invalid"
+    assert sqlite_desk.refusal("renewal", "roll-out", *words, code=2) == "option_value"
 
 
 def test_enrolled_devices_are_asked_about_again(sqlite_desk: Desk) -> None:
