@@ -97,7 +97,7 @@ class Voice:
         """
         from renewctl.cli.workplace import steps_after  # noqa: PLC0415 - SQL
 
-        self.output.error(error, dry_run=dry_run)
+        self.output.error(error, self.session.head, dry_run=dry_run)
         if dry_run:
             self.output.say("dry_run.refused")
         if not self.session.as_json:

@@ -144,9 +144,7 @@ def fence(engine: Engine) -> tuple[RenewctlError | None, int]:
     refused = refused_by(ended)
     if refused is None and ended.exit_code != 0:
         silent = ", ".join(node.name for node in engine.nodes if node.name not in ended.results)
-        refused = Attention(
-            Reason.FENCE_FAILED, got=ended.tail, exit_code=ended.exit_code, nodes=silent
-        )
+        refused = Attention(Reason.FENCE_FAILED, got=ended.tail, exit_code=ended.exit_code, nodes=silent)
     behind = refused is not None and refused.reason is Reason.RUN_SUPERSEDED
     return refused, max(map(superseded_by, ended.results.values()), default=0) if behind else 0
 
