@@ -121,6 +121,12 @@ def test_japanese_uses_our_words() -> None:
     assert wrong == []
 
 
+def test_a_node_not_yet_begun_is_not_called_owed() -> None:
+    """Owed is what a roll-out missed; a node whose turn has not come is something else."""
+    for language in messages.LANGUAGES:
+        assert messages.text("node.untouched", language) != messages.text("state.owed", language)
+
+
 def test_japanese_is_polite() -> None:
     """です・ます: no sentence ends in plain form."""
     plain = re.compile(r"(である|だった|しろ|せよ|(?<!ん)だ|できない|しない|された|ない)[。]?$")
