@@ -16,6 +16,7 @@ import pytest
 
 from exporter.main import DEFAULT_PORT
 from exporter.metrics import METRICS
+from renewctl.messages import text
 from tests.support import alerting
 
 RUNBOOKS = alerting.ALERTS / "runbooks"
@@ -48,6 +49,17 @@ def _fenced(page: Path) -> list[str]:
 def _commands(page: Path) -> set[str]:
     inline = set(_INLINE.findall(page.read_text(encoding="utf-8")))
     return {line for line in _fenced(page) if line.startswith("renewctl ")} | inline
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_phases_are_named_as_status_prints_them(language: str) -> None:
+    """A person looks for the very words on the screen."""
+    name = "MdmPushCertificateRenewalCritical" + (".ja" if language == "ja" else "")
+    page = "".join((RUNBOOKS / f"{name}.md").read_text(encoding="utf-8").split())
+    for phase in ("requested", "accepted"):
+        assert "".join(text(f"phase.{phase}", language).split()) in page
+    nothing = text("status.no_renewal", language).removeprefix("年次更新: ")
+    assert "".join(nothing.split()) in page
 
 
 def test_pages_are_exactly_one_an_alert_and_language() -> None:
