@@ -104,6 +104,7 @@ _SPOKEN = tuple(
         (r"\b(?:ssl/tls|sslv3|tlsv1\d?) alert (?=\w)", "TLS alert: "),
         (r"\bwrong version number\b|\brecord layer failure\b", "no TLS at this port"),
         (r"EOF occurred in violation of protocol|unexpected eof while reading", _CLOSED),
+        (r"TLS/SSL connection has been closed \(EOF\)", _CLOSED),  # Python before 3.11.4
         (r"Remote end closed connection without response", _CLOSED),
         (r"Server disconnected(?: without sending a response)?\.?", _CLOSED),
         (r"Name or service not known|No address associated with hostname", _NO_NAME),

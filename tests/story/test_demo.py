@@ -25,7 +25,8 @@ class Demo:
         self.folder = folder
         self._out = (folder / "out.txt").open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "renewctl.sandbox.story", *words],
+            # A run in the background ignores SIGINT, and so would its children: then a Ctrl-C would be none.
+            ["env", "--default-signal=INT", sys.executable, "-m", "renewctl.sandbox.story", *words],
             env={**os.environ, "TMPDIR": str(folder), "LANG": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             stdout=self._out,
@@ -49,6 +50,7 @@ class Demo:
         try:
             return self.process.wait(_SECONDS)
         finally:
+            self.process.kill()
             self._out.close()
 
     def world(self) -> dict[str, dict[str, int]]:

@@ -34,8 +34,9 @@ def test_a_key_lost_before_the_roll_out_leads_to_the_same_row_again(tmp_path: Pa
         assert AGAIN["ja"] in person.run("renewal", "roll-out", "--lang", "ja").err
         person.told("renewal", "abort", "--reason", "key lost")
         person.told("renewal", "open", "--reason", "key lost")
+        again = person.request.with_name("again.plist")  # the first one is not this renewal's to replace
         for language, sentence in AGAIN.items():
-            asked = person.run("renewal", "request", "--out", person.request, "--lang", language)
+            asked = person.run("renewal", "request", "--out", again, "--lang", language)
             assert asked.code == 3
             assert sentence in asked.err
         assert person.refusal("renewal", "accept", keep, code=1) == "key_of_another_request"
