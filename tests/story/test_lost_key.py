@@ -40,7 +40,7 @@ def test_a_key_lost_before_the_roll_out_leads_to_the_same_row_again(tmp_path: Pa
             assert asked.code == 3
             assert sentence in asked.err
         assert person.refusal("renewal", "accept", keep, code=1) == "key_of_another_request"
-        accepted = person.told("renewal", "accept", person.world.person(person.request))["renewal"]
+        accepted = person.told("renewal", "accept", person.world.person(again))["renewal"]
         assert accepted["serial"] != first
         assert accepted["topic"] == person.world.stage.topic
         assert person.changes() == dict.fromkeys(person.changes(), 0)
