@@ -50,6 +50,21 @@ _KEY_GONE = frozenset(
     }
 )
 
+_CANNOT_SIGN_HERE = frozenset(
+    {
+        Reason.VENDOR_CHAIN_EXPIRED,
+        Reason.VENDOR_CHAIN_INCOMPLETE,
+        Reason.VENDOR_EXPIRED,
+        Reason.VENDOR_KEY_DIFFERS,
+        Reason.VENDOR_KEY_MISSING,
+        Reason.VENDOR_KEY_UNREADABLE,
+        Reason.VENDOR_MARK_MISSING,
+        Reason.VENDOR_NOT_CONFIGURED,
+        Reason.VENDOR_NOT_YET_VALID,
+    }
+)
+"""Signing with the inventory's vendor certificate was refused; it would be again."""
+
 _TOUCHED = frozenset({Phase.ROLLING_OUT, Phase.INSTALLED, Phase.PROVEN})
 
 
@@ -78,6 +93,7 @@ class Situation:
         options: what every command needs again (`--inventory FILE`), already split.
         refused: why the command that ends here did not do what was asked; None: it did, or nothing was asked.
         request_file: where the command that ends here has just written the portal's file.
+        csr_file: where the command that ends here has just written the CSR.
         left_out: node -> why, as typed for the command that ends here.
         store_missing: nothing can be recorded yet.
     """
@@ -90,6 +106,7 @@ class Situation:
     options: Sequence[str] = ()
     refused: RenewctlError | None = None
     request_file: Path | None = None
+    csr_file: Path | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     store_missing: bool = False
 
@@ -222,20 +239,28 @@ def _open(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
 
 
 def _csr_made(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
-    signed = situation.command("renewal", "request", "--signed", "FILE")
+    written = situation.csr_file
     steps = [
-        Step("next.send_csr", {"file": f"{renewal.name}.csr"}),
-        Step("next.take_signed", {}, signed),
+        Step("next.send_csr", {"file": str(written or f"{renewal.name}.csr")}),
+        Step("next.take_signed", {}, situation.command("renewal", "request", "--signed", "FILE")),
     ]
+    if written is None:
+        steps.insert(0, Step("next.write_csr", {}, situation.command("renewal", "request", "--csr-only")))
     vendor = situation.topic.vendor
-    if vendor is not None and vendor.key is not None:
+    if vendor is not None and vendor.key is not None and not _cannot_sign(situation):
         steps.append(Step("next.or_sign", {}, situation.command("renewal", "request")))
     return tuple(steps)
+
+
+def _cannot_sign(situation: Situation) -> bool:
+    return situation.refused is not None and situation.refused.reason in _CANNOT_SIGN_HERE
 
 
 def _requested(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     made = renewal.request
     if made is None or made.last_day <= situation.now:
+        if _cannot_sign(situation):
+            return _csr_made(situation, renewal)
         return (Step("next.sign_again", {}, situation.command("renewal", "request")),)
     account = situation.topic.account
     address = account.address or account.alias

@@ -121,7 +121,10 @@ def show_end(
 
     signed = None if files is None or renewal.request is None else files.request
     written = {} if files is None else {"csr_file": files.csr, "request_file": signed}
-    steps = steps_for(voice.session, voice.topic, work.history(voice.topic), request_file=signed)
+    csr = None if files is None else files.csr
+    steps = steps_for(
+        voice.session, voice.topic, work.history(voice.topic), request_file=signed, csr_file=csr
+    )
     output, head = voice.output, work.store.head()
     voice.session.head = head
     output.say(key, **_words(output, renewal), **written)

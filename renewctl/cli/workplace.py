@@ -72,6 +72,7 @@ def steps_for(
     *,
     refused: RenewctlError | None = None,
     request_file: Path | None = None,
+    csr_file: Path | None = None,
     left_out: Mapping[str, str] | None = None,
     store_missing: bool = False,
 ) -> tuple[Step, ...]:
@@ -87,6 +88,7 @@ def steps_for(
         options=session.options,
         refused=refused,
         request_file=request_file,
+        csr_file=csr_file,
         left_out=left_out or {},
         store_missing=store_missing,
     )

@@ -48,7 +48,7 @@ def _keys(steps: tuple[Step, ...]) -> list[str]:
     ("kinds", "first"),
     [
         (ACCEPTED[:1], "next.request"),
-        (ACCEPTED[:3], "next.send_csr"),
+        (ACCEPTED[:3], "next.write_csr"),
         ((*ACCEPTED[:3], REQUESTED), "next.portal.sign_in"),
         (ACCEPTED[:4], "next.sign_again"),
         (ACCEPTED, "next.dry_run"),
@@ -97,8 +97,26 @@ def test_the_portal_steps_name_account_uid_file_and_button() -> None:
 def test_with_the_vendors_key_at_hand_the_csr_may_be_signed_here() -> None:
     """Sending it to a vendor is always a way; signing it here where the inventory names the vendor's key."""
     topic = _topic(SecretRef(SecretKind.FILE, ("vendor.key",)))
-    assert _keys(_steps(*ACCEPTED[:3])) == ["next.send_csr", "next.take_signed"]
-    assert _keys(_steps(*ACCEPTED[:3], topic=topic)) == ["next.send_csr", "next.take_signed", "next.or_sign"]
+    made = {"csr_file": Path("tokyo-1.csr")}
+    assert _keys(_steps(*ACCEPTED[:3], **made)) == ["next.send_csr", "next.take_signed"]
+    known = _keys(_steps(*ACCEPTED[:3], topic=topic, **made))
+    assert known == ["next.send_csr", "next.take_signed", "next.or_sign"]
+
+
+@pytest.mark.parametrize("kinds", [ACCEPTED[:3], ACCEPTED[:4]], ids=["csr-made", "chain-ended"])
+def test_a_csr_that_is_in_no_file_is_written_first(kinds: tuple[Any, ...]) -> None:
+    """Signing here was refused: it is not offered again, and what is sent to the vendor is there by then."""
+    topic = _topic(SecretRef(SecretKind.FILE, ("vendor.key",)))
+    steps = _steps(*kinds, topic=topic, refused=Refused(Reason.VENDOR_EXPIRED))
+    assert _keys(steps) == ["next.write_csr", "next.send_csr", "next.take_signed"]
+    assert steps[0].command == "renewctl renewal request --csr-only --topic tokyo"
+    assert steps[1].values["file"] == "tokyo-1.csr"
+
+
+def test_a_csr_just_written_is_sent_from_where_it_is() -> None:
+    """`--out` is heeded."""
+    (send, _take) = _steps(*ACCEPTED[:3], csr_file=Path("out/for-vendor.csr"))
+    assert send.values["file"] == "out/for-vendor.csr"
 
 
 @pytest.mark.parametrize(
