@@ -154,7 +154,16 @@ def next_steps(situation: Situation) -> tuple[Step, ...]:
     steps = _BY_PHASE[latest.phase](situation, latest)
     if reason is Reason.RENEWAL_OPEN_ALREADY and latest.phase is not Phase.ROLLED_BACK:
         return (*steps, *_abort(situation, latest, "next.abort_instead"))
-    return (*_after_refusal(situation, latest, reason), *steps)
+    past = _after_refusal(situation, latest, reason)
+    return (*past, *(step for step in steps if step.command not in _refused_again(situation, reason)))
+
+
+def _refused_again(situation: Situation, reason: Reason | None) -> tuple[str, ...]:
+    """Commands that would be refused once more: a way back is missing that nothing here brings."""
+    if reason not in {Reason.PREVIOUS_PAIR_MISSING, Reason.PREVIOUS_PAIR_REFUSED}:
+        return ()
+    roll_out = situation.command("renewal", "roll-out")
+    return (roll_out, f"{roll_out} --dry-run")
 
 
 def _key_gone(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:

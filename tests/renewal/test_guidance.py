@@ -122,8 +122,7 @@ def test_a_csr_just_written_is_sent_from_where_it_is() -> None:
 @pytest.mark.parametrize(
     ("reason", "keys"),
     [
-        (Refused(Reason.PREVIOUS_PAIR_MISSING), ["next.adopt_first", "next.forward_only"]),
-        (Refused(Reason.PREVIOUS_PAIR_REFUSED), ["next.forward_only"]),
+        (Refused(Reason.PREVIOUS_KEY_LOST), ["next.lost_key.restore", "next.forward_only"]),
         (Attention(Reason.NODES_UNKNOWN, nodes="n2"), ["next.leave_out"]),
         (Attention(Reason.FENCE_FAILED, nodes="n2"), ["next.leave_out"]),
         (Attention(Reason.FENCE_FAILED, nodes=""), []),
@@ -134,6 +133,24 @@ def test_a_csr_just_written_is_sent_from_where_it_is() -> None:
 def test_a_refusal_is_followed_by_what_gets_past_it(reason: RenewctlError, keys: list[str]) -> None:
     """Doing the same again would be refused again; the usual steps come after."""
     assert _keys(_steps(*ACCEPTED, refused=reason)) == [*keys, "next.dry_run", "next.roll_out"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "keys"),
+    [
+        (Reason.PREVIOUS_PAIR_MISSING, ["next.adopt_first", "next.forward_only"]),
+        (Reason.PREVIOUS_PAIR_REFUSED, ["next.forward_only"]),
+    ],
+)
+def test_without_a_way_back_the_refused_roll_out_is_not_offered_again(
+    reason: Reason, keys: list[str]
+) -> None:
+    """Only `--forward-only` gets past it, or a pair adopted first; in a roll-out begun before, too."""
+    assert _keys(_steps(*ACCEPTED, refused=Refused(reason))) == keys
+    begun = (*OUT, wave("n1"), told("n1", "unknown"), Kind.ROLL_OUT_FINISHED)
+    offered = [step.command for step in _steps(*begun, refused=Refused(reason))]
+    assert "renewctl renewal roll-out --topic tokyo --forward-only" in offered
+    assert "renewctl renewal roll-out --topic tokyo" not in offered
 
 
 def _leaving_out(*kinds: Any, **known: Any) -> str | None:
