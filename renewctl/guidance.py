@@ -285,7 +285,7 @@ def _requested(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
             "next.portal.renew", {"file": str(situation.request_file or made.file or f"{renewal.name}.plist")}
         ),
         Step("next.portal.download", {}),
-        Step("next.accept", {}, situation.command("renewal", "accept", "MDM_Certificate.pem")),
+        Step("next.accept", {}, situation.command("renewal", "accept", "FILE")),
         Step("next.request_lasts", {"last_day": made.last_day}),
     )
 

@@ -90,7 +90,7 @@ def test_the_portal_steps_name_account_uid_file_and_button() -> None:
     assert values["where"] == "the phone in the safe"
     assert values["topic"] == TOPIC
     assert values["file"] == "/home/tanaka/push.plist"
-    assert steps[-2].command == "renewctl renewal accept MDM_Certificate.pem --topic tokyo"
+    assert steps[-2].command == "renewctl renewal accept FILE --topic tokyo"
     assert steps[-1].key == "next.request_lasts"
 
 
