@@ -17,6 +17,8 @@ from tests.support.cli import validate
 from tests.support.desk import Desk
 from tests.support.identities import Identity
 
+pytestmark = pytest.mark.slow  # a whole desk for each
+
 _HEAD = re.compile(r"^Head of the store: ([0-9a-f]{64})$", re.MULTILINE)
 
 

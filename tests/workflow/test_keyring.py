@@ -20,6 +20,8 @@ from tests.support.certs import pkcs1, rsa_key
 from tests.support.desk import Desk
 from tests.support.identities import Identity
 
+pytestmark = pytest.mark.slow  # a whole desk for each
+
 
 def _home(desk: Desk) -> KeyHome:
     return keystore.home(load(desk.folder / "renewctl.yaml").keys, desk.store)
