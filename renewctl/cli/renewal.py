@@ -110,7 +110,7 @@ def request(
     with voice.workplace(record) as work:
         renewal = work.open_renewal(voice.topic)
         require(renewal, Kind.REQUESTED if signed else Kind.CSR_MADE)
-        files = RequestFiles.at(out or Path(f"{renewal.name}.plist"))
+        files = RequestFiles.at(out or Path(f"{renewal.name}.plist"), csr_only=csr_only and signed is None)
         files.check(prepare.handed_out(work, renewal))
         if dry_run:
             return voice.would("request", renewal.name)

@@ -22,12 +22,17 @@ class RequestFiles:
     csr: Path
 
     @classmethod
-    def at(cls, request: Path) -> Self:
+    def at(cls, request: Path, *, csr_only: bool = False) -> Self:
         """The portal's file, and the CSR under the same name with `.csr`.
+
+        Args:
+            csr_only: the CSR alone is going to be written, so its own name may be given as well.
 
         Raises:
             Unusable: `option_invalid`: a name the CSR needs.
         """
+        if csr_only and request.suffix == ".csr":
+            return cls(request.with_suffix(".plist"), request)
         if request.suffix == ".csr" or not request.name:
             raise Unusable(Reason.OPTION_INVALID, got=f"--out {request}", expected="--out NAME.plist")
         return cls(request, request.with_suffix(".csr"))

@@ -30,6 +30,15 @@ def test_out_names_the_portals_file_and_the_csr_goes_beside_it(opened: Desk) -> 
     assert modes == {"for-apple.b64": 0o644, "for-apple.csr": 0o644}
 
 
+def test_the_csr_alone_may_be_named_by_its_own_name(opened: Desk) -> None:
+    """`--csr-only --out x.csr`: just that file; where the portal's file is written too, `.csr` is refused."""
+    assert opened.refusal("renewal", "request", "--out", "x.csr", code=2) == "option_invalid"
+    told = opened.told("renewal", "request", "--csr-only", "--out", "x.csr", code=3)
+    assert told["files"] == {"csr_file": "x.csr", "request_file": None}
+    assert (opened.folder / "x.csr").read_bytes().startswith(b"-----BEGIN CERTIFICATE REQUEST-----")
+    assert not (opened.folder / "x.plist").exists()
+
+
 def test_a_folder_that_is_missing(opened: Desk) -> None:
     """Named; no key is made for a file that cannot be written."""
     error = opened.told("renewal", "request", "--out", "nowhere/x.plist", code=1)["error"]
