@@ -210,10 +210,11 @@ def _keep(running: World) -> None:
         urls["metrics"] = f"{running.addresses.exporter}/metrics"
     sys.stdout.write("\nThe world stays up until Ctrl-C. Open:\n")
     sys.stdout.writelines(f"  {name:9} {url}\n" for name, url in urls.items())
-    program = os.path.relpath(Path(sys.executable).with_name("renewctl"))
+    folder = shlex.quote(str(Path(sys.executable).parent))
     sys.stdout.write(
-        f"Try, in another terminal:\n  export RENEWCTL_INVENTORY={running.inventory}\n"
-        f"  {program} status --lang ja\n  {program} renewal show\n  {program} node observe\n"
+        f"Try, in another terminal:\n  export PATH={folder}:$PATH\n"
+        f"  export RENEWCTL_INVENTORY={shlex.quote(str(running.inventory))}\n"
+        "  renewctl status --lang ja\n  renewctl renewal show\n  renewctl node observe\n"
     )
     sys.stdout.flush()
     while True:

@@ -97,7 +97,15 @@ def test_keep_leaves_the_world_up_until_interrupted(tmp_path: Path) -> None:
     demo = Demo(tmp_path, "--world", "wrong-apple-account", "--keep")
     demo.wait_until(lambda: "stays up until Ctrl-C" in demo.text() and "node observe" in demo.text())
     pids = demo.world()["pids"].values()
+    typed = [line.strip() for line in demo.text().split("Try, in another terminal:")[1].splitlines()]
+    pasted = "\n".join(line for line in typed if line.startswith("export ")) + "\nrenewctl renewal show\n"
+    bare = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    ran = subprocess.run(
+        ["/bin/sh", "-e"], input=pasted, env=bare, cwd=tmp_path, text=True, capture_output=True, check=False
+    )
+    assert ran.returncode == 0, ran
     demo.process.send_signal(signal.SIGINT)
     assert demo.ended() == 0
-    assert "renewctl status --lang ja" in demo.text()
+    assert "renewctl renewal show" in typed
+    assert "renewctl status --lang ja" in typed
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
