@@ -14,7 +14,7 @@ from renewctl.errors import ExitCode, Refused, RenewctlError
 from renewctl.events import Kind
 from renewctl.inventory import Topic
 from renewctl.reasons import Reason
-from renewctl.renewal import Renewal, owed
+from renewctl.renewal import Phase, Renewal, owed
 
 if TYPE_CHECKING:
     from renewctl.cli.context import Session
@@ -162,7 +162,7 @@ def show_renewal(voice: Voice, name: str | None) -> int:
     nodes = [node.name for node in voice.session.inventory.nodes_of(voice.topic.id)]
     steps = steps_for(voice.session, voice.topic, history) if chosen == history.latest else ()
     output = voice.output
-    output.show("renewal.is", **_words(output, chosen))
+    _show_phase(output, chosen, nodes)
     columns = ("column.when", "column.event", "column.who", "column.what")
     output.table(columns, [_event_row(output, one) for one in events[chosen.name]])
     _node_table(output, chosen, nodes)
@@ -234,8 +234,27 @@ def proof_lines(output: Output, proof: Mapping[str, Any] | None, serial: str | N
 
 
 def _show_state(voice: Voice, work: Workplace, renewal: Renewal) -> None:
-    voice.output.show("renewal.is", **_words(voice.output, renewal))
-    _node_table(voice.output, renewal, [node.name for node in work.nodes(voice.topic)])
+    nodes = [node.name for node in work.nodes(voice.topic)]
+    _show_phase(voice.output, renewal, nodes)
+    _node_table(voice.output, renewal, nodes)
+
+
+def _show_phase(output: Output, renewal: Renewal, nodes: Sequence[str]) -> None:
+    words = _words(output, renewal)
+    phase = phase_text(output, renewal, owed(renewal, nodes))
+    output.show("renewal.is", **{**words, "phase": phase})
+
+
+def phase_text(output: Output, renewal: Renewal, left: Sequence[str]) -> str:
+    """The phase in words; a renewal some of whose nodes are owed is never called proven alone.
+
+    Args:
+        left: nodes still owed the accepted pair.
+    """
+    phase = output.text(f"phase.{renewal.phase.value}")
+    if renewal.phase not in {Phase.INSTALLED, Phase.PROVEN} or not left:
+        return phase
+    return output.text("phase.but_owed", phase=phase, nodes=", ".join(left))
 
 
 def _words(output: Output, renewal: Renewal) -> dict[str, Any]:

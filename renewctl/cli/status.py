@@ -14,6 +14,7 @@ from renewctl.cli.holder import holder_json, show_holder
 from renewctl.cli.options import Command, Option, common_options, json_option, pass_session, topic_option
 from renewctl.cli.output import Output, steps_json
 from renewctl.cli.overview import NodeView, TopicView, Warn, key_warnings, view
+from renewctl.cli.renewal_view import phase_text
 from renewctl.errors import ExitCode, Unusable
 from renewctl.history import TopicHistory, histories
 from renewctl.inventory import Inventory, Topic
@@ -178,7 +179,7 @@ def _show_renewal(output: Output, shown: TopicView) -> None:
     if renewal is None or renewal.ended:
         output.show("status.no_renewal")
         return
-    phase, turn = output.text(f"phase.{renewal.phase}"), output.text(f"turn.{shown.turn}")
+    phase, turn = phase_text(output, renewal, shown.owed), output.text(f"turn.{shown.turn}")
     output.show("status.renewal", renewal=renewal.name, phase=phase, turn=turn)
     if renewal.phase is Phase.REQUESTED and renewal.request is not None:
         output.show("status.request_lasts", last_day=renewal.request.last_day)

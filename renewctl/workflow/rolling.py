@@ -12,7 +12,7 @@ from renewctl.events import Kind, PairRef
 from renewctl.inventory import Node, Topic
 from renewctl.lease import Lease
 from renewctl.reasons import Reason
-from renewctl.renewal import Direction, Outcome, Renewal, out_of_order, require
+from renewctl.renewal import Direction, Outcome, Renewal, out_of_order, owed, require
 from renewctl.rollout import DEFAULT_WAVES, Decision, decide, plan
 from renewctl.store_read import Run
 from renewctl.workflow.engine import (
@@ -185,7 +185,7 @@ def verify(work: Workplace, topic: Topic, options: Options) -> Renewal:
     """Prove again every node that was given the new pair; changes nothing on any node.
 
     Raises:
-        Attention: held by another operator; a node is not proven, or unknown.
+        Attention: held by another operator; a node is not proven, unknown, or owed.
         Refused: a node serves another pair; no node was given the new one, or all were put back.
     """
     renewal = work.open_renewal(topic)
@@ -206,6 +206,7 @@ def verify(work: Workplace, topic: Topic, options: Options) -> Renewal:
             renewal = work.append(renewal, Kind.NODE_VERIFIED, told_of(answer))
     decision = decide(_for_rule(answers), unproven_ok=options.unproven_ok)
     _judge_end(renewal, answers, decision, Reason.NODES_WRONG)
+    _require_none_owed(work, topic, renewal)
     return renewal
 
 
@@ -286,6 +287,12 @@ def _backward(engine: Engine, renewal: Renewal, body: Mapping[str, Any]) -> Rene
 def _finish(engine: Engine, renewal: Renewal, outcome: str, reason: Reason | None) -> Renewal:
     body = {"run": engine.lease.run.number, "outcome": outcome, "reason": reason}
     return engine.work.append(renewal, Kind.ROLL_OUT_FINISHED, body)
+
+
+def _require_none_owed(work: Workplace, topic: Topic, renewal: Renewal) -> None:
+    """A topic is not done while a node of it, left out or never reached, has not the new pair."""
+    if left := owed(renewal, [node.name for node in work.nodes(topic)]):
+        raise Attention(Reason.NODES_OWED, renewal=renewal.name, nodes=", ".join(left))
 
 
 def _judge_end(renewal: Renewal, answers: Iterable[NodeAnswer], decision: Decision, stopped: Reason) -> None:

@@ -155,7 +155,12 @@ def test_one_node_left_out_stays_owed(accepted: Desk) -> None:
     (started,) = [event for event in accepted.events() if event.kind.value == "roll_out_started"]
     assert started.body["left_out"] == {"n3": "in repair = again"}
     assert (accepted.renewal()["phase"], accepted.renewal()["owed"]) == ("proven", ["n3"])
+    assert "proven, but still without the new pair: n3" in accepted.run("renewal", "show").out
+    assert "proven, but still without the new pair: n3" in accepted.run("status").out
+    error = accepted.told("renewal", "verify", code=4)["error"]
+    assert (error["reason"], error["values"]["nodes"]) == ("nodes_owed", "n3")
     assert accepted.told("renewal", "roll-out")["renewal"]["owed"] == []
+    assert "but still without" not in accepted.run("renewal", "verify").out
 
 
 class TestPreFlight:

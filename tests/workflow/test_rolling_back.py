@@ -142,11 +142,12 @@ class TestVerify:
         assert proven.renewal()["phase"] == "rolled_back"
 
     def test_one_node_put_back_by_the_stop_rule(self, sqlite_desk: Desk) -> None:
-        """Only the nodes that hold the new pair are asked."""
+        """Only the nodes that hold the new pair are asked; that the others are owed it ends with exit 4."""
         sqlite_desk.to_accepted()
         sqlite_desk.playbooks.says("rollout", "n2", "put_back", proof=proof())
         sqlite_desk.refusal("renewal", "roll-out", code=1)
-        sqlite_desk.told("renewal", "verify")
+        error = sqlite_desk.told("renewal", "verify", code=4)["error"]
+        assert (error["reason"], error["values"]["nodes"]) == ("nodes_owed", "n2, n3")
         assert sqlite_desk.playbooks.names()[-1] == ("verify", ("n1",))
         assert sqlite_desk.renewal()["nodes"]["n2"]["direction"] == "previous"
 
