@@ -255,8 +255,7 @@ def _forward(engine: Engine, renewal: Renewal, waves: Sequence[Sequence[str]], o
     outcome = {Decision.STOP: "stopped", Decision.HOLD: "held"}.get(decision, "done")
     renewal = _finish(engine, renewal, outcome, None)
     _judge_end(renewal, answers, decision, Reason.ROLL_OUT_STOPPED)
-    if options.left_out:
-        raise Attention(Reason.NODES_OWED, renewal=renewal.name, nodes=", ".join(options.left_out))
+    _require_none_owed(engine.work, engine.topic, renewal)
     return renewal
 
 

@@ -163,6 +163,12 @@ def test_one_node_left_out_stays_owed(accepted: Desk) -> None:
     assert "but still without" not in accepted.run("renewal", "verify").out
 
 
+def test_a_node_left_out_that_has_the_new_pair_is_not_owed(accepted: Desk) -> None:
+    """Left out of a second roll-out, it still has what the first one gave it: exit 0."""
+    accepted.told("renewal", "roll-out")
+    assert accepted.told("renewal", "roll-out", "--leave-out", "n3=disk")["renewal"]["owed"] == []
+
+
 class TestPreFlight:
     """Before any node is given anything."""
 
