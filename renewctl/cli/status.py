@@ -16,6 +16,7 @@ from renewctl.cli.output import Output, steps_json
 from renewctl.cli.overview import NodeView, TopicView, Warn, key_warnings, view
 from renewctl.cli.renewal_view import phase_text
 from renewctl.errors import ExitCode, Unusable
+from renewctl.guidance import Step, command
 from renewctl.history import TopicHistory, histories
 from renewctl.inventory import Inventory, Topic
 from renewctl.observation import Observation
@@ -95,8 +96,26 @@ def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Repo
         )
         for topic in topics
     ]
-    views = [replace(each, warnings=(*each.warnings, *vendor_warnings(each.topic, now))) for each in views]
+    views = [
+        replace(
+            each,
+            warnings=(*each.warnings, *vendor_warnings(each.topic, now)),
+            steps=_steps(session, each, seen),
+        )
+        for each in views
+    ]
     return Report(tuple(views), (*found, *_house(inventory), *_faults(seen)), seen, run)
+
+
+def _steps(session: Session, topic: TopicView, seen: Mapping[str, Observation]) -> tuple[Step, ...]:
+    """First look at the topic's nodes that did not tell all; then the rest, unless that is nothing."""
+    here = {name: seen[name] for one in topic.nodes if (name := one.node.name) in seen}
+    troubled = {str(warn.values["node"]) for warn in _faults(here)}
+    look = tuple(
+        Step("next.look_at_node", {"node": name}, command(session.options, "node", "observe", name))
+        for name in sorted(troubled)
+    )
+    return (*look, *(step for step in topic.steps if not look or step.key != "next.nothing_due"))
 
 
 def _recorded(session: Session) -> tuple[dict[str, TopicHistory], Run | None, list[Warn]]:
