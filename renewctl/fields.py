@@ -25,7 +25,9 @@ _DURATION = re.compile(r"([1-9][0-9]{0,4})([dh])")
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")  # prometheus.io/docs/concepts/data_model
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1)}
 _LONGEST = timedelta(days=366)  # a push certificate lives one year
-_TYPE_NAMES = {str: "text", int: "number", bool: "true/false", list: "list", dict: "mapping", float: "number"}
+_TEXT, _FLAG, _LIST = Word("word.type_text"), Word("word.type_flag"), Word("word.type_list")
+_NUMBER, _MAPPING = Word("word.type_number"), Word("word.type_mapping")
+_TYPE_NAMES = {str: _TEXT, int: _NUMBER, bool: _FLAG, list: _LIST, dict: _MAPPING, float: _NUMBER}
 
 
 @dataclass
@@ -84,7 +86,7 @@ class Fields:
         self._is_mapping = isinstance(value, Mapping)
         self._mapping: Mapping[object, object] = value if isinstance(value, Mapping) else {}
         if not self._is_mapping:
-            self._wrong_type(path, value, "mapping")
+            self._wrong_type(path, value, _MAPPING)
 
     def at(self, key: str) -> str:
         """The path of a key of this mapping."""
@@ -110,10 +112,10 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, str):
-            self._wrong_type(self.at(key), value, "text")
+            self._wrong_type(self.at(key), value, _TEXT)
             return None
         if not value.strip() or "\x00" in value:
-            self.problem(Reason.INVENTORY_BAD_VALUE, key, got=repr(value), expected="text")
+            self.problem(Reason.INVENTORY_BAD_VALUE, key, got=repr(value), expected=_TEXT)
             return None
         return value
 
@@ -134,7 +136,7 @@ class Fields:
         """True or false; false where absent."""
         value = self.raw(key)
         if value is not None and not isinstance(value, bool):
-            self._wrong_type(self.at(key), value, "true/false")
+            self._wrong_type(self.at(key), value, _FLAG)
         return value is True
 
     def choice(self, key: str, choices: type[_Choice]) -> _Choice | None:
@@ -179,7 +181,7 @@ class Fields:
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of texts; empty where absent."""
-        return tuple(self._each(key, str, "text"))
+        return tuple(self._each(key, str, _TEXT))
 
     def files(self, key: str) -> tuple[Path, ...]:
         """A list of paths."""
@@ -203,7 +205,7 @@ class Fields:
         if isinstance(value, list | tuple):
             yield from enumerate(value)
         elif value is not None:
-            self._wrong_type(self.at(key), value, "list")
+            self._wrong_type(self.at(key), value, _LIST)
 
     def pairs(self, key: str, kinds: tuple[type, ...]) -> dict[str, str | int]:
         """A small mapping of texts (or numbers, or true and false, where `kinds` says so)."""
@@ -217,7 +219,7 @@ class Fields:
             if wanted and isinstance(value, (str, int)):
                 found[name] = value
             else:
-                self._wrong_type(below.at(name), value, "text")
+                self._wrong_type(below.at(name), value, _TEXT)
         below.done()
         return found
 

@@ -28,6 +28,32 @@ _WEEKDAYS = {
     "ja": ("月", "火", "水", "木", "金", "土", "日"),
 }
 _ABSENT = "–"
+_SAID = {
+    "No such file or directory": "word.no_such_file",
+    "Permission denied": "word.permission_denied",
+    "Operation not permitted": "word.not_permitted",
+    "Not a directory": "word.not_a_folder",
+    "Is a directory": "word.is_a_folder",
+    "No space left on device": "word.disk_full",
+    "Read-only file system": "word.read_only",
+    "Input/output error": "word.io_error",
+    "Too many open files": "word.too_many_files",
+    "File name too long": "word.name_too_long",
+    "Connection refused": "word.connection_refused",
+    "Connection reset by peer": "word.connection_reset",
+    "Connection timed out": "word.connection_timed_out",
+    "Network is unreachable": "word.network_unreachable",
+    "No route to host": "word.no_route",
+    "Address already in use": "word.address_in_use",
+    "Cannot assign requested address": "word.address_not_here",
+    "host name not found": "word.host_not_found",
+    "host name cannot be looked up: the name server is silent": "word.name_server_silent",
+    "connection closed without an answer": "word.closed_unanswered",
+    "no TLS at this port": "word.no_tls",
+    "the answer was cut short": "word.cut_short",
+    "what came is not HTTP": "word.not_http",
+}
+"""What the system and the network say -> its key. Stores and JSON hold the English."""
 _COUNTED = ("count", "devices")
 """Values that choose between a sentence's forms (`msgstr[0]`, `msgstr[1]`): 1 node, 2 nodes."""
 
@@ -89,6 +115,8 @@ def readable(value: object, zone: str, language: str) -> object:
     """A value as people read it: instants become `instant`, also ISO 8601 (`…Z`) within a text."""
     if isinstance(value, Word):
         return text(value, language)
+    if isinstance(value, str) and value in _SAID:
+        return text(_SAID[value], language)
     if isinstance(value, str):
         return _ISO_INSTANT.sub(
             lambda found: instant(datetime.fromisoformat(found[0]), zone, language), value

@@ -95,6 +95,15 @@ class Group(Command, click.Group):
 
     command_class = Command
 
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        """Options without a command are no command line either: the usage page, as without options."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            if type(error) is click.UsageError and error.ctx is ctx:  # "Missing command."
+                raise click.exceptions.NoArgsIsHelpError(ctx) from None
+            raise
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """In the order they are defined: that of the work, not of the alphabet."""
         return list(self.commands)

@@ -12,6 +12,7 @@ import click
 import pytest
 
 import renewctl as package
+from renewctl import messages
 from renewctl.cli import main as shell
 from renewctl.cli.context import Session
 from renewctl.errors import Attention, PersonsTurn, Refused, Unusable
@@ -328,3 +329,17 @@ def test_showing_a_renewal_where_there_is_none(desk: Desk) -> None:
     assert done.code == 1
     assert "–" not in done.err
     assert "renewctl renewal open" in done.err
+
+
+@pytest.mark.parametrize(
+    "words", [["--lang", "ja"], ["--lang", "ja", "renewal"], ["renewal", "--lang", "ja"]]
+)
+def test_options_without_a_command_show_the_usage_page(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As without options, in the language asked for; click's own English is not heard."""
+    assert shell.main(words) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert messages.text("help.commands", "ja") in shown.err
+    assert "Missing command" not in shown.err

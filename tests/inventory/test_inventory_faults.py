@@ -340,3 +340,10 @@ def test_any_value_as_a_node_is_explained(value: Any) -> None:
     with pytest.raises(Unusable) as caught:
         inventory.node_from_mapping({"name": "n", "product": value, "install": value}, Path())
     assert not re.search(r"Traceback|object at", str(caught.value))
+
+
+def test_types_are_named_in_the_readers_language(tmp_path: Path) -> None:
+    """A list where a text belongs."""
+    found = faults(write(tmp_path, spoilt("topics", {})))
+    told = [messages.sentence(one.reason, "ja", one.values)[0] for one in found]
+    assert any("マッピング（期待する型: リスト）" in sentence for sentence in told)

@@ -214,6 +214,14 @@ def test_instants_within_a_text(value: str, shown: str) -> None:
     assert messages.readable(value, "Asia/Tokyo", "en") == shown
 
 
+@pytest.mark.parametrize("said", messages._SAID)
+def test_what_the_system_says_is_told_in_the_readers_language(said: str) -> None:
+    """The English stays as it is; Japanese readers get Japanese."""
+    assert messages.readable(said, "UTC", "en") == said
+    assert not str(messages.readable(said, "UTC", "ja")).isascii()
+    assert said not in messages.text("store_unreachable", "ja", store="s", detail=said)
+
+
 def test_a_missing_sentence_shows_its_key() -> None:
     """A missing word must never hide an error."""
     assert messages.text("no.such.key", "ja") == "no.such.key"
