@@ -68,10 +68,11 @@ def render(answers: Answers, say: Callable[[str], str]) -> str:
         lines.append(f"  identity: {{file: {_quoted(answers.identity)}}}")
     lines += ["", *_comment(say("init.comment.vendor"))]
     lines.append("# vendor: {certificate: vendor.pem, chain: [wwdr.pem, root.pem], key: {file: vendor.key}}")
+    lines += ["", *_comment(say("init.comment.apns")), "# apns: {ca_file: /etc/…}", "# trust: [/etc/…]"]
     lines += ["", *_comment(say("init.comment.topics")), "topics:"]
     for topic in answers.topics:
         lines += _topic(topic, answers, say)
-    lines += ["", *_comment(say("init.comment.nodes")), "nodes:"]
+    lines += ["", *_comment(say("init.comment.nodes")), *_comment(say("init.comment.node_keys")), "nodes:"]
     for node in answers.nodes:
         lines += _node(node, say)
     lines += ["", *_comment(say("init.comment.files"))]
@@ -89,6 +90,7 @@ def _topic(topic: TopicAnswer, answers: Answers, say: Callable[[str], str]) -> I
     yield f"    topic: {_quoted(topic.topic)}"
     yield f"    name: {_quoted(topic.name)}"
     yield from _comment(say("init.comment.account"), "    ")
+    yield from _comment(say("init.comment.address"), "    ")
     yield "    account:"
     yield f"      alias: {_quoted(answers.account)}"
     if answers.account_address is not None:

@@ -46,6 +46,18 @@ def test_the_inventory_is_explained_in_the_readers_language(language: str, word:
     assert word in (tmp_path / "renewctl.yaml").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_every_key_of_a_node_is_explained(language: str, tmp_path: Path) -> None:
+    """Next steps say so; the explained file loads."""
+    assert shell.main(["--lang", language, "init", *GIVEN, "--recipient", RECIPIENT]) == 0
+    written = (tmp_path / "renewctl.yaml").read_text(encoding="utf-8")
+    for key in ("user", "password", "topics", "devices", "canary_enrollments", "allow_api_credential"):
+        assert key in written
+    for key in ("insecure_http", "ca_file", "apns", "trust", "address"):
+        assert key in written
+    assert load(tmp_path / "renewctl.yaml").nodes
+
+
 def test_a_dry_run_shows_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The YAML on stdout; the folder stays empty."""
     assert shell.main(["init", *GIVEN, "--dry-run"]) == 0
