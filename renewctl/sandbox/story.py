@@ -205,11 +205,13 @@ def _command(words: Sequence[str]) -> list[str]:
 
 
 def _keep(running: World) -> None:
-    urls = {"portal": running.addresses.portal, **running.addresses.nodes}
+    nodes = {name: f"{url}/version" for name, url in running.addresses.nodes.items()}
+    urls = {"portal": running.addresses.portal, **nodes}
     if running.addresses.exporter:
         urls["metrics"] = f"{running.addresses.exporter}/metrics"
     sys.stdout.write("\nThe world stays up until Ctrl-C. Open:\n")
     sys.stdout.writelines(f"  {name:9} {url}\n" for name, url in urls.items())
+    sys.stdout.write("Where NEXT STEPS send a person to Apple, this world's portal is meant.\n")
     folder = shlex.quote(str(Path(sys.executable).parent))
     sys.stdout.write(
         f"Try, in another terminal:\n  export PATH={folder}:$PATH\n"

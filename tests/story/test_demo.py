@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,7 +99,13 @@ def test_keep_leaves_the_world_up_until_interrupted(tmp_path: Path) -> None:
     demo = Demo(tmp_path, "--world", "wrong-apple-account", "--keep")
     demo.wait_until(lambda: "stays up until Ctrl-C" in demo.text() and "node observe" in demo.text())
     pids = demo.world()["pids"].values()
-    typed = [line.strip() for line in demo.text().split("Try, in another terminal:")[1].splitlines()]
+    opened, tried = demo.text().split("stays up until Ctrl-C")[1].split("Try, in another terminal:")
+    urls = re.findall(r"https?://\S+", opened)
+    assert len(urls) == 5  # portal, three nodes, metrics
+    for url in urls:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            assert answer.status == 200, url
+    typed = [line.strip() for line in tried.splitlines()]
     pasted = "\n".join(line for line in typed if line.startswith("export ")) + "\nrenewctl renewal show\n"
     bare = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
     ran = subprocess.run(
