@@ -58,8 +58,9 @@ class Voice:
         """One line of talk about what is happening."""
         answer, event = values.get("answer"), values.get("event")
         if answer is not None:
-            told = self.output.text(f"node.{answer.direction.value}.{answer.outcome.value}")
-            self.output.say("label.node", node=answer.node, text=told)
+            state = f"{answer.direction.value}.{answer.outcome.value}"
+            state = "had_new" if state == "new.proven" and not answer.changed else state
+            self.output.say("label.node", node=answer.node, text=self.output.text(f"node.{state}"))
             for line in proof_lines(self.output, answer.proof, values["serial"]):
                 self.output.say("label.indented", text=line)
         elif event is None:

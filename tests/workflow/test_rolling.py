@@ -75,6 +75,8 @@ def test_again_asks_every_node_and_stays_proven(accepted: Desk) -> None:
     assert accepted.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
     changed = [event.body["changed"] for event in accepted.events() if event.kind.value == "node_finished"]
     assert changed == [True] * 3 + [False] * 3
+    told = accepted.run("renewal", "roll-out").err
+    assert told.count("had the new pair already; proven, nothing changed") == 3
 
 
 def test_other_waves(accepted: Desk) -> None:
