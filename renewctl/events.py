@@ -9,13 +9,13 @@ key_made               key_fingerprint, recipients (whom it is sealed to), repla
 csr_made               key_fingerprint, document (SHA-256 of the CSR kept as a document)
 requested              document (the portal's file), last_day, signer (`vendor`, `external`), serial,
                        file (where it was written)
-certificate_refused    reason, values, sha256 (of the file), findings
+certificate_refused    reason, fingerprint (of the certificate that came), findings
 accepted               pair, topic, findings
 roll_out_started       run, waves ([[node, …], …]), left_out ({node: reason}), pair, forward_only
 wave_started           run, direction (`new`, `previous`), nodes
 node_finished          run, direction, node, outcome, proof, reason, values, changed
-node_verified          node, outcome, proof, reason, values
-roll_out_finished      run, outcome (`proven`, `installed`, `held`, `stopped`), reason
+node_verified          direction, node, outcome, proof, reason, values
+roll_out_finished      run, outcome (`done`, `held`, `stopped`), reason
 roll_back_started      run, nodes, pair (the previous one)
 roll_back_finished     run, outcome (`done`, `owed`), reason
 closed                 (nothing)
