@@ -13,12 +13,23 @@ from typing import Any
 
 import renewctl
 from renewctl import sql
+from renewctl.audit.checks import verify
 from renewctl.backup_file import TABLES, Backup
 from renewctl.errors import NodeFault
 from renewctl.events import Kind
 from renewctl.keystore import KeyHome, KeyTable
 from renewctl.reasons import Reason
-from renewctl.store_read import event_from, event_hash, fields_of
+from renewctl.store_read import RawStore, event_from
+
+_BROKEN = frozenset(
+    {
+        Reason.AUDIT_EVENT_UNREADABLE,
+        Reason.AUDIT_EVENT_CHANGED,
+        Reason.AUDIT_EVENT_MISSING,
+        Reason.AUDIT_CHAIN_BROKEN,
+    }
+)
+"""Of what an audit finds: what is wrong with an event itself, or with the one before it in its renewal."""
 
 _ORDER = {"events": "renewal, seq", "documents": "sha256", "runs": "number"}
 
@@ -64,18 +75,8 @@ def missing_keys(backup: Backup) -> tuple[str, ...]:
 
 def broken_links(backup: Backup) -> tuple[str, ...]:
     """Events, as `renewal seq`, that are not as they were written, or do not follow the one before."""
-    broken, last = [], {"renewal": None, "hash": ""}
-    for row in backup.tables["events"]:
-        before = last["hash"] if last["renewal"] == row["renewal"] else ""
-        try:
-            event = event_from(row)
-            sound = event.previous == before and event_hash(fields_of(event)) == event.hash
-        except (KeyError, TypeError, ValueError):
-            sound = False
-        if not sound:
-            broken.append(f"{row.get('renewal')} {row.get('seq')}")
-        last = row
-    return tuple(broken)
+    traces = verify(RawStore(**backup.tables)).traces
+    return tuple(dict.fromkeys(f"{trace.renewal} {trace.seq}" for trace in traces if trace.reason in _BROKEN))
 
 
 def _store(
