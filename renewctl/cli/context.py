@@ -16,8 +16,9 @@ import click
 
 from renewctl import messages
 from renewctl.cli.output import Output
-from renewctl.errors import Unusable
-from renewctl.reasons import Reason
+from renewctl.errors import RenewctlError, Unusable
+from renewctl.reasons import Reason, Word
+from renewctl.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 DEFAULT_INVENTORY = Path("renewctl.yaml")
 INVENTORY_VARIABLE = "RENEWCTL_INVENTORY"
+
+
+_ANSWER_SHOWN = 80  # characters of an answer that are shown again: a line of a terminal
 
 
 def utc_now() -> datetime:
@@ -167,8 +171,20 @@ class Session:
             raise Unusable(Reason.NODE_NOT_IN_INVENTORY, got=name, expected=expected)
         return found
 
-    def ask(self, key: str, option: str, default: str | None = None) -> str:
+    def ask(
+        self,
+        key: str,
+        option: str,
+        default: str | None = None,
+        judge: Callable[[str], None] = lambda _: None,
+    ) -> str:
         """Ask a person, on stderr; one sentence (`<key>.why`) first says what is asked and where to find it.
+
+        Args:
+            key: of the question.
+            option: what could have been given instead.
+            default: what Enter means; "" is not shown.
+            judge: raises `RenewctlError` for an answer that cannot be used: that is said, and asked again.
 
         Raises:
             Unusable: `option_missing`, without a terminal or where JSON was asked for.
@@ -179,7 +195,23 @@ class Session:
             raise Unusable(Reason.OPTION_MISSING, option=option)
         if messages.has(f"{key}.why", self.language()):
             self.output().say(f"{key}.why")
-        return str(click.prompt(self.output().text(key), default=default, err=True))
+        while True:
+            question = self.output().text(key)
+            text = str(click.prompt(question, default=default, show_default=bool(default), err=True))
+            try:
+                judge(text)
+            except RenewctlError as error:
+                self._say_again(error)
+            else:
+                return text
+
+    def _say_again(self, error: RenewctlError) -> None:
+        """One line on an answer that cannot be used."""
+        output, values = self.output(), error.values
+        if values.get("got") and values.get("expected"):
+            output.say("ask.again", got=_shown(values["got"]), expected=values["expected"])
+        else:
+            output.say("ask.refused", why=output.sentence(error.reason, values)[0])
 
     @property
     def passphrase(self) -> Callable[[], str] | None:
@@ -195,3 +227,11 @@ class Session:
 
     def _ask_passphrase(self) -> str:
         return str(click.prompt(self.output().text("ask.passphrase"), hide_input=True, err=True))
+
+
+def _shown(answer: object) -> object:
+    """An answer as it may be shown again, on one line."""
+    if isinstance(answer, Word):
+        return answer
+    text = visible(str(answer))
+    return text if len(text) <= _ANSWER_SHOWN else f"{text[:_ANSWER_SHOWN]}…"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from renewctl import inventory
+from renewctl.cli import init_ask
 from renewctl.cli.context import Session
-from renewctl.cli.init_node import found
-from renewctl.cli.init_options import as_options
-from renewctl.cli.init_text import Answers, NodeAnswer, TopicAnswer, render
+from renewctl.cli.init_ask import Told
+from renewctl.cli.init_text import render
 from renewctl.cli.init_write import Homes, homes, identity_answer, make_homes, write
 from renewctl.cli.options import (
     Command,
@@ -25,40 +23,15 @@ from renewctl.cli.options import (
     pass_session,
 )
 from renewctl.cli.output import Output
-from renewctl.errors import Refused, Unusable
+from renewctl.errors import Refused
 from renewctl.inventory import Inventory
 from renewctl.reasons import Reason
 from renewctl.secrets import SecretRef, shown
 
 DEFAULT_STORE = "sqlite:///state/renewctl.db"
 DEFAULT_KEYS = "keys"
-UNKNOWN = "unknown"
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Told:
-    """The options as they were given; None or empty: not given."""
-
-    store: str
-    keys: str
-    recipient: tuple[str, ...]
-    identity: Path | None
-    topic: str | None
-    id: str | None
-    name: str | None
-    account: str | None
-    account_address: str | None
-    zone: str
-    node: tuple[str, ...]
-    node_user: str | None
-    node_password_file: str | None
-    source: str | None
-    from_url: str | None
-    from_user: str | None
-    from_password_file: str | None
-    from_sql: str | None
 
 
 def _option(*names: str, **more: Any) -> Callable[[_Function], _Function]:  # noqa: ANN401 - click's own types
@@ -75,10 +48,11 @@ def _option(*names: str, **more: Any) -> Callable[[_Function], _Function]:  # no
 @_option("--name", metavar="TEXT", help="help.option.topic_name")
 @_option("--account", metavar="ALIAS", help="help.option.account")
 @_option("--account-address", metavar="ADDRESS", help="help.option.account_address")
-@_option("--zone", metavar="ZONE", default="UTC", help="help.option.zone")
+@_option("--zone", metavar="ZONE", help="help.option.zone")
 @_option("--node", metavar="NAME=URL", multiple=True, help="help.option.node")
 @_option("--node-user", metavar="USER", help="help.option.node_user")
 @_option("--node-password-file", metavar="FILE", help="help.option.node_password_file")
+@_option("--node-sql", metavar="FILE", help="help.option.node_sql")
 @_option("--from", "source", metavar="NODE", help="help.option.from")
 @_option("--from-url", metavar="URL", help="help.option.from_url")
 @_option("--from-user", metavar="USER", help="help.option.from_user")
@@ -101,22 +75,10 @@ def _new(session: Session, told: Told, *, dry_run: bool) -> None:
     path, output = session.inventory_path, session.output()
     if path.exists():
         raise Refused(Reason.INVENTORY_EXISTS, path=str(path))
-    nodes, topics = _nodes(session, told), _topics(session, told)
     identity = identity_answer(told.identity, told.recipient)
-    answers = Answers(
-        store=told.store,
-        keys_folder=told.keys,
-        recipients=identity.recipients,
-        identity=None if identity.path is None else str(identity.path),
-        topics=topics,
-        account=told.account or session.ask("ask.account", "--account", UNKNOWN if told.source else None),
-        account_address=told.account_address,
-        zone=told.zone,
-        language=session.language(),
-        nodes=nodes,
-    )
+    answers = init_ask.answers(session, told, identity.recipients, identity.path)
+    planned = init_ask.planned(answers, session, named=told.source is not None)
     text = render(answers, output.text)
-    planned = _planned(text, path, told)
     if dry_run and identity.text is not None:  # that identity is thrown away, so nobody may use its recipient
         answers = replace(answers, recipients=(output.text("init.recipient_to_come"),))
         text = render(answers, output.text)
@@ -134,18 +96,10 @@ def _new(session: Session, told: Told, *, dry_run: bool) -> None:
             "keys_folder": told.keys,
             "identity": identity.path,
             "recipients": answers.recipients,
-            "topics": [topic.topic for topic in topics],
-            "nodes": [node.name for node in nodes],
+            "topics": [topic.topic for topic in answers.topics],
+            "nodes": [node.name for node in answers.nodes],
         }
     )
-
-
-def _planned(text: str, path: Path, told: Told) -> Inventory:
-    """The inventory the text is; what is wrong with it came from an option."""
-    try:
-        return inventory.from_bytes(text.encode(), path)
-    except Unusable as error:
-        raise as_options(error, source=told.source is not None) from error
 
 
 def _homes_of_existing(session: Session, *, dry_run: bool) -> None:
@@ -179,43 +133,6 @@ def _say_homes(output: Output, planned: Inventory, before: Homes, made: str) -> 
 def _store_shown(planned: Inventory) -> str:
     """The store's URL as people may see it: by reference, or without a password."""
     return shown(planned.store) if isinstance(planned.store, SecretRef) else planned.store
-
-
-def _topics(session: Session, told: Told) -> tuple[TopicAnswer, ...]:
-    if told.source is None:
-        uid = told.topic or session.ask("ask.topic", "--topic")
-        own = told.id or session.ask("ask.id", "--id", _short(uid))
-        return (TopicAnswer(own, uid, told.name or session.ask("ask.name", "--name", own)),)
-    uids = found(session, _source(told))
-    if told.id is not None and len(uids) == 1:
-        return (TopicAnswer(told.id, uids[0], told.name or told.id),)
-    return tuple(TopicAnswer(_short(uid), uid, _short(uid)) for uid in uids)
-
-
-def _short(uid: str) -> str:
-    """A topic's id from its UID: the start of the uuid, `t-1a2b3c4d`."""
-    return "t-" + re.sub(r"[^A-Za-z0-9]", "", uid.rpartition(".")[2])[:8].lower()
-
-
-def _source(told: Told) -> NodeAnswer:
-    if told.from_url is None:
-        raise Unusable(Reason.OPTION_MISSING, option="--from-url")
-    return NodeAnswer(
-        told.source or "", told.from_url, told.from_user, told.from_password_file, told.from_sql
-    )
-
-
-def _nodes(session: Session, told: Told) -> tuple[NodeAnswer, ...]:
-    given: Sequence[str] = told.node
-    if not given and told.source is None:
-        given = [session.ask("ask.node", "--node")]
-    nodes = [] if told.source is None else [_source(told)]
-    for text in given:
-        name, equals, url = text.partition("=")
-        if not equals:
-            raise Unusable(Reason.OPTION_INVALID, got=f"--node {text}", expected="--node NAME=URL")
-        nodes.append(NodeAnswer(name, url, told.node_user, told.node_password_file))
-    return tuple(nodes)
 
 
 def _tell(session: Session, planned: Inventory, before: Homes, identity: Path | None) -> None:

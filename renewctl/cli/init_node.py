@@ -44,10 +44,10 @@ def _node(session: Session, answer: NodeAnswer) -> Node:
     mapping: dict[str, object] = {"name": answer.name, "product": "nanomdm", "url": answer.url}
     if answer.user is not None:
         mapping["user"] = answer.user
-    if answer.password_file is not None:
-        mapping["password"] = {"file": answer.password_file}
-    if answer.sql_file is not None:
-        mapping["devices"] = {"sql": {"file": answer.sql_file}}
+    if answer.password is not None:
+        mapping["password"] = answer.password
+    if answer.devices is not None:
+        mapping["devices"] = answer.devices
     try:
         return inventory.node_from_mapping(mapping, session.inventory_path.absolute().parent)
     except Unusable as error:

@@ -20,6 +20,7 @@ _OPTIONS = (
     (r"nodes\[\d+\]\.(name|url)", "--node"),
     (r"nodes\[\d+\]\.user", "--node-user"),
     (r"nodes\[\d+\]\.password.*", "--node-password-file"),
+    (r"nodes\[\d+\]\.devices.*", "--node-sql"),
     (r"name", "--from"),
     (r"url", "--from-url"),
     (r"user", "--from-user"),
@@ -32,6 +33,7 @@ _OF_SOURCE = {
     "--node": {"name": "--from", "url": "--from-url"},
     "--node-user": {"user": "--from-user"},
     "--node-password-file": {"password": "--from-password-file"},
+    "--node-sql": {"devices": "--from-sql"},
 }
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class NodeAnswer:
-    """One node as it was told; `sql_file` holds a database URL."""
+    """One node as it was told; `password` and `devices` are mappings as the inventory takes them."""
 
     name: str
     url: str
     user: str | None = None
-    password_file: str | None = None
-    sql_file: str | None = None
+    password: Mapping[str, object] | None = None
+    devices: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,15 +108,22 @@ def _node(node: NodeAnswer, say: Callable[[str], str]) -> Iterator[str]:
     yield "    install: api"
     if node.user is not None:
         yield f"    user: {_quoted(node.user)}"
-    if node.password_file is not None:
+    if node.password is not None:
         yield from _comment(say("init.comment.password"), "    ")
-        yield f"    password: {{file: {_quoted(node.password_file)}}}"
-    if node.sql_file is not None:
-        yield f"    devices: {{sql: {{file: {_quoted(node.sql_file)}}}}}"
+        yield f"    password: {_flow(node.password)}"
+    if node.devices is not None:
+        yield f"    devices: {_flow(node.devices)}"
 
 
 def _comment(text: str, indent: str = "") -> list[str]:
     return [f"{indent}# {line}" for line in text.split("\n")]
+
+
+def _flow(value: object) -> str:
+    """A mapping on one line, `{sql: {file: "dsn"}}`."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(below)}" for key, below in value.items()) + "}"
+    return _quoted(str(value))
 
 
 def _quoted(text: str) -> str:

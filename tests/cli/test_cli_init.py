@@ -7,11 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 import yaml
 
-from renewctl.cli import init as module
+from renewctl.cli import init_ask as module
 from renewctl.cli import main as shell
 from renewctl.inventory import load
 from tests.support.cli import validate
@@ -91,16 +90,6 @@ def test_an_identity_that_does_not_name_its_recipient(
     assert "--recipient" in capsys.readouterr().err
 
 
-def test_on_a_terminal_a_person_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Everything that is needed and was not given."""
-    answers = iter(["n1=http://127.0.0.1:9", TOPIC, "tokyo", "東京", "mdm"])
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr(click, "prompt", lambda *_, **__: next(answers))
-    assert shell.main(["init", "--recipient", RECIPIENT]) == 0
-    topic = load(tmp_path / "renewctl.yaml").topics[0]
-    assert (topic.id, topic.name, topic.account.alias) == ("tokyo", "東京", "mdm")
-
-
 def test_answers_that_make_no_inventory_are_refused_before_anything_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,7 +97,7 @@ def test_answers_that_make_no_inventory_are_refused_before_anything_is_written(
     assert shell.main(["init", *GIVEN[:-1], "n1=http://mdm.example.com"]) == 2
     assert "insecure" in capsys.readouterr().err
     assert shell.main(["init", *GIVEN[:-1], "n1"]) == 2
-    assert "--node NAME=URL" in capsys.readouterr().err
+    assert "give --node a value of this form: NAME=URL" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
