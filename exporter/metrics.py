@@ -165,10 +165,14 @@ TOPIC_EXPIRY_KNOWN = Definition(
 RENEWAL_PHASE = Definition(
     "mdm_renewal_phase",
     "1 for the phase the newest renewal of a topic is in (open, csr_made, requested, accepted, rolling_out, "
-    f"installed, proven, closed, rolled_back, aborted). {POLLED}",
+    "installed, proven, closed, rolled_back, aborted). Installed and proven tell of the nodes of the last "
+    f"roll-out; read mdm_renewal_nodes_owed beside it for those left out. {POLLED}",
     ("topic", "renewal", "phase"),
     "No store is configured or it was never read; the topic never had a renewal; any phase but the present.",
-    ('mdm_renewal_phase{phase=~"open|csr_made|requested"}', "renewals that wait for a certificate"),
+    (
+        'mdm_renewal_phase{phase="proven"} and on (topic) mdm_renewal_nodes_owed == 0',
+        "renewals proven on every node; without the second half, also those that left a node out",
+    ),
 )
 RENEWAL_ACCEPTED = Definition(
     "mdm_renewal_accepted_timestamp_seconds",

@@ -18,6 +18,7 @@ from renewctl.audit.markup import page, tag
 from renewctl.audit.year import RenewalYear, TopicYear
 from renewctl.events import KEY_STORE
 from renewctl.reasons import Reason
+from renewctl.renewal import Renewal
 
 GENERATOR = "renewctl audit report"
 """Stands in the page: a file without it is somebody else's."""
@@ -186,12 +187,20 @@ def _overview_row(topic: TopicYear, renewal: RenewalYear, words: _Words) -> Sequ
     return [
         topic.names.name,
         renewal.name,
-        words.text(f"phase.{state.phase}"),
+        _phase(renewal, state, words),
         f"{words.instant(state.opened_at)}, {state.opened_by}",
         None if state.accepted is None else tag("code", state.accepted.serial),
         None if state.accepted is None else words.instant(state.accepted.not_after),
         ", ".join(counted),
     ]
+
+
+def _phase(renewal: RenewalYear, state: Renewal, words: _Words) -> str:
+    """As every display says it: a renewal with a node left is never called proven alone."""
+    phase = words.text(f"phase.{state.phase}")
+    if not renewal.left:
+        return phase
+    return words.text("phase.but_owed", phase=phase, nodes=", ".join(renewal.left))
 
 
 def _findings(report: Report, words: _Words) -> Element:
@@ -257,7 +266,7 @@ def _renewal_facts(renewal: RenewalYear, words: _Words) -> Element:
                     (words.text(f"audit.page.pair_{key}"), words.text("audit.page.pair_is", **values))
                 )
                 facts.append((words.text("audit.page.fingerprint"), tag("code", pair.fingerprint)))
-        facts.insert(0, (words.text("audit.page.phase_end"), words.text(f"phase.{state.phase}")))
+        facts.insert(0, (words.text("audit.page.phase_end"), _phase(renewal, state, words)))
         facts += [(words.text("audit.page.left_out", node=n), why) for n, why in state.left_out.items()]
     facts += [
         (words.text("audit.page.people"), _each(line.actor for line in renewal.lines)),

@@ -11,7 +11,7 @@ from renewctl.audit.checks import Verdict
 from renewctl.audit.lines import Line, lines
 from renewctl.errors import RenewctlError
 from renewctl.events import KEY_STORE, Event
-from renewctl.renewal import Renewal, fold
+from renewctl.renewal import Phase, Renewal, fold, owed
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,17 @@ class RenewalYear:
     name: str
     state: Renewal | None
     lines: tuple[Line, ...]
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """Nodes without the new pair in a renewal whose phase tells of the others alone: installed, proven.
+
+        Of the nodes events name, which may have left the inventory since.
+        """
+        state = self.state
+        if state is None or state.phase not in {Phase.INSTALLED, Phase.PROVEN}:
+            return ()
+        return owed(state, list(dict.fromkeys([*state.planned, *state.nodes, *state.left_out])))
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,32 @@ def test_it_tells_who_did_what_when_with_which_certificate_and_what_nodes_answer
     assert not re.search(r"\baudit\.\w+|\bevent\.\w+|\bphase\.\w+", page.text)
 
 
+@pytest.mark.parametrize(
+    ("language", "but"),
+    [("en", "proven, but still without the new pair: n3"), ("ja", "（未展開のノードがあります: n3）")],
+)
+def test_a_node_left_out_stands_beside_the_phase(language: str, but: str) -> None:
+    """Overview and renewal: the others are proven, n3 never was; once it was reached, nothing is added."""
+    store = Chained()
+    for kind in ACCEPTED:
+        store.append("tokyo-1", kind)
+    store.append("tokyo-1", Kind.ROLL_OUT_STARTED, body={"waves": [["n1"]], "left_out": {"n3": "in repair"}})
+    _one_node(store, "n1")
+    content = read(report(store, language=language)).text
+    assert content.count(but) == 2
+    store.append("tokyo-1", Kind.ROLL_OUT_STARTED, body={"waves": [["n1"], ["n3"]]})
+    _one_node(store, "n3")
+    assert but not in read(report(store, language=language)).text
+
+
+def _one_node(store: Chained, node: str) -> None:
+    """A wave of one node, which is proven; the roll-out ends."""
+    store.append("tokyo-1", Kind.WAVE_STARTED, body={"nodes": [node]})
+    kind, body = told(node, "proven")
+    store.append("tokyo-1", kind, body=body)
+    store.append("tokyo-1", Kind.ROLL_OUT_FINISHED)
+
+
 def test_it_runs_nothing_and_fetches_nothing() -> None:
     """No script, no link, no image, no address; and a policy that would forbid them."""
     content = report(rolled())

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from exporter import snapshot_file
+from exporter.metrics import METRICS
 from exporter.snapshot import RenewalFacts, Snapshot
 from exporter.store_look import StoreLook
 from renewctl.events import Kind
@@ -55,6 +56,19 @@ def test_a_roll_out_half_way_is_read(sqlite_inventory: Inventory) -> None:
     assert (recorded.not_after, recorded.serial, recorded.source) == (history.NEW_ENDS, "0b", Source.RECORDED)
     assert set(facts.recorded) == {"a"}
     assert value(sqlite_inventory, snapshot, "mdm_push_certificate_info", source="recorded", serial="0b") == 1
+
+
+def test_a_node_left_out_is_owed_beside_a_proven_phase(sqlite_inventory: Inventory) -> None:
+    """The phase tells of the nodes of the roll-out; the count beside it, which the alert asks, of all."""
+    steps = history.rolled_out("a", outcome="proven")
+    done = [(Kind.ROLL_OUT_FINISHED, {"run": 1, "outcome": "done", "reason": None})]
+    history.write(str(sqlite_inventory.store), "tokyo-1", history.accepted(), steps, done)
+    snapshot = read(sqlite_inventory)
+    assert value(sqlite_inventory, snapshot, "mdm_renewal_phase", phase="proven") == 1
+    assert value(sqlite_inventory, snapshot, "mdm_renewal_nodes_owed") == 1
+    assert value(sqlite_inventory, snapshot, "mdm_renewal_node_owed", node="b") == 1
+    [phase] = [metric for metric in METRICS if metric.name == "mdm_renewal_phase"]
+    assert "mdm_renewal_nodes_owed" in phase.help
 
 
 @pytest.mark.parametrize("outcome", ["unknown", "failed", "wrong"])
