@@ -81,6 +81,7 @@ class TopicView:
 
     Attributes:
         not_after: the earliest end of what its nodes serve; what was adopted where no node tells.
+        left_out: node -> why it was left out of the roll-out, for those that are owed because of it.
     """
 
     topic: Topic
@@ -90,6 +91,7 @@ class TopicView:
     renewal: Renewal | None
     turn: Turn
     owed: tuple[str, ...]
+    left_out: Mapping[str, str]
     warnings: tuple[Warn, ...]
     steps: tuple[Step, ...]
 
@@ -124,7 +126,8 @@ def view(
     further command line needs again; `store_missing`: the history is empty because there is no store.
     """
     configured = inventory.nodes_of(topic.id)
-    left_owed = _owed(history, [node.name for node in configured])
+    accepted = _accepted(history)
+    left_owed = _owed(accepted, [node.name for node in configured])
     nodes = tuple(_node(node, topic, history, seen.get(node.name), left_owed) for node in configured)
     not_after = _end(nodes, history)
     warnings = [
@@ -149,18 +152,26 @@ def view(
         renewal=history.latest,
         turn=_turn(topic, history.open, urgent=bool(warnings)),
         owed=left_owed,
+        left_out={} if accepted is None else _of(accepted.left_out, left_owed),
         warnings=tuple(warnings),
         steps=next_steps(situation),
     )
 
 
-def _owed(history: TopicHistory, nodes: list[str]) -> tuple[str, ...]:
-    """A renewal just opened owes nothing yet; what the one before left undone is still owed."""
-    accepted = [renewal for renewal in history.renewals if renewal.accepted is not None]
-    if not accepted:
+def _accepted(history: TopicHistory) -> Renewal | None:
+    """The newest that can owe a node anything: one just opened owes nothing yet."""
+    return next((one for one in reversed(history.renewals) if one.accepted is not None), None)
+
+
+def _owed(renewal: Renewal | None, nodes: list[str]) -> tuple[str, ...]:
+    if renewal is None:
         return ()
-    left = {*owed(accepted[-1], nodes), *owed_previous(accepted[-1])}
+    left = {*owed(renewal, nodes), *owed_previous(renewal)}
     return tuple(node for node in nodes if node in left)
+
+
+def _of(reasons: Mapping[str, str], nodes: Sequence[str]) -> dict[str, str]:
+    return {node: reasons[node] for node in nodes if node in reasons}
 
 
 def _node(

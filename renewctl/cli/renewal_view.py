@@ -203,6 +203,7 @@ def renewal_json(renewal: Renewal, nodes: Sequence[str]) -> dict[str, Any]:
         "forward_only": renewal.forward_only,
         "refusals": renewal.refusals,
         "owed": owed(renewal, nodes),
+        "left_out": renewal.left_out,
         "nodes": {
             name: {
                 "direction": state.direction,
@@ -274,13 +275,14 @@ def _node_table(output: Output, renewal: Renewal, nodes: Sequence[str]) -> None:
     if renewal.accepted is None:
         return
     rows: list[tuple[str, str, str | None]] = []
+    left = owed(renewal, nodes)
     for name in nodes:
         state = renewal.nodes.get(name)
-        if state is None:
-            rows.append((name, output.text("node.untouched"), None))
-            continue
-        told = output.text(f"node.{state.direction.value}.{state.outcome.value}")
-        rows.append((name, told, output.instant(state.at)))
+        key = "untouched" if state is None else f"{state.direction.value}.{state.outcome.value}"
+        told = output.text(f"node.{key}")
+        if name in left and name in renewal.left_out:
+            told = output.text("node.left_out", state=told, why=renewal.left_out[name])
+        rows.append((name, told, None if state is None else output.instant(state.at)))
     output.table(("column.node", "column.state", "column.since"), rows)
 
 

@@ -21,7 +21,7 @@ from renewctl.history import TopicHistory, histories
 from renewctl.inventory import Inventory, Topic
 from renewctl.observation import Observation
 from renewctl.reasons import Reason
-from renewctl.renewal import Phase
+from renewctl.renewal import Phase, owed
 from renewctl.secrets import SecretRef
 
 if TYPE_CHECKING:
@@ -188,6 +188,8 @@ def _show_topic(output: Output, shown: TopicView, session: Session) -> None:
         ),
         [_row(output, node, topic, session) for node in shown.nodes],
     )
+    for node, why in shown.left_out.items():
+        output.show("status.left_out", node=node, why=why)
     for warn in shown.warnings:
         output.show_red("warning", text=_sentence(output, warn))
     output.raw("")
@@ -249,12 +251,14 @@ def _topic_json(session: Session, shown: TopicView) -> dict[str, object]:
         "not_after": shown.not_after,
         "days_left": shown.left,
         "owed": shown.owed,
+        "left_out": shown.left_out,
         "turn": shown.turn,
         "renewal": None
         if renewal is None
         else {
             "name": renewal.name,
             "phase": renewal.phase,
+            "owed": owed(renewal, [node.node.name for node in shown.nodes]),
             "ended": renewal.ended,
             "request_last_day": None if renewal.request is None else renewal.request.last_day,
         },

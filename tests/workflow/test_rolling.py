@@ -159,16 +159,32 @@ def test_one_node_left_out_stays_owed(accepted: Desk) -> None:
     assert (accepted.renewal()["phase"], accepted.renewal()["owed"]) == ("proven", ["n3"])
     assert "proven, but still without the new pair: n3" in accepted.run("renewal", "show").out
     assert "proven, but still without the new pair: n3" in accepted.run("status").out
+    _shows_why(accepted, "n3", "in repair = again")
     error = accepted.told("renewal", "verify", code=4)["error"]
     assert (error["reason"], error["values"]["nodes"]) == ("nodes_owed", "n3")
     assert accepted.told("renewal", "roll-out")["renewal"]["owed"] == []
     assert "but still without" not in accepted.run("renewal", "verify").out
 
 
+def _shows_why(desk: Desk, node: str, why: str) -> None:
+    """In `status` and `renewal show`, for people in both languages, and beside every phase for programs."""
+    for language, words in (("en", f"left out: {why}"), ("ja", f"除外。理由: {why}")):
+        rows = desk.run("renewal", "show", "--lang", language).out.splitlines()
+        assert [words in row for row in rows if row.startswith(f"{node} ")] == [True]
+    assert f"left out of the roll-out: {node}: {why}" in desk.run("status").out
+    assert f"展開から除外したノード: {node}（理由: {why}）" in desk.run("status", "--lang", "ja").out
+    assert desk.renewal()["left_out"] == {node: why}
+    (topic,) = desk.told("status", "--offline", code=4)["topics"]
+    assert (topic["owed"], topic["left_out"]) == ([node], {node: why})
+    assert (topic["renewal"]["phase"], topic["renewal"]["owed"]) == ("proven", [node])
+
+
 def test_a_node_left_out_that_has_the_new_pair_is_not_owed(accepted: Desk) -> None:
     """Left out of a second roll-out, it still has what the first one gave it: exit 0."""
     accepted.told("renewal", "roll-out")
     assert accepted.told("renewal", "roll-out", "--leave-out", "n3=disk")["renewal"]["owed"] == []
+    assert "disk" not in accepted.run("status").out
+    assert "left out" not in accepted.run("renewal", "show").out
 
 
 class TestPreFlight:
