@@ -13,7 +13,7 @@ from renewctl.cli import init_ask
 from renewctl.cli.context import Session
 from renewctl.cli.init_ask import Told
 from renewctl.cli.init_text import render
-from renewctl.cli.init_write import Homes, homes, identity_answer, make_homes, write
+from renewctl.cli.init_write import Homes, IdentityAnswer, homes, identity_answer, make_homes, write
 from renewctl.cli.options import (
     Command,
     Option,
@@ -82,12 +82,15 @@ def _new(session: Session, told: Told, *, dry_run: bool) -> None:
     if dry_run and identity.text is not None:  # that identity is thrown away, so nobody may use its recipient
         answers = replace(answers, recipients=(output.text("init.recipient_to_come"),))
         text = render(answers, output.text)
+    before = homes(planned, identity)
     if dry_run:
         output.raw(text.rstrip("\n"))
+        _say_homes(output, planned, before, "would", identity.path)
     else:
-        before = homes(planned)
         write(path, text, planned, identity)
-        _tell(session, planned, before, None if identity.text is None else identity.path)
+        output.say("init.wrote.inventory", path=path)
+        _say_homes(output, planned, before, "wrote", identity.path)
+        _say_next(session, identity, before)
     output.json(
         {
             "inventory": path,
@@ -95,6 +98,7 @@ def _new(session: Session, told: Told, *, dry_run: bool) -> None:
             "store": told.store,
             "keys_folder": told.keys,
             "identity": identity.path,
+            "there_already": before,
             "recipients": answers.recipients,
             "topics": [topic.topic for topic in answers.topics],
             "nodes": [node.name for node in answers.nodes],
@@ -116,6 +120,7 @@ def _homes_of_existing(session: Session, *, dry_run: bool) -> None:
             "store": _store_shown(planned),
             "keys_folder": planned.keys.folder,
             "identity": None,
+            "there_already": before,
             "recipients": planned.keys.recipients,
             "topics": [topic.topic for topic in planned.topics],
             "nodes": [node.name for node in planned.nodes],
@@ -123,11 +128,15 @@ def _homes_of_existing(session: Session, *, dry_run: bool) -> None:
     )
 
 
-def _say_homes(output: Output, planned: Inventory, before: Homes, made: str) -> None:
+def _say_homes(
+    output: Output, planned: Inventory, before: Homes, made: str, identity: Path | None = None
+) -> None:
     """What was made (`made`: `wrote`), would be (`would`), or was there already."""
     output.say(f"init.{'there' if before.store else made}.store", store=_store_shown(planned))
-    if before.keys is not None:
-        output.say(f"init.{'there' if before.keys else made}.keys", path=planned.keys.folder)
+    if before.keys_folder is not None:
+        output.say(f"init.{'there' if before.keys_folder else made}.keys", path=planned.keys.folder)
+    if before.identity is not None:
+        output.say(f"init.{'there' if before.identity else made}.identity", path=identity)
 
 
 def _store_shown(planned: Inventory) -> str:
@@ -135,18 +144,14 @@ def _store_shown(planned: Inventory) -> str:
     return shown(planned.store) if isinstance(planned.store, SecretRef) else planned.store
 
 
-def _tell(session: Session, planned: Inventory, before: Homes, identity: Path | None) -> None:
+def _say_next(session: Session, identity: IdentityAnswer, before: Homes) -> None:
     from renewctl.guidance import Step  # noqa: PLC0415
 
-    output, path = session.output(), session.inventory_path
-    output.say("init.wrote.inventory", path=path)
-    _say_homes(output, planned, before, "wrote")
-    if identity is not None:
-        output.say("init.wrote.identity", path=identity)
-    options = " ".join(["", *session.options]) if session.options else ""
+    path, options = session.inventory_path, " ".join(["", *session.options]) if session.options else ""
     steps = [Step("init.next.read", {"path": path}), Step("init.next.git", {"path": path})]
-    if identity is not None:
-        steps.append(Step("init.next.escrow", {"path": identity}))
+    if before.identity is not None:
+        key = "init.next.escrow_there" if before.identity else "init.next.escrow"
+        steps.append(Step(key, {"path": identity.path}))
     adopt = f"renewctl{options} adopt --certificate FILE --key FILE"
     steps += [Step("init.next.adopt", {}, adopt), Step("init.next.status", {}, f"renewctl{options} status")]
-    output.next_steps(steps)
+    session.output().next_steps(steps)

@@ -142,7 +142,7 @@ def _given(session: Session, told: Told, recipients: tuple[str, ...], identity: 
         store=told.store,
         keys_folder=told.keys,
         recipients=recipients,
-        identity=None if identity is None else str(identity),
+        identity=None if identity is None else str(identity.absolute()),  # an option is meant from here
         topics=(topic,),
         account=told.account or UNKNOWN,
         account_address=told.account_address,

@@ -35,10 +35,16 @@ class IdentityAnswer:
 
 @dataclass(frozen=True)
 class Homes:
-    """Whether store and key store are there; `keys` None: the keys are in the store."""
+    """Whether each is there.
+
+    Attributes:
+        keys_folder: None where the keys are in the store.
+        identity: None where there is none to be made or used.
+    """
 
     store: bool
-    keys: bool | None
+    keys_folder: bool | None
+    identity: bool | None
 
 
 def identity_answer(path: Path | None, recipients: tuple[str, ...]) -> IdentityAnswer:
@@ -62,8 +68,12 @@ def identity_answer(path: Path | None, recipients: tuple[str, ...]) -> IdentityA
     return IdentityAnswer(path, (recipient,), text)
 
 
-def homes(planned: Inventory) -> Homes:
+def homes(planned: Inventory, identity: IdentityAnswer | None = None) -> Homes:
     """Which homes are there now.
+
+    Args:
+        planned: the inventory.
+        identity: as `identity_answer` chose it; None where there is nothing to choose.
 
     Raises:
         Unusable, NodeFault: as the store raises where it cannot be looked at.
@@ -71,14 +81,21 @@ def homes(planned: Inventory) -> Homes:
     from renewctl.store_read import StoreReader  # noqa: PLC0415 - SQL
 
     keys = None if planned.keys.folder is None else planned.keys.folder.is_dir()
+    opens = None if identity is None else _is_there(identity)
     try:
         with StoreReader(store_url(planned), recover=True) as store:
             store.renewals()
     except Unusable as error:
         if error.reason is not Reason.STORE_MISSING:
             raise
-        return Homes(store=False, keys=keys)
-    return Homes(store=True, keys=keys)
+        return Homes(store=False, keys_folder=keys, identity=opens)
+    return Homes(store=True, keys_folder=keys, identity=opens)
+
+
+def _is_there(identity: IdentityAnswer) -> bool | None:
+    if identity.text is not None:
+        return False
+    return True if identity.path is not None and identity.path.exists() else None
 
 
 def make_homes(planned: Inventory) -> None:

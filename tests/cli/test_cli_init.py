@@ -13,7 +13,7 @@ import yaml
 from renewctl.cli import init_ask as module
 from renewctl.cli import main as shell
 from renewctl.inventory import load
-from tests.support.cli import validate
+from tests.support.cli import held, validate
 from tests.support.init_place import GIVEN, device_database, versions_alone
 from tests.support.inventories import RECIPIENT, TOPIC, right, write
 
@@ -58,10 +58,35 @@ def test_every_key_of_a_node_is_explained(language: str, tmp_path: Path) -> None
 
 
 def test_a_dry_run_shows_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The YAML on stdout; the folder stays empty."""
+    """The YAML on stdout, what would be made beside it on stderr; the folder stays empty."""
     assert shell.main(["init", *GIVEN, "--dry-run"]) == 0
-    assert yaml.safe_load(capsys.readouterr().out)["topics"][0]["topic"] == TOPIC
+    shown = capsys.readouterr()
+    assert yaml.safe_load(shown.out)["topics"][0]["topic"] == TOPIC
+    assert shown.err.splitlines() == [
+        "would make the store: sqlite:///state/renewctl.db",
+        f"would make the key store: {tmp_path}/keys",
+        f"would make an identity, which opens the key store: {tmp_path}/home/.config/renewctl/identity.txt",
+    ]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_tells_what_is_there_already(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Store, key folder and identity of an earlier `init`, in words and as JSON; nothing changes."""
+    assert shell.main(["init", *GIVEN]) == 0
+    (tmp_path / "renewctl.yaml").unlink()
+    before = held(tmp_path)
+    capsys.readouterr()
+    assert shell.main(["init", *GIVEN, "--dry-run"]) == 0
+    told = capsys.readouterr().err
+    assert told.count("there already") == 3
+    assert "would" not in told
+    assert shell.main(["init", *GIVEN, "--dry-run", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    validate("init", document)
+    assert document["there_already"] == {"store": True, "keys_folder": True, "identity": True}
+    assert shell.main(["init", *GIVEN, "--dry-run", "--json", "--recipient", RECIPIENT]) == 0
+    assert json.loads(capsys.readouterr().out)["there_already"]["identity"] is None
+    assert held(tmp_path) == before
 
 
 def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,13 +97,36 @@ def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert (document["written"], document["identity"]) == (True, None)
 
 
-def test_an_identity_that_is_there_is_used(tmp_path: Path) -> None:
-    """A second customer's inventory shares the operator's identity."""
-    assert shell.main(["init", *GIVEN]) == 0
+@pytest.mark.parametrize(
+    ("language", "used", "copy"),
+    [("en", "is there already is used", "a copy of it is"), ("ja", "すでにある復号鍵", "写しが安全な場所に")],
+)
+def test_an_identity_that_is_there_is_used(
+    language: str, used: str, copy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second customer's inventory shares the operator's identity: said, with its path, and to keep a copy."""
+    assert shell.main(["--lang", language, "init", *GIVEN]) == 0
+    first = capsys.readouterr().err
+    assert (used in first, copy in first) == (False, False)
     (tmp_path / "b").mkdir()
-    assert shell.main(["--inventory", "b/renewctl.yaml", "init", *GIVEN]) == 0
+    assert shell.main(["--lang", language, "--inventory", "b/renewctl.yaml", "init", *GIVEN]) == 0
+    identity = tmp_path / "home" / ".config" / "renewctl" / "identity.txt"
+    told = capsys.readouterr().err.splitlines()
+    assert [str(identity) in line for line in told if used in line] == [True]
+    assert [str(identity) in line for line in told if copy in line] == [True]
     one, two = load(tmp_path / "renewctl.yaml"), load(tmp_path / "b" / "renewctl.yaml")
     assert one.keys.recipients == two.keys.recipients
+
+
+def test_an_identity_is_meant_from_where_the_command_runs(tmp_path: Path) -> None:
+    """As every path on a command line; the inventory in another folder names that very file."""
+    (tmp_path / "b").mkdir()
+    words = ["--inventory", "b/renewctl.yaml", "init", *GIVEN, "--identity", "identity.txt"]
+    assert shell.main(words) == 0
+    named = load(tmp_path / "b" / "renewctl.yaml").keys.identity
+    assert named is not None
+    assert named.where == (str(tmp_path / "identity.txt"),)
+    assert (tmp_path / "identity.txt").is_file()
 
 
 def test_an_identity_that_does_not_name_its_recipient(

@@ -139,7 +139,7 @@ def test_an_identity_nobody_may_write_leaves_nothing_behind(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("renewctl.cli.init_write.make_homes", interrupted)
+    monkeypatch.setattr("renewctl.store.Store.create", interrupted)
     assert shell.main(["init", *GIVEN, "--identity", "deep/identity.txt"]) == 130
     assert held(tmp_path) == {}
 
