@@ -12,7 +12,7 @@ from pathlib import Path
 
 from renewctl import __version__, messages
 from renewctl.errors import RenewctlError, Unusable
-from renewctl.inventory import Inventory, load
+from renewctl.inventory.reading import Inventory, load
 from renewctl.reasons import Reason
 
 DEFAULT_PORT = 10092

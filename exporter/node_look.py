@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from exporter.poller import Change
 from exporter.snapshot import NodeFacts, Snapshot
 from renewctl.errors import RenewctlError
-from renewctl.inventory import Node
+from renewctl.inventory.reading import Node
 from renewctl.observation import Failure, Observation
 from renewctl.reasons import Reason
 from renewctl.secrets import Kind, SecretRef

@@ -12,7 +12,7 @@ from exporter import snapshot_file
 from exporter.collectors import collect
 from exporter.rendering import Page
 from exporter.snapshot import Snapshot
-from renewctl.inventory import Inventory
+from renewctl.inventory.reading import Inventory
 
 log = logging.getLogger("exporter")
 

@@ -12,7 +12,7 @@ from exporter.poller import Look, Poller
 from exporter.publisher import Publisher
 from exporter.start import starting_snapshot
 from exporter.store_look import StoreLook
-from renewctl.inventory import Inventory
+from renewctl.inventory.reading import Inventory
 from renewctl.web.serving import listen, serve
 
 log = logging.getLogger("exporter")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exporter import snapshot_file
 from exporter.snapshot import Snapshot
-from renewctl.inventory import Inventory
+from renewctl.inventory.reading import Inventory
 
 log = logging.getLogger("exporter")
 

@@ -11,14 +11,14 @@ from exporter.poller import Change
 from exporter.snapshot import Known, RenewalFacts, Snapshot
 from renewctl import secrets
 from renewctl.errors import RenewctlError
-from renewctl.events import PairRef
-from renewctl.history import TopicHistory, histories
-from renewctl.inventory import Inventory
+from renewctl.inventory.reading import Inventory
 from renewctl.observation import ServedCertificate, Source
 from renewctl.reasons import Reason
-from renewctl.renewal import Direction, Renewal, owed, owed_previous
+from renewctl.renewal.events import PairRef
+from renewctl.renewal.history import TopicHistory, histories
+from renewctl.renewal.rules import Direction, Renewal, owed, owed_previous
 from renewctl.secrets import SecretRef
-from renewctl.store_head import head_of
+from renewctl.store.head import head_of
 
 log = logging.getLogger("exporter")
 
@@ -55,8 +55,8 @@ class StoreLook:
 
     def _read(self) -> tuple[dict[str, TopicHistory], str]:
         """Every topic's history, and the store's head."""
-        from renewctl.sql import resolve  # noqa: PLC0415 - SQL only where used
-        from renewctl.store_read import StoreReader  # noqa: PLC0415
+        from renewctl.database.sql import resolve  # noqa: PLC0415 - SQL only where used
+        from renewctl.store.read import StoreReader  # noqa: PLC0415
 
         store = self._inventory.store
         if by_command(store):

@@ -19,8 +19,8 @@ from typing import Any
 import httpx
 
 from renewctl import pushanswer
+from renewctl.certificate.pushcert import Pair
 from renewctl.pushanswer import PushResult
-from renewctl.pushcert import Pair
 from renewctl.reasons import Reason
 
 __all__ = ["DEFAULT_URL", "PairCheck", "PushResult", "PushService"]

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from renewctl.errors import RenewctlError
-from renewctl.events import Kind
-from renewctl.history import TopicHistory
-from renewctl.inventory import Topic
-from renewctl.key_record import Role
+from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
-from renewctl.renewal import Direction, Outcome, Phase, Renewal, may, owed_previous
+from renewctl.renewal.events import Kind
+from renewctl.renewal.history import TopicHistory
+from renewctl.renewal.key_record import Role
+from renewctl.renewal.rules import Direction, Outcome, Phase, Renewal, may, owed_previous
 
 LOST = ("--reason", "key lost")
 """Why a key is made anew, for the record."""

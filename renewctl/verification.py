@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import NodeFault, RenewctlError
 from renewctl.observation import Observation, ServedCertificate
 from renewctl.proof import Proof, Rung, RungState, Verdict
 from renewctl.pushanswer import ONE_DEVICE, PushResult
-from renewctl.pushcert import Pair, PushCertificate
 from renewctl.reasons import Reason
 from renewctl.servers.protocol import PushAnswer, Server, failure_of
 

@@ -8,7 +8,7 @@ from prometheus_client.metrics_core import Metric
 
 from exporter.collectors import certificates, devices, itself, nodes, renewals, topics
 from exporter.snapshot import Snapshot
-from renewctl.inventory import Inventory
+from renewctl.inventory.reading import Inventory
 
 
 def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:

@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 from exporter.families import Family, seconds
 from exporter.metrics import CERTIFICATE_INFO, EXPIRY
 from exporter.snapshot import Known, Snapshot
-from renewctl.inventory import Inventory
+from renewctl.inventory.reading import Inventory
 
 
 def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:

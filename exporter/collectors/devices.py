@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from exporter.families import Family
 from exporter.metrics import DEVICES_ENROLLED, DEVICES_SEEN
 from exporter.snapshot import Snapshot
-from renewctl.inventory import Inventory
+from renewctl.inventory.reading import Inventory
 
 
 def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:

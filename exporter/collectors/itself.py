@@ -10,7 +10,7 @@ from exporter.families import Family, seconds, single
 from exporter.metrics import BUILD_INFO, LAST_ROUND, RELOAD_SUCCESSFUL
 from exporter.snapshot import Snapshot
 from renewctl import __version__
-from renewctl.inventory import Inventory
+from renewctl.inventory.reading import Inventory
 
 
 def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:

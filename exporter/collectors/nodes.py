@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 from exporter.families import Family, seconds
 from exporter.metrics import NODE_FAILURES, NODE_LAST_SUCCESS, NODE_SNAPSHOT, NODE_UP
 from exporter.snapshot import Snapshot
-from renewctl.inventory import Inventory
+from renewctl.inventory.reading import Inventory
 from renewctl.reasons import NODE_REASONS, Reason
 
 #: Pre-set to 0 for every node: what servers tell, and what the exporter adds to it.

@@ -16,7 +16,7 @@ from exporter.metrics import (
     STORE_UP,
 )
 from exporter.snapshot import Snapshot
-from renewctl.inventory import Inventory
+from renewctl.inventory.reading import Inventory
 
 
 def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:

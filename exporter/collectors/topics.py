@@ -10,7 +10,7 @@ from exporter.collectors.certificates import shown
 from exporter.families import Family
 from exporter.metrics import TOPIC_EXPIRY_KNOWN, TOPIC_INFO, TOPIC_NODE, TOPIC_WINDOW
 from exporter.snapshot import Snapshot
-from renewctl.inventory import Inventory
+from renewctl.inventory.reading import Inventory
 
 
 def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:

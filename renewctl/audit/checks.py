@@ -1,7 +1,7 @@
 """Whether a store is as it was written: hashes, both chains, documents, runs, a head told earlier. Pure.
 
-What each check finds is in `store_head` and `events`; the hashes are no signatures. Who can write to the
-database can also write everything anew; then every head told before is gone, and that is what `asked` finds.
+What each check finds is in `store.head` and `renewal.events`; the hashes are no signatures. Who can write
+to the database can also write everything anew; then every head told before is gone: `asked` finds that.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 from renewctl.audit.rows import Row, read
 from renewctl.errors import RenewctlError
-from renewctl.events import KEY_STORE, Event, Kind
 from renewctl.reasons import Reason
-from renewctl.renewal import fold
-from renewctl.store_head import Tip, ground, head
-from renewctl.store_read import RawStore, run_from
+from renewctl.renewal.events import KEY_STORE, Event, Kind
+from renewctl.renewal.rules import fold
+from renewctl.store.head import Tip, ground, head
+from renewctl.store.read import RawStore, run_from
 
 _OF_A_RESTORE = "restored"
 """What `restore` says its run is for: it belongs to no renewal."""

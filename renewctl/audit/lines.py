@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from renewctl.audit.rows import Row
-from renewctl.events import Event, Kind
+from renewctl.renewal.events import Event, Kind
 from renewctl.visible import visible
 
 _FORMULA = tuple("=+-@＝＋－＠")

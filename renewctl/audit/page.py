@@ -16,9 +16,9 @@ from renewctl.audit.checks import Trace, Verdict
 from renewctl.audit.lines import Line
 from renewctl.audit.markup import page, tag
 from renewctl.audit.year import RenewalYear, TopicYear
-from renewctl.events import KEY_STORE
 from renewctl.reasons import Reason
-from renewctl.renewal import Renewal
+from renewctl.renewal.events import KEY_STORE
+from renewctl.renewal.rules import Renewal
 
 GENERATOR = "renewctl audit report"
 """Stands in the page: a file without it is somebody else's."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from renewctl.events import Event, Kind
-from renewctl.store_head import Place, place_of
-from renewctl.store_read import canonical, event_from, event_hash, instant_text
+from renewctl.renewal.events import Event, Kind
+from renewctl.store.head import Place, place_of
+from renewctl.store.read import canonical, event_from, event_hash, instant_text
 
 _NAME = re.compile(r".+-(0|[1-9][0-9]*)", re.DOTALL)
 _BAD = (ValueError, TypeError, RecursionError)

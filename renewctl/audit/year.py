@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 from renewctl.audit.checks import Verdict
 from renewctl.audit.lines import Line, lines
 from renewctl.errors import RenewctlError
-from renewctl.events import KEY_STORE, Event
-from renewctl.renewal import Phase, Renewal, fold, owed
+from renewctl.renewal.events import KEY_STORE, Event
+from renewctl.renewal.rules import Phase, Renewal, fold, owed
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from renewctl.errors import ExitCode, RenewctlError, Unusable
 from renewctl.reasons import Reason
 
 if TYPE_CHECKING:
-    from renewctl.inventory import Topic
+    from renewctl.inventory.reading import Topic
 
 _FILE = click.Path(path_type=Path)
 
@@ -68,7 +68,7 @@ class _Given:
 
 
 def _adopt(session: Session, topic: Topic, given: _Given) -> int:
-    from renewctl import intake  # noqa: PLC0415
+    from renewctl.certificate import intake  # noqa: PLC0415
     from renewctl.cli.workplace import steps_for, workplace  # noqa: PLC0415 - SQL
     from renewctl.workflow import deploy  # noqa: PLC0415
 

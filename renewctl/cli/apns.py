@@ -25,8 +25,8 @@ from renewctl.reasons import Reason
 
 if TYPE_CHECKING:
     from renewctl.apns import PairCheck
-    from renewctl.inventory import Topic
-    from renewctl.pushcert import Pair
+    from renewctl.certificate.pushcert import Pair
+    from renewctl.inventory.reading import Topic
 
 _FILE = click.Path(path_type=Path)
 
@@ -78,8 +78,8 @@ def _only(topics: tuple[Topic, ...]) -> Topic:
 
 
 def _from_files(session: Session, certificate: Path | None, key: Path | None) -> Pair:
-    from renewctl import intake  # noqa: PLC0415 - cryptography
-    from renewctl.pushcert import Pair  # noqa: PLC0415
+    from renewctl.certificate import intake  # noqa: PLC0415 - cryptography
+    from renewctl.certificate.pushcert import Pair  # noqa: PLC0415
 
     if certificate is None or key is None:
         raise Unusable(Reason.OPTION_MISSING, option="--key" if key is None else "--certificate")

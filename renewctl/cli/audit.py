@@ -166,7 +166,7 @@ def report(session: Session, *, year: int, out: Path, topic_id: str | None) -> E
 
 def _verdict(session: Session, asked: str | None = None) -> Verdict:
     from renewctl.audit.checks import verify as check  # noqa: PLC0415 - not for `--help`
-    from renewctl.store_read import StoreReader  # noqa: PLC0415 - SQL
+    from renewctl.store.read import StoreReader  # noqa: PLC0415 - SQL
 
     with StoreReader(session.store_url, recover=True) as store:
         return check(store.raw(), asked)

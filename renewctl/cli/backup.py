@@ -19,8 +19,9 @@ from renewctl.errors import ExitCode
 @pass_session
 def backup(session: Session, *, path: Path, dry_run: bool) -> ExitCode:
     """Read everything, then write one file."""
-    from renewctl import backup as copying  # noqa: PLC0415 - SQL; not for `--help`
-    from renewctl import backup_file, keystore  # noqa: PLC0415
+    from renewctl.keys import keystore  # noqa: PLC0415
+    from renewctl.upkeep import backup as copying  # noqa: PLC0415 - SQL; not for `--help`
+    from renewctl.upkeep import backup_file  # noqa: PLC0415
 
     output, url, now = session.output(), session.store_url, session.now()
     keys = keystore.home(session.inventory.keys, url)

@@ -23,7 +23,7 @@ from renewctl.visible import visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from renewctl.inventory import Inventory, Node, Topic
+    from renewctl.inventory.reading import Inventory, Node, Topic
 
 DEFAULT_INVENTORY = Path("renewctl.yaml")
 INVENTORY_VARIABLE = "RENEWCTL_INVENTORY"
@@ -43,7 +43,8 @@ def store_url(inventory: Inventory) -> str:
     Raises:
         Unusable: the reference cannot be read, the URL cannot be used.
     """
-    from renewctl import secrets, sql  # noqa: PLC0415 - SQL
+    from renewctl import secrets  # noqa: PLC0415 - SQL
+    from renewctl.database import sql  # noqa: PLC0415 - SQL
 
     store = inventory.store
     text = store if isinstance(store, str) else secrets.read(store)
@@ -85,7 +86,7 @@ class Session:
         Raises:
             Unusable: as `inventory.load`.
         """
-        from renewctl import inventory  # noqa: PLC0415 - YAML; not for `--help`
+        from renewctl.inventory import reading as inventory  # noqa: PLC0415 - YAML; not for `--help`
 
         loaded = inventory.load(self.inventory_path)
         if len(loaded.topics) == 1:

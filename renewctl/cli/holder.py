@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from renewctl.cli.output import Output
 
 if TYPE_CHECKING:
-    from renewctl.store_read import Run  # SQL
+    from renewctl.store.read import Run  # SQL
 
 
 def show_holder(output: Output, run: Run | None) -> None:

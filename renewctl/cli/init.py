@@ -24,7 +24,7 @@ from renewctl.cli.options import (
 )
 from renewctl.cli.output import Output
 from renewctl.errors import Refused
-from renewctl.inventory import Inventory
+from renewctl.inventory.reading import Inventory
 from renewctl.reasons import Reason
 from renewctl.secrets import SecretRef, shown
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from renewctl import inventory
 from renewctl.cli.context import Session
 from renewctl.cli.init_node import found
 from renewctl.cli.init_options import as_options
 from renewctl.cli.init_text import Answers, NodeAnswer, TopicAnswer, render
 from renewctl.errors import Unusable
-from renewctl.inventory import Inventory
+from renewctl.inventory import reading as inventory
+from renewctl.inventory.reading import Inventory
 from renewctl.reasons import Reason, Word
 
 UNKNOWN = "unknown"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from renewctl import inventory
 from renewctl.cli.init_options import as_options
 from renewctl.errors import NodeFault, Refused, RenewctlError, Unusable
+from renewctl.inventory import reading as inventory
 from renewctl.observation import Failure
 from renewctl.reasons import Reason
 
 if TYPE_CHECKING:
     from renewctl.cli.context import Session
     from renewctl.cli.init_text import NodeAnswer
-    from renewctl.inventory import Node
+    from renewctl.inventory.reading import Node
     from renewctl.servers.protocol import Server
 
 

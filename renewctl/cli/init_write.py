@@ -13,7 +13,7 @@ from pathlib import Path
 from renewctl.cli.context import store_url
 from renewctl.cli.faults import of_system
 from renewctl.errors import Refused, Unusable
-from renewctl.inventory import Inventory
+from renewctl.inventory.reading import Inventory
 from renewctl.reasons import Reason
 
 _SQLITE = "sqlite:///"
@@ -53,7 +53,7 @@ def identity_answer(path: Path | None, recipients: tuple[str, ...]) -> IdentityA
     Raises:
         Unusable: `identity_without_recipient`.
     """
-    from renewctl.unseal import new_identity  # noqa: PLC0415 - age
+    from renewctl.keys.unseal import new_identity  # noqa: PLC0415 - age
 
     if recipients:
         return IdentityAnswer(path, recipients)
@@ -78,7 +78,7 @@ def homes(planned: Inventory, identity: IdentityAnswer | None = None) -> Homes:
     Raises:
         Unusable, NodeFault: as the store raises where it cannot be looked at.
     """
-    from renewctl.store_read import StoreReader  # noqa: PLC0415 - SQL
+    from renewctl.store.read import StoreReader  # noqa: PLC0415 - SQL
 
     keys = None if planned.keys.folder is None else planned.keys.folder.is_dir()
     opens = None if identity is None else _is_there(identity)
@@ -100,7 +100,7 @@ def _is_there(identity: IdentityAnswer) -> bool | None:
 
 def make_homes(planned: Inventory) -> None:
     """Create what is not there yet; what is there stays as it is."""
-    from renewctl.store import Store  # noqa: PLC0415 - SQL
+    from renewctl.store.write import Store  # noqa: PLC0415 - SQL
 
     if planned.keys.folder is not None:
         planned.keys.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

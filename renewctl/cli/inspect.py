@@ -16,11 +16,11 @@ from renewctl.errors import ExitCode, RenewctlError, Unusable
 from renewctl.reasons import Reason
 
 if TYPE_CHECKING:
+    from renewctl.certificate.intake import Intake
+    from renewctl.certificate.pushcert import PushCertificate
     from renewctl.cli.output import Output
-    from renewctl.intake import Intake
-    from renewctl.inventory import Topic
-    from renewctl.pushcert import PushCertificate
-    from renewctl.renewal import Renewal
+    from renewctl.inventory.reading import Topic
+    from renewctl.renewal.rules import Renewal
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Known:
 @pass_session
 def inspect(session: Session, file: Path) -> ExitCode:
     """Say what a file holds; exit 2 where nothing can be made of it."""
-    from renewctl import intake  # noqa: PLC0415 - cryptography
+    from renewctl.certificate import intake  # noqa: PLC0415 - cryptography
 
     topics = _topics(session)  # first: what is wrong with the file is said in the topic's language
     found = intake.read(file, session.passphrase)
@@ -87,8 +87,8 @@ def _known(session: Session, topics: dict[str, Topic]) -> Known:
     """These topics, and the store's open renewals."""
     if not topics:
         return Known({}, ())
-    from renewctl.history import histories  # noqa: PLC0415
-    from renewctl.store_read import StoreReader  # noqa: PLC0415 - SQL
+    from renewctl.renewal.history import histories  # noqa: PLC0415
+    from renewctl.store.read import StoreReader  # noqa: PLC0415 - SQL
 
     try:
         with StoreReader(session.store_url, recover=True) as store:
@@ -102,7 +102,7 @@ def _known(session: Session, topics: dict[str, Topic]) -> Known:
 
 
 def _show_certificate(session: Session, certificate: PushCertificate, known: Known) -> None:
-    from renewctl.pushcert import days_left  # noqa: PLC0415 - cryptography
+    from renewctl.certificate.pushcert import days_left  # noqa: PLC0415 - cryptography
 
     topic = known.topics.get(certificate.topic or "")
     output = session.output(topic)
@@ -136,7 +136,7 @@ def _show_key(output: Output, label: str, renewal: Renewal | None, fingerprint: 
 
 def _keys(found: Intake) -> list[tuple[str, str | None]]:
     """Key of the CSR and private key in the file, by their public half's fingerprint."""
-    from renewctl.private_key import fingerprint  # noqa: PLC0415 - cryptography
+    from renewctl.certificate.private_key import fingerprint  # noqa: PLC0415 - cryptography
 
     keys: list[tuple[str, str | None]] = []
     if found.csr is not None:
@@ -150,7 +150,7 @@ def _csr_key(csr: bytes) -> str:
     from cryptography import x509  # noqa: PLC0415 - heavy
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
 
-    from renewctl.pushcert import spki_fingerprint  # noqa: PLC0415
+    from renewctl.certificate.pushcert import spki_fingerprint  # noqa: PLC0415
 
     public = x509.load_pem_x509_csr(csr).public_key()
     return spki_fingerprint(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
@@ -171,7 +171,7 @@ def _as_json(session: Session, found: Intake, known: Known) -> dict[str, object]
 
 
 def _certificate_json(session: Session, certificate: PushCertificate, known: Known) -> dict[str, object]:
-    from renewctl.pushcert import days_left  # noqa: PLC0415 - cryptography
+    from renewctl.certificate.pushcert import days_left  # noqa: PLC0415 - cryptography
 
     topic, renewal = known.topics.get(certificate.topic or ""), known.keyed(certificate.key_fingerprint)
     return {

@@ -21,7 +21,7 @@ from renewctl.errors import ExitCode, Unusable
 from renewctl.reasons import Reason
 
 if TYPE_CHECKING:
-    from renewctl.inventory import Inventory
+    from renewctl.inventory.reading import Inventory
     from renewctl.secrets import SecretRef
 
 _FILE = click.Path(path_type=Path)

@@ -11,7 +11,7 @@ from renewctl.cli.output import Output, steps_json
 from renewctl.cli.overview import Warn, key_warnings
 from renewctl.errors import ExitCode, RenewctlError
 from renewctl.guidance import Step, command, lost_key_steps
-from renewctl.key_record import KeyFacts
+from renewctl.renewal.key_record import KeyFacts
 from renewctl.secrets import SecretRef, shown
 from renewctl.workflow.keyring import CheckedKey, KeyState, Rekeyed, SealedTo
 

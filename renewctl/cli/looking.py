@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from renewctl.errors import RenewctlError
-from renewctl.inventory import Inventory, Node
+from renewctl.inventory.reading import Inventory, Node
 from renewctl.observation import Failure, Observation
 
 _AT_ONCE = 16

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 import click
 
 from renewctl import messages
+from renewctl.certificate.pushcert import days_left
 from renewctl.cli.context import Session
 from renewctl.cli.options import Command, Group, common_options, json_option, pass_session
 from renewctl.cli.output import Output
 from renewctl.errors import ExitCode
-from renewctl.inventory import Node, Topic
+from renewctl.inventory.reading import Node, Topic
 from renewctl.observation import Observation, ServedCertificate
-from renewctl.pushcert import days_left
 
 
 @click.group(cls=Group, help="help.node")

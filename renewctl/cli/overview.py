@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from renewctl.events import PairRef
+from renewctl.certificate.pushcert import days_left
 from renewctl.guidance import Situation, Step, next_steps
-from renewctl.history import TopicHistory
-from renewctl.inventory import Inventory, Keys, Node, Topic
+from renewctl.inventory.reading import Inventory, Keys, Node, Topic
 from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
-from renewctl.pushcert import days_left
-from renewctl.renewal import Direction, NodeState, Outcome, Phase, Renewal, owed, owed_previous
+from renewctl.renewal.events import PairRef
+from renewctl.renewal.history import TopicHistory
+from renewctl.renewal.rules import Direction, NodeState, Outcome, Phase, Renewal, owed, owed_previous
 
 REQUEST_WARNING = timedelta(days=14)
 """How long before its last day a request is warned of."""

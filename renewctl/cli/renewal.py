@@ -24,8 +24,8 @@ from renewctl.cli.options import (
 )
 from renewctl.cli.renewal_view import Voice, show_end, show_findings, show_renewal
 from renewctl.errors import ExitCode, RenewctlError, Unusable
-from renewctl.events import Kind
 from renewctl.reasons import Reason
+from renewctl.renewal.events import Kind
 
 _FILE = click.Path(path_type=Path)
 
@@ -104,7 +104,7 @@ def request(
 ) -> int:
     """Key, CSR and the file for the portal."""
     from renewctl.cli.request_files import RequestFiles  # noqa: PLC0415
-    from renewctl.renewal import require  # noqa: PLC0415
+    from renewctl.renewal.rules import require  # noqa: PLC0415
     from renewctl.workflow import pairs, prepare  # noqa: PLC0415
 
     with voice.workplace(record) as work:
@@ -196,7 +196,7 @@ def roll_out(
     **choices: Any,  # noqa: ANN401 - passed on to Options
 ) -> int:
     """Give every node the accepted pair."""
-    from renewctl import rollout  # noqa: PLC0415
+    from renewctl.renewal import rollout  # noqa: PLC0415
     from renewctl.workflow import rolling  # noqa: PLC0415
 
     options = rolling.Options(

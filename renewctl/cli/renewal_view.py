@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from renewctl.cli.holder import holder_json, show_holder
 from renewctl.cli.output import Output, steps_json
 from renewctl.errors import ExitCode, Refused, RenewctlError
-from renewctl.events import Kind
-from renewctl.inventory import Topic
+from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
-from renewctl.renewal import Phase, Renewal, owed
+from renewctl.renewal.events import Kind
+from renewctl.renewal.rules import Phase, Renewal, owed
 
 if TYPE_CHECKING:
+    from renewctl.certificate.findings import Finding
     from renewctl.cli.context import Session
     from renewctl.cli.request_files import RequestFiles
-    from renewctl.events import Event
-    from renewctl.findings import Finding
+    from renewctl.renewal.events import Event
     from renewctl.workflow.workplace import Workplace
 
 
@@ -146,8 +146,8 @@ def show_end(
 def show_renewal(voice: Voice, name: str | None) -> int:
     """Tell a renewal's story: `renewal show`."""
     from renewctl.cli.workplace import steps_for  # noqa: PLC0415
-    from renewctl.history import histories  # noqa: PLC0415
-    from renewctl.store_read import StoreReader  # noqa: PLC0415
+    from renewctl.renewal.history import histories  # noqa: PLC0415
+    from renewctl.store.read import StoreReader  # noqa: PLC0415
 
     with StoreReader(voice.session.store_url, recover=True) as reader:
         events, run = reader.renewals(), reader.open_run()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from renewctl import intake
+from renewctl.certificate import intake
 from renewctl.cli.whole_file import check_folder, replace
 from renewctl.errors import Refused, Unusable
 from renewctl.reasons import Reason, Word

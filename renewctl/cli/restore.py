@@ -37,9 +37,9 @@ def restore(
     session: Session, *, file: Path, offline: bool, ticket: str | None, reason: str | None, dry_run: bool
 ) -> ExitCode:
     """Check, ask the nodes, put it back."""
-    from renewctl import keystore  # noqa: PLC0415 - SQL; not for `--help`
-    from renewctl.store import Stamp  # noqa: PLC0415
-    from renewctl.store_read import StoreReader  # noqa: PLC0415
+    from renewctl.keys import keystore  # noqa: PLC0415 - SQL; not for `--help`
+    from renewctl.store.read import StoreReader  # noqa: PLC0415
+    from renewctl.store.write import Stamp  # noqa: PLC0415
     from renewctl.workflow.restoring import Place, bring_back  # noqa: PLC0415
 
     output, inventory = session.output(), session.inventory

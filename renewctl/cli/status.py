@@ -17,15 +17,15 @@ from renewctl.cli.overview import NodeView, TopicView, Warn, key_warnings, view
 from renewctl.cli.renewal_view import phase_text
 from renewctl.errors import ExitCode, Unusable
 from renewctl.guidance import Step, command
-from renewctl.history import TopicHistory, histories
-from renewctl.inventory import Inventory, Topic
+from renewctl.inventory.reading import Inventory, Topic
 from renewctl.observation import Observation
 from renewctl.reasons import Reason
-from renewctl.renewal import Phase, owed
+from renewctl.renewal.history import TopicHistory, histories
+from renewctl.renewal.rules import Phase, owed
 from renewctl.secrets import SecretRef
 
 if TYPE_CHECKING:
-    from renewctl.store_read import Run
+    from renewctl.store.read import Run
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _steps(session: Session, topic: TopicView, seen: Mapping[str, Observation]) 
 
 def _recorded(session: Session) -> tuple[dict[str, TopicHistory], Run | None, list[Warn]]:
     """What the store tells; a store that was never made is no fault, only nothing recorded."""
-    from renewctl.store_read import StoreReader  # noqa: PLC0415 - SQL
+    from renewctl.store.read import StoreReader  # noqa: PLC0415 - SQL
 
     try:
         with StoreReader(session.store_url, recover=True) as store:

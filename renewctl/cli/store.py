@@ -39,7 +39,7 @@ def store() -> None:
 @pass_session
 def upgrade(session: Session, *, backup: Path | None, dry_run: bool) -> ExitCode:
     """Bring an older store to this version."""
-    from renewctl import upgrade as upgrading  # noqa: PLC0415 - SQL; not for `--help`
+    from renewctl.upkeep import upgrade as upgrading  # noqa: PLC0415 - SQL; not for `--help`
 
     output = session.output()
     done = upgrading.upgrade(

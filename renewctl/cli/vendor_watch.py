@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from renewctl import intake, vendor
+from renewctl.certificate import intake, vendor
 from renewctl.cli.overview import Warn
 from renewctl.errors import RenewctlError
-from renewctl.inventory import Topic
+from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
 
 

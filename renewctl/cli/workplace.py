@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import renewctl
-from renewctl import keystore
 from renewctl.cli.context import Session
 from renewctl.errors import RenewctlError, Unusable
 from renewctl.guidance import Situation, Step, next_steps
-from renewctl.history import TopicHistory, histories
-from renewctl.inventory import Topic
+from renewctl.inventory.reading import Topic
+from renewctl.keys import keystore
 from renewctl.reasons import Reason
-from renewctl.renewal import owed
-from renewctl.store import Stamp, Store
-from renewctl.store_read import StoreReader
+from renewctl.renewal.history import TopicHistory, histories
+from renewctl.renewal.rules import owed
+from renewctl.store.read import StoreReader
+from renewctl.store.write import Stamp, Store
 from renewctl.workflow.workplace import Workplace
 
 Tell = Callable[[str, Mapping[str, Any]], None]

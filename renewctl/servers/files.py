@@ -9,11 +9,11 @@ import os
 from datetime import datetime
 from pathlib import Path
 
+from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import NodeFault, Refused
-from renewctl.fields import is_loopback
-from renewctl.inventory import Node, Place
+from renewctl.inventory.fields import is_loopback
+from renewctl.inventory.reading import Node, Place
 from renewctl.observation import Failure, Observation, ServedCertificate, Source
-from renewctl.pushcert import Pair, PushCertificate
 from renewctl.reasons import Reason
 from renewctl.servers import localfile
 from renewctl.servers.protocol import PushAnswer, PushTarget, failure_of

@@ -15,10 +15,10 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from renewctl import pushanswer, secrets
+from renewctl.certificate.pushcert import Pair
 from renewctl.errors import NodeFault, Refused, RenewctlError
-from renewctl.inventory import Node
+from renewctl.inventory.reading import Node
 from renewctl.observation import Failure, Observation, ServedCertificate, Source
-from renewctl.pushcert import Pair
 from renewctl.reasons import Reason
 from renewctl.servers.files import placed_certificates
 from renewctl.servers.nanomdm_database import Database

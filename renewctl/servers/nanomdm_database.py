@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from renewctl import secrets
+from renewctl.certificate.pushcert import PushCertificate
 from renewctl.errors import NodeFault
 from renewctl.observation import WINDOWS, DeviceCounts, Failure, ServedCertificate, Source
-from renewctl.pushcert import PushCertificate
 from renewctl.reasons import Reason
 from renewctl.secrets import SecretRef
 from renewctl.servers.files import served
@@ -133,7 +133,7 @@ class Database:
     def _select(
         self, statement: str, parameters: Mapping[str, object] | None = None
     ) -> list[dict[str, object]]:
-        from renewctl import sql  # noqa: PLC0415 - SQLAlchemy takes a third of a second to load
+        from renewctl.database import sql  # noqa: PLC0415 - SQLAlchemy takes a third of a second to load
 
         try:
             return sql.select(self._address(), statement, parameters or {}, TIMEOUT_SECONDS)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from renewctl.inventory import Node
+from renewctl.certificate.pushcert import Pair
+from renewctl.inventory.reading import Node
 from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
-from renewctl.pushcert import Pair
 from renewctl.reasons import Reason
 
 #: After these a change may or may not have happened: unknown until read back, neither done nor failed.

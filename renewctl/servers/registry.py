@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from renewctl.inventory import Node, Product
+from renewctl.inventory.reading import Node, Product
 from renewctl.servers.files import Files
 from renewctl.servers.nanomdm import NanoMDM
 from renewctl.servers.protocol import Server

@@ -25,8 +25,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from renewctl.errors import NodeFault
-from renewctl.fields import is_loopback
-from renewctl.inventory import Node
+from renewctl.inventory.fields import is_loopback
+from renewctl.inventory.reading import Node
 from renewctl.pushanswer import shown, spoken
 from renewctl.reasons import Reason
 

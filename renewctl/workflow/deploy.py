@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from renewctl import findings, intake, private_key
+from renewctl.certificate import findings, intake, private_key
 from renewctl.errors import Attention, Refused
-from renewctl.events import Kind, PairRef
-from renewctl.inventory import Topic
+from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
-from renewctl.renewal import Outcome, Phase, Renewal, owed, require
+from renewctl.renewal.events import Kind, PairRef
+from renewctl.renewal.rules import Outcome, Phase, Renewal, owed, require
 from renewctl.workflow.pairs import prove_key_opens
 from renewctl.workflow.workplace import Workplace
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from renewctl import playbook_run
 from renewctl.errors import Attention, Refused, RenewctlError
-from renewctl.events import Kind
-from renewctl.inventory import Node, Topic
-from renewctl.lease import Lease
+from renewctl.inventory.reading import Node, Topic
 from renewctl.playbook_run import Ended, NodeResult, PlaybookEvent
 from renewctl.reasons import Reason
-from renewctl.renewal import Direction, Outcome, Renewal
+from renewctl.renewal.events import Kind
+from renewctl.renewal.rules import Direction, Outcome, Renewal
+from renewctl.store.lease import Lease
 from renewctl.verification import Verdict
 from renewctl.workflow.hosts import host_variables
 from renewctl.workflow.workplace import Workplace

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from renewctl.errors import RenewctlError
-from renewctl.inventory import Node
+from renewctl.inventory.reading import Node
 from renewctl.servers.registry import connect
 
 _AT_ONCE = 16

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from renewctl.inventory import Node, Place
+from renewctl.inventory.reading import Node, Place
 from renewctl.secrets import Kind, SecretRef
 
 

@@ -8,12 +8,13 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from renewctl import agefile, keystore, private_key, unseal
+from renewctl.certificate import private_key
+from renewctl.certificate.pushcert import PushCertificate
 from renewctl.errors import Refused, RenewctlError, Unusable
-from renewctl.events import KEY_STORE, Kind
-from renewctl.key_record import KeyFacts, key_facts
-from renewctl.pushcert import PushCertificate
+from renewctl.keys import agefile, keystore, unseal
 from renewctl.reasons import Reason
+from renewctl.renewal.events import KEY_STORE, Kind
+from renewctl.renewal.key_record import KeyFacts, key_facts
 from renewctl.secrets import SecretRef, shown
 from renewctl.workflow.workplace import Workplace
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from renewctl import unseal
+from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import NodeFault, Refused, Unusable
-from renewctl.events import PairRef
-from renewctl.inventory import Inventory
-from renewctl.pushcert import Pair, PushCertificate
+from renewctl.inventory.reading import Inventory
+from renewctl.keys import unseal
 from renewctl.reasons import Reason
-from renewctl.renewal import Renewal, out_of_order
+from renewctl.renewal.events import PairRef
+from renewctl.renewal.rules import Renewal, out_of_order
 from renewctl.secrets import SecretRef
 from renewctl.workflow.hosts import reference
 from renewctl.workflow.workplace import Workplace

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from renewctl import findings, intake, request, secrets, vendor
+from renewctl import secrets
+from renewctl.certificate import findings, intake, request, vendor
+from renewctl.certificate.findings import Finding, Level
+from renewctl.certificate.pushcert import PushCertificate
+from renewctl.certificate.recognise import Passphrase
 from renewctl.errors import Attention, Refused, Unusable
-from renewctl.events import Kind, PairRef
-from renewctl.findings import Finding, Level
-from renewctl.inventory import Inventory, Topic
-from renewctl.pushcert import PushCertificate
+from renewctl.inventory.reading import Inventory, Topic
 from renewctl.reasons import Reason
-from renewctl.recognise import Passphrase
-from renewctl.renewal import Renewal, owed_previous, require
+from renewctl.renewal.events import Kind, PairRef
+from renewctl.renewal.rules import Renewal, owed_previous, require
 from renewctl.workflow.workplace import Workplace
 
 

@@ -13,16 +13,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from renewctl import backup_file, playbook_run, restore, sql
-from renewctl.backup_file import Backup
+from renewctl import playbook_run
+from renewctl.database import sql
 from renewctl.errors import Unusable
-from renewctl.events import Event, Kind
-from renewctl.history import TopicHistory, histories
-from renewctl.inventory import Inventory, Node, Topic
-from renewctl.keystore import KeyHome
+from renewctl.inventory.reading import Inventory, Node, Topic
+from renewctl.keys.keystore import KeyHome
 from renewctl.reasons import Reason
-from renewctl.store import Stamp, Store
-from renewctl.store_read import event_from, instant_text
+from renewctl.renewal.events import Event, Kind
+from renewctl.renewal.history import TopicHistory, histories
+from renewctl.store.read import event_from, instant_text
+from renewctl.store.write import Stamp, Store
+from renewctl.upkeep import backup_file, restore
+from renewctl.upkeep.backup_file import Backup
 from renewctl.workflow.hosts import host_variables
 
 

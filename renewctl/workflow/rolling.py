@@ -6,15 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from renewctl import findings, playbook_run
+from renewctl import playbook_run
+from renewctl.certificate import findings
 from renewctl.errors import Attention, Refused, RenewctlError, Unusable
-from renewctl.events import Kind, PairRef
-from renewctl.inventory import Node, Topic
-from renewctl.lease import Lease
+from renewctl.inventory.reading import Node, Topic
 from renewctl.reasons import Reason
-from renewctl.renewal import Direction, Outcome, Renewal, out_of_order, owed, require
-from renewctl.rollout import DEFAULT_WAVES, Decision, decide, plan
-from renewctl.store_read import Run
+from renewctl.renewal.events import Kind, PairRef
+from renewctl.renewal.rollout import DEFAULT_WAVES, Decision, decide, plan
+from renewctl.renewal.rules import Direction, Outcome, Renewal, out_of_order, owed, require
+from renewctl.store.lease import Lease
+from renewctl.store.read import Run
 from renewctl.workflow.engine import (
     Engine,
     NodeAnswer,

@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import Any
 
 from renewctl.errors import Refused
-from renewctl.events import Event, Kind
-from renewctl.history import TopicHistory, histories
-from renewctl.inventory import Inventory, Node, Topic
-from renewctl.keystore import KeyHome
+from renewctl.inventory.reading import Inventory, Node, Topic
+from renewctl.keys.keystore import KeyHome
 from renewctl.reasons import Reason
-from renewctl.renewal import Renewal, apply, require
-from renewctl.store import Stamp, Store
+from renewctl.renewal.events import Event, Kind
+from renewctl.renewal.history import TopicHistory, histories
+from renewctl.renewal.rules import Renewal, apply, require
+from renewctl.store.write import Stamp, Store
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.metrics import METRICS
 from renewctl.reasons import NODE_REASONS
-from renewctl.renewal import Phase
+from renewctl.renewal.rules import Phase
 from tests.support import alerting
 from tests.support.promql import contract_breaches
 

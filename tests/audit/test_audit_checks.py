@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from renewctl.audit.checks import Trace, verify
-from renewctl.events import KEY_STORE, Kind
 from renewctl.reasons import Reason
-from renewctl.store_read import RawStore
+from renewctl.renewal.events import KEY_STORE, Kind
+from renewctl.store.read import RawStore
 from tests.support.chained import Chained, rechained, sealed, text_of
 from tests.support.history import ACCEPTED
 

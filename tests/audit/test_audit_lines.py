@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from renewctl.audit.checks import verify
 from renewctl.audit.lines import COLUMNS, Line, csv_lines, json_lines, lines
-from renewctl.events import Kind
+from renewctl.renewal.events import Kind
 from renewctl.visible import visible
 from tests.support.chained import Chained
 from tests.support.history import ACCEPTED, NEW, OLD, TOPIC, told

@@ -17,7 +17,7 @@ from renewctl import messages
 from renewctl.audit.checks import verify
 from renewctl.audit.page import Report, render
 from renewctl.audit.year import TopicNames, of_year, topics_of
-from renewctl.events import KEY_STORE, Kind
+from renewctl.renewal.events import KEY_STORE, Kind
 from renewctl.visible import visible
 from tests.support.chained import Chained
 from tests.support.history import ACCEPTED, NEW, OLD, TOPIC, told

@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from renewctl.audit.checks import Verdict, verify
-from renewctl.events import Kind
 from renewctl.reasons import Reason
-from renewctl.renewal import fold, may
-from renewctl.store_read import RawStore, event_from
+from renewctl.renewal.events import Kind
+from renewctl.renewal.rules import fold, may
+from renewctl.store.read import RawStore, event_from
 from tests.support.chained import Chained, Row, rechained, sealed, text_of
+
+pytestmark = pytest.mark.slow
 
 STEPS = [
     Kind.KEY_MADE,

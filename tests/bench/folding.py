@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from renewctl.events import Event, Kind
-from renewctl.renewal import Phase, fold
+from renewctl.renewal.events import Event, Kind
+from renewctl.renewal.rules import Phase, fold
 from tests.bench.table import Measured
 from tests.support.history import event
 

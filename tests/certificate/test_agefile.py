@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from renewctl import agefile
+from renewctl.keys import agefile
 from tests.support.identities import Identity
 
 

@@ -10,10 +10,10 @@ from babel.messages.catalog import Message
 from babel.messages.pofile import read_po
 
 import renewctl
-from renewctl.intake import NOT_A_CERTIFICATE
+from renewctl.certificate.intake import NOT_A_CERTIFICATE
+from renewctl.certificate.recognise import What
+from renewctl.certificate.wrappings import Note
 from renewctl.reasons import Reason
-from renewctl.recognise import What
-from renewctl.wrappings import Note
 
 LOCALE = Path(renewctl.__file__).parent / "locale"
 OF_A_FILE = frozenset({"path"})

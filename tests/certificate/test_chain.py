@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from renewctl.chain import Link, issued, link, path_to
+from renewctl.certificate.chain import Link, issued, link, path_to
 from tests.support.certs import NOW, Issued, apple_like, apple_name, issue, rsa_key, with_broken_signature
 
 APPLE = apple_like()

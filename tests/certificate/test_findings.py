@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from renewctl.certificate.findings import Finding, Level, disagree, insist, judge, served_topic_missing
+from renewctl.certificate.pushcert import PushCertificate
 from renewctl.errors import Refused
-from renewctl.findings import Finding, Level, disagree, insist, judge, served_topic_missing
 from renewctl.observation import Failure, Observation, ServedCertificate, Source
-from renewctl.pushcert import PushCertificate
 from renewctl.reasons import Reason
 from tests.support.certs import (
     NOW,

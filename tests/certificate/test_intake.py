@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs7,
 )
 
+from renewctl.certificate.intake import parse, read
+from renewctl.certificate.recognise import What
+from renewctl.certificate.wrappings import Note
 from renewctl.errors import Unusable
-from renewctl.intake import parse, read
 from renewctl.reasons import Reason
-from renewctl.recognise import What
-from renewctl.wrappings import Note
 from tests.support.certfiles import APPLE, CSR, LOCKED, PAGE, PUSH, TEXT, mail, p12, quoted, zipped
 from tests.support.certs import Issued
 

@@ -13,12 +13,12 @@ from cryptography import x509
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from renewctl import private_key, wrappings
+from renewctl.certificate import private_key, wrappings
+from renewctl.certificate.intake import LIMIT_BYTES, parse
+from renewctl.certificate.pushcert import PushCertificate
+from renewctl.certificate.request import check_signed, make_csr, sign
+from renewctl.certificate.vendor import check_vendor
 from renewctl.errors import RenewctlError, Unusable
-from renewctl.intake import LIMIT_BYTES, parse
-from renewctl.pushcert import PushCertificate
-from renewctl.request import check_signed, make_csr, sign
-from renewctl.vendor import check_vendor
 from tests.support.certs import NOW, apple_like
 
 APPLE = apple_like()

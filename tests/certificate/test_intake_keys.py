@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from renewctl.certificate.intake import LIMIT_BYTES, parse, read
+from renewctl.certificate.recognise import What
 from renewctl.errors import Unusable
-from renewctl.intake import LIMIT_BYTES, parse, read
 from renewctl.reasons import Reason
-from renewctl.recognise import What
 from tests.support.certfiles import LOCKED, OLD_LOCKED, PUSH, p12, zipped
 from tests.support.certs import pkcs1, rsa_key
 

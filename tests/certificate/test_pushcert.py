@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from renewctl.certificate.private_key import fingerprint, pkcs1
+from renewctl.certificate.pushcert import PushCertificate, days_left, serial_hex
 from renewctl.errors import Unusable
-from renewctl.private_key import fingerprint, pkcs1
-from renewctl.pushcert import PushCertificate, days_left, serial_hex
 from tests.support.certs import NOW, TOPIC, apple_like, rsa_key
 
 APPLE = apple_like()

@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs7
 from cryptography.x509.oid import NameOID
 
-from renewctl import request
+from renewctl.certificate import request
+from renewctl.certificate.findings import Level
+from renewctl.certificate.private_key import fingerprint
 from renewctl.errors import Refused, RenewctlError, Unusable
-from renewctl.findings import Level
-from renewctl.private_key import fingerprint
 from renewctl.reasons import Reason
 from tests.support.certs import NOW, Issued, apple_like, pkcs1, rsa_key
 

@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from renewctl import unlock as room
+from renewctl.certificate import unlock as room
+from renewctl.certificate.unlock import Locked, unlock
 from renewctl.errors import Unusable
 from renewctl.reasons import Reason
-from renewctl.unlock import Locked, unlock
 from tests.support.certs import apple_like, rsa_key
 
 PUSH = apple_like().push()
@@ -161,7 +161,7 @@ def test_the_childs_half(what: Locked, data: bytes, code: int) -> None:
 def test_the_child_limits_itself_before_it_reads() -> None:
     """A child of ours has its limits set: no core file, little CPU time, bounded memory."""
     script = (
-        "import resource, sys; sys.argv[1:] = ['p12']; from renewctl import unlock; unlock.main();"
+        "import resource, sys; sys.argv[1:] = ['p12']; from renewctl.certificate import unlock; unlock.main();"
         "print([resource.getrlimit(n)[0] for n in"
         " (resource.RLIMIT_CORE, resource.RLIMIT_CPU, resource.RLIMIT_AS)])"
     )

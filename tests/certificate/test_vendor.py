@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from renewctl.certificate.findings import Level
+from renewctl.certificate.vendor import VendorCheck, check_vendor, in_order
 from renewctl.errors import RenewctlError
-from renewctl.findings import Level
 from renewctl.reasons import Reason
-from renewctl.vendor import VendorCheck, check_vendor, in_order
 from tests.support.certs import NOW, Issued, apple_like, with_broken_signature
 
 APPLE = apple_like()

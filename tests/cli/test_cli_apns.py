@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from renewctl.apns import PairCheck, PushService
+from renewctl.certificate.pushcert import Pair
 from renewctl.cli import main as shell
-from renewctl.pushcert import Pair
+from renewctl.keys.unseal import new_identity
 from renewctl.reasons import Reason
-from renewctl.unseal import new_identity
 from tests.support.certs import NOW, apple_like
 from tests.support.cli import validate
 from tests.support.inventories import right, with_files_node, write
@@ -105,7 +105,7 @@ def test_several_topics_need_a_name(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def _make_store() -> None:
-    from renewctl.store import Store  # noqa: PLC0415
+    from renewctl.store.write import Store  # noqa: PLC0415
 
     Store.create(f"sqlite:///{Path.cwd()}/state/renewctl.db")
     Path("keys").mkdir(mode=0o700, exist_ok=True)

@@ -12,7 +12,7 @@ import yaml
 
 from renewctl.cli import init_ask as module
 from renewctl.cli import main as shell
-from renewctl.inventory import load
+from renewctl.inventory.reading import load
 from tests.support.cli import held, validate
 from tests.support.init_place import GIVEN, device_database, versions_alone
 from tests.support.inventories import RECIPIENT, TOPIC, right, write

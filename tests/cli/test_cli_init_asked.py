@@ -8,7 +8,7 @@ import pytest
 
 from renewctl.cli import init_ask as module
 from renewctl.cli import main as shell
-from renewctl.inventory import load
+from renewctl.inventory.reading import load
 from renewctl.secrets import Kind, SecretRef
 from tests.support.cli import held, renewctl
 from tests.support.init_place import GIVEN

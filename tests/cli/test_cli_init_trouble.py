@@ -15,7 +15,7 @@ from renewctl.cli import main as shell
 from renewctl.cli.context import Session
 from renewctl.cli.init_options import as_options
 from renewctl.errors import Unusable
-from renewctl.inventory import load
+from renewctl.inventory.reading import load
 from renewctl.reasons import Reason
 from tests.support.cli import held
 from tests.support.init_place import GIVEN, device_database, versions_alone
@@ -139,7 +139,7 @@ def test_an_identity_nobody_may_write_leaves_nothing_behind(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("renewctl.store.Store.create", interrupted)
+    monkeypatch.setattr("renewctl.store.write.Store.create", interrupted)
     assert shell.main(["init", *GIVEN, "--identity", "deep/identity.txt"]) == 130
     assert held(tmp_path) == {}
 

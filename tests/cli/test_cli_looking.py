@@ -17,7 +17,7 @@ from renewctl.cli import main as shell
 from renewctl.cli.context import Session
 from renewctl.cli.looking import look
 from renewctl.errors import Unusable
-from renewctl.inventory import load
+from renewctl.inventory.reading import load
 from renewctl.reasons import Reason
 from tests.support.certs import NOW, OTHER_TOPIC, apple_like, rsa_key
 from tests.support.cli import renewctl, validate
@@ -114,8 +114,8 @@ def test_status_after_a_renewal_was_opened(tmp_path: Path, capsys: pytest.Captur
 
 
 def _store_with_a_renewal(folder: Path, key_fingerprint: str = "aa", request: str = "d") -> None:
-    from renewctl.events import Kind  # noqa: PLC0415
-    from renewctl.store import Stamp, Store  # noqa: PLC0415
+    from renewctl.renewal.events import Kind  # noqa: PLC0415
+    from renewctl.store.write import Stamp, Store  # noqa: PLC0415
 
     inventory = load(folder / "renewctl.yaml")
     url = f"sqlite:///{folder}/state/renewctl.db"
@@ -245,7 +245,7 @@ class TestInspect:
 
     def test_a_csr(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """Its key is compared with the open renewal's."""
-        from renewctl.request import make_csr  # noqa: PLC0415
+        from renewctl.certificate.request import make_csr  # noqa: PLC0415
 
         with_files_node(tmp_path, PUSH.pem)
         _store_with_a_renewal(tmp_path, _key_fingerprint())
@@ -259,7 +259,7 @@ class TestInspect:
 
     def test_the_open_renewals_request(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """The file for the portal, recognised byte for byte, with the last day it is good for."""
-        from renewctl.request import make_csr, sign  # noqa: PLC0415
+        from renewctl.certificate.request import make_csr, sign  # noqa: PLC0415
 
         apple = apple_like()
         vendor = apple.vendor()

@@ -10,13 +10,13 @@ import pytest
 
 from renewctl import messages
 from renewctl.cli.overview import State, TopicView, Turn, view
-from renewctl.events import PairRef
-from renewctl.history import TopicHistory
-from renewctl.inventory import Inventory, Keys, Node, Product, Topic, Vendor
-from renewctl.inventory_model import Account
+from renewctl.inventory.model import Account
+from renewctl.inventory.reading import Inventory, Keys, Node, Product, Topic, Vendor
 from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
 from renewctl.reasons import Reason
-from renewctl.renewal import Direction, NodeState, Outcome, Phase, Renewal, SignedRequest
+from renewctl.renewal.events import PairRef
+from renewctl.renewal.history import TopicHistory
+from renewctl.renewal.rules import Direction, NodeState, Outcome, Phase, Renewal, SignedRequest
 from renewctl.secrets import Kind, SecretRef
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

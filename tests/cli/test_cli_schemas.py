@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from renewctl.cli import main as shell
-from renewctl.unseal import new_identity
+from renewctl.keys.unseal import new_identity
 from tests.support.certs import NOW, apple_like
 from tests.support.cli import SCHEMAS, validate
 from tests.support.inventories import with_files_node

@@ -12,7 +12,7 @@ import yaml
 from renewctl.cli import main as shell
 from renewctl.cli.context import Session
 from renewctl.cli.output import Output
-from renewctl.unseal import new_identity
+from renewctl.keys.unseal import new_identity
 from tests.support.certs import NOW, apple_like
 from tests.support.cli import validate
 from tests.support.desk import Desk

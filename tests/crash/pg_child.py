@@ -18,9 +18,12 @@ from typing import Any
 import psycopg
 from sqlalchemy.dialects.postgresql import psycopg as dialect
 
-from renewctl import intake, keystore, playbook_run, store, unseal, vendor
+from renewctl import playbook_run
+from renewctl.certificate import intake, vendor
 from renewctl.cli import adopt, context, main, renewal, request_files, status, workplace
-from renewctl.lease import Timing
+from renewctl.keys import keystore, unseal
+from renewctl.store import write as store
+from renewctl.store.lease import Timing
 from renewctl.workflow import deploy, enrolled, prepare, rolling
 from tests.support.certs import NOW
 from tests.support.pretended_playbooks import Playbooks

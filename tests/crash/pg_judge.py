@@ -15,8 +15,8 @@ import pyrage
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from psycopg.rows import dict_row
 
-from renewctl.history import histories
-from renewctl.store_read import event_from
+from renewctl.renewal.history import histories
+from renewctl.store.read import event_from
 from tests.crash.pg_bench import Bench
 
 _CHANCE = frozenset({

@@ -13,9 +13,9 @@ from __future__ import annotations
 import functools
 import sys
 
-from renewctl import store
 from renewctl.cli.main import main
-from renewctl.lease import Timing
+from renewctl.store import write as store
+from renewctl.store.lease import Timing
 
 TIMING = Timing(beat=0.5, lost=6.0, patience=8.0, look=0.25)
 

@@ -25,12 +25,12 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from renewctl.pushcert import PushCertificate
+from renewctl.certificate.pushcert import PushCertificate
+from renewctl.keys.unseal import new_identity
 from renewctl.sandbox import launch
 from renewctl.sandbox.authority import Apple, Issued, new_topic
 from renewctl.sandbox.children import port_of
 from renewctl.sandbox.stage import write_pki
-from renewctl.unseal import new_identity
 from tests.crash.command import Command
 from tests.crash.netns import Machine, Network, network
 from tests.crash.rollout_nodes import ApiNode, FileNode, Keys, sshd

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from renewctl.keystore import KeyFolder
+from renewctl.keys.keystore import KeyFolder
 from tests.crash.kills import child
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from renewctl.cli.main import INTERRUPTED
 from renewctl.errors import ExitCode
-from renewctl.inventory import load
-from renewctl.renewal import Phase
+from renewctl.inventory.reading import load
+from renewctl.renewal.rules import Phase
 from renewctl.sandbox.worlds import WORLDS
 from tests.support import alerting
 

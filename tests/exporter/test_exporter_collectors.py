@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
-from renewctl.inventory import Product
+from renewctl.inventory.reading import Product
 from renewctl.observation import DeviceCounts, Failure, Source
 from renewctl.reasons import NODE_REASONS, Reason
 from tests.support.exporter_values import NOW, UID, inventory, node, seen, served, topic, value, values

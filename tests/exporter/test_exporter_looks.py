@@ -11,7 +11,7 @@ import pytest
 from exporter.node_look import NodeLook, permitted
 from exporter.snapshot import Snapshot
 from renewctl.errors import NodeFault
-from renewctl.inventory import Devices, Node
+from renewctl.inventory.reading import Devices, Node
 from renewctl.observation import Failure, Observation
 from renewctl.reasons import Reason
 from renewctl.secrets import Kind, SecretRef

@@ -15,9 +15,9 @@ from exporter import snapshot_file
 from exporter.metrics import METRICS
 from exporter.snapshot import RenewalFacts, Snapshot
 from exporter.store_look import StoreLook
-from renewctl.events import Kind
-from renewctl.inventory import Inventory
+from renewctl.inventory.reading import Inventory
 from renewctl.observation import Source
+from renewctl.renewal.events import Kind
 from renewctl.secrets import Kind as SecretKind
 from renewctl.secrets import SecretRef
 from tests.support import exporter_history as history
@@ -210,7 +210,7 @@ def test_an_unexpected_fault_is_a_store_that_is_down(
         raise KeyError("secret")
 
     history.write(str(sqlite_inventory.store), "tokyo-1", history.accepted())
-    monkeypatch.setattr("renewctl.store_read.StoreReader.renewals", broken)
+    monkeypatch.setattr("renewctl.store.read.StoreReader.renewals", broken)
     kept(sqlite_inventory, "KeyError", caplog)
 
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renewctl import inventory, messages
+from renewctl import messages
 from renewctl.errors import Unusable
+from renewctl.inventory import reading as inventory
 from renewctl.reasons import Reason
 from tests.support.inventories import TOPIC, right, spoilt, write
 

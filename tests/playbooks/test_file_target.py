@@ -16,9 +16,9 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC,
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget
 
 from renewctl import verification
+from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import NodeFault, RenewctlError
 from renewctl.observation import Failure, Observation, Source
-from renewctl.pushcert import Pair, PushCertificate
 from renewctl.reasons import Reason
 from renewctl.servers.registry import connect
 from renewctl.verification import Verdict

@@ -12,11 +12,11 @@ import pytest
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import pre_flight
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 
-from renewctl import keystore
 from renewctl.apns import PairCheck
+from renewctl.certificate.pushcert import Pair
 from renewctl.errors import RenewctlError
-from renewctl.inventory import Apns
-from renewctl.pushcert import Pair
+from renewctl.inventory.reading import Apns
+from renewctl.keys import keystore
 from renewctl.reasons import Reason
 from tests.support.certs import TOPIC, Issued, apple_like
 

@@ -14,10 +14,10 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
 
+from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import Attention, NodeFault, Refused, RenewctlError, Unusable
-from renewctl.inventory import Apns, node_from_mapping
+from renewctl.inventory.reading import Apns, node_from_mapping
 from renewctl.observation import Observation, ServedCertificate, Source
-from renewctl.pushcert import Pair, PushCertificate
 from renewctl.reasons import Reason
 from renewctl.verification import Proof, Rung, RungState, Verdict
 from tests.support.certs import NOW, TOPIC, Issued, apple_like

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from renewctl.lease import Timing
-from renewctl.store import Stamp, Store
+from renewctl.store.lease import Timing
+from renewctl.store.write import Stamp, Store
 from tests.support.playbook_world import World
 from tests.support.scripted_nanomdm import Script
 
@@ -27,8 +27,8 @@ HOLDER = """
 import json, sys
 from renewctl import playbook_run
 from renewctl.errors import Attention
-from renewctl.lease import Timing
-from renewctl.store import Stamp, Store
+from renewctl.store.lease import Timing
+from renewctl.store.write import Stamp, Store
 url, hosts, variables = json.load(open(sys.argv[1]))
 with Store(url, timing=Timing(beat=1.0, lost=5.0, patience=8.0)) as store:
     with store.lease("tokyo-1", Stamp("first@ops1", "ops1", "0", "d")) as lease:

@@ -10,12 +10,12 @@ import pytest
 
 from renewctl import messages
 from renewctl.errors import Attention, Refused, RenewctlError
-from renewctl.events import Event, Kind
 from renewctl.guidance import PORTAL, Situation, Step, next_steps
-from renewctl.history import TopicHistory, histories
-from renewctl.inventory import Account, Topic, Vendor
+from renewctl.inventory.reading import Account, Topic, Vendor
 from renewctl.reasons import Reason
-from renewctl.renewal import owed
+from renewctl.renewal.events import Event, Kind
+from renewctl.renewal.history import TopicHistory, histories
+from renewctl.renewal.rules import owed
 from renewctl.secrets import Kind as SecretKind
 from renewctl.secrets import SecretRef
 from tests.support.history import ACCEPTED, START, TOPIC, events, told, wave

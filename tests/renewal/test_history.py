@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from renewctl.events import Kind, PairRef
-from renewctl.history import histories
+from renewctl.renewal.events import Kind, PairRef
+from renewctl.renewal.history import histories
 from tests.support.history import ACCEPTED, NEW, OLD, events, pair, told, wave
 
 ROLLED = (Kind.ROLL_OUT_STARTED, wave("n1", "n2"), told("n1", "proven"), told("n2", "proven"))

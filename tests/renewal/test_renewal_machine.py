@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from renewctl.errors import Refused
-from renewctl.events import Event, Kind
-from renewctl.history import TopicHistory, histories
-from renewctl.renewal import Renewal, apply, may
+from renewctl.renewal.events import Event, Kind
+from renewctl.renewal.history import TopicHistory, histories
+from renewctl.renewal.rules import Renewal, apply, may
 from tests.support.history import BODIES, event
 
 NODES = ("n1", "n2", "n3")

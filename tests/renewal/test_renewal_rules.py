@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from renewctl.errors import Refused
-from renewctl.events import Kind
 from renewctl.reasons import Reason
-from renewctl.renewal import (
+from renewctl.renewal.events import Kind
+from renewctl.renewal.rules import (
     ENDED,
     Direction,
     Outcome,

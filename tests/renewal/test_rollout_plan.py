@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from renewctl.errors import Unusable
-from renewctl.inventory import Node, Product
-from renewctl.renewal import Outcome
-from renewctl.rollout import Decision, decide, parse_waves, plan
+from renewctl.inventory.reading import Node, Product
+from renewctl.renewal.rollout import Decision, decide, parse_waves, plan
+from renewctl.renewal.rules import Outcome
 
 
 def _nodes(*storages: str) -> list[Node]:

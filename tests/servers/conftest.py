@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from renewctl.inventory import Node, Product
-from renewctl.pushcert import Pair, PushCertificate
+from renewctl.certificate.pushcert import Pair, PushCertificate
+from renewctl.inventory.reading import Node, Product
 from tests.support.certs import Issued
 from tests.support.postgres import cluster, database
 from tests.support.sandbox_parts import Pushes, push_service

@@ -18,7 +18,7 @@ from h2.connection import H2Connection
 from h2.events import Event, StreamEnded
 
 from renewctl.apns import IMPOSSIBLE_TOKEN, PushService
-from renewctl.pushcert import Pair, PushCertificate
+from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.reasons import Reason
 from renewctl.sandbox.authority import Apple, Issued, web_root
 from tests.support.certs import OTHER_TOPIC, TOPIC

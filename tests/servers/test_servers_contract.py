@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from renewctl.apns import PushService
+from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import NodeFault
-from renewctl.inventory import Devices, Node, Product
+from renewctl.inventory.reading import Devices, Node, Product
 from renewctl.observation import Source
-from renewctl.pushcert import Pair, PushCertificate
 from renewctl.reasons import Reason
 from renewctl.sandbox.authority import Apple, new_topic
 from renewctl.secrets import Kind, SecretRef

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from renewctl.errors import NodeFault, RenewctlError
-from renewctl.inventory import Devices, Node, Product
+from renewctl.inventory.reading import Devices, Node, Product
 from renewctl.observation import WINDOWS, Source
 from renewctl.reasons import Reason
 from renewctl.secrets import Kind, SecretRef

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from renewctl.certificate.pushcert import Pair
 from renewctl.errors import Refused
-from renewctl.inventory import FileInstall, Node, Place, Product
+from renewctl.inventory.reading import FileInstall, Node, Place, Product
 from renewctl.observation import Source
-from renewctl.pushcert import Pair
 from renewctl.reasons import Reason
 from renewctl.secrets import Kind, SecretRef
 from renewctl.servers import localfile

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from renewctl.errors import NodeFault
-from renewctl.inventory import Devices, Node, Product
+from renewctl.inventory.reading import Devices, Node, Product
 from renewctl.observation import Source
 from renewctl.reasons import Reason
 from renewctl.servers.nanomdm import NanoMDM
@@ -158,7 +158,7 @@ LOOK = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from renewctl.inventory import Devices, Node, Product
+from renewctl.inventory.reading import Devices, Node, Product
 from renewctl.servers.nanomdm import NanoMDM
 node = Node("n1", Product.NANOMDM, (), "n1", devices=Devices(folder=Path(sys.argv[1])))
 print(*{failure.reason.value for failure in NanoMDM(node).observe(datetime.now(UTC)).failures})

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from renewctl.certificate.pushcert import Pair
 from renewctl.errors import NodeFault, Refused, Unusable
-from renewctl.inventory import FileInstall, Node, Place
+from renewctl.inventory.reading import FileInstall, Node, Place
 from renewctl.observation import Source
-from renewctl.pushcert import Pair
 from renewctl.reasons import Reason
 from renewctl.secrets import Kind, SecretRef
 from renewctl.servers.nanomdm import NanoMDM

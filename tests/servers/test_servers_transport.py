@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from renewctl.errors import NodeFault
-from renewctl.inventory import Node
+from renewctl.inventory.reading import Node
 from renewctl.reasons import Reason
 from renewctl.sandbox.authority import web_root
 from renewctl.servers.transport import MAX_ANSWER_BYTES, Answer, Credential, Transport

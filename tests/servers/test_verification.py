@@ -10,11 +10,11 @@ from datetime import timedelta
 import pytest
 
 from renewctl import messages
+from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import NodeFault
-from renewctl.inventory import Node, Product
+from renewctl.inventory.reading import Node, Product
 from renewctl.observation import Failure, Observation, ServedCertificate, Source
 from renewctl.pushanswer import PushResult
-from renewctl.pushcert import Pair, PushCertificate
 from renewctl.reasons import Reason
 from renewctl.servers.protocol import PushAnswer
 from renewctl.verification import Proof, Rung, RungState, Verdict, device_canary, verify

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from renewctl.store import Stamp, Store
+from renewctl.store.write import Stamp, Store
 from tests.support.postgres import Database, cluster, database
 
 __all__ = ["cluster", "database"]

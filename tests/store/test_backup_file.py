@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from renewctl import backup_file
-from renewctl.backup_file import Backup
 from renewctl.errors import RenewctlError
+from renewctl.upkeep import backup_file
+from renewctl.upkeep.backup_file import Backup
 
 EVENT = {"renewal": "tokyo-1", "seq": 1, "hash": "ab" * 32, "body": '{"更新":1}', "reason": None}
 SMALL = Backup(

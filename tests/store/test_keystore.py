@@ -15,12 +15,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from renewctl import keystore, unseal
 from renewctl.errors import NodeFault, Refused, Unusable
-from renewctl.inventory import Keys
-from renewctl.keystore import KeyFolder, KeyHome, KeyTable
+from renewctl.inventory.reading import Keys
+from renewctl.keys import keystore, unseal
+from renewctl.keys.keystore import KeyFolder, KeyHome, KeyTable
 from renewctl.reasons import Reason
-from renewctl.store import Store
+from renewctl.store.write import Store
 from tests.support.identities import Identity, new_key, pem
 from tests.support.postgres import Database
 from tests.support.unprivileged import as_nobody, python
@@ -205,7 +205,7 @@ _SEAL = """
 import sys
 from pathlib import Path
 from renewctl.errors import RenewctlError
-from renewctl.keystore import KeyFolder
+from renewctl.keys.keystore import KeyFolder
 try:
     print(KeyFolder(Path(sys.argv[1]), [sys.argv[2]]).seal(sys.stdin.buffer.read()))
 except RenewctlError as error:

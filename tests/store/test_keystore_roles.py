@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from renewctl.errors import NodeFault
-from renewctl.keystore import KeyTable
+from renewctl.keys.keystore import KeyTable
 from renewctl.reasons import Reason
-from renewctl.store import Store
+from renewctl.store.write import Store
 from tests.support.identities import Identity, new_key, pem
 from tests.support.postgres import Database
 

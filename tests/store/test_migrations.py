@@ -17,15 +17,17 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from renewctl import backup, backup_file, migrations, sql, sql_tables, upgrade
+from renewctl.database import sql, sql_tables
 from renewctl.errors import Attention, Refused, Unusable
-from renewctl.history import histories
-from renewctl.keystore import KeyTable
-from renewctl.lease import Timing
+from renewctl.keys.keystore import KeyTable
 from renewctl.reasons import Reason
-from renewctl.renewal import Outcome, Phase
-from renewctl.store import Stamp, Store
-from renewctl.store_read import StoreReader
+from renewctl.renewal.history import histories
+from renewctl.renewal.rules import Outcome, Phase
+from renewctl.store import migrations
+from renewctl.store.lease import Timing
+from renewctl.store.read import StoreReader
+from renewctl.store.write import Stamp, Store
+from renewctl.upkeep import backup, backup_file, upgrade
 from tests.support.old_stores import LATER, kept_database, kept_file, make_later
 from tests.support.postgres import Cluster
 
@@ -175,8 +177,10 @@ _CHILD = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from renewctl import migrations, sql, upgrade
-from renewctl.lease import Timing
+from renewctl.store import migrations
+from renewctl.database import sql
+from renewctl.upkeep import upgrade
+from renewctl.store.lease import Timing
 migrations.VERSIONS = (*migrations.VERSIONS, Path(sys.argv[2]))
 sql.SCHEMA = 2
 backup = Path(sys.argv[3]) if sys.argv[3:] else None
@@ -278,7 +282,7 @@ def test_a_full_disk_stops_before_anything_is_changed(
     def full(*_paths: Path) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr("renewctl.sqlite_file.copy", full)
+    monkeypatch.setattr("renewctl.database.sqlite_file.copy", full)
     with pytest.raises(Exception, match="store_") as failed:
         _upgrade(url)
     assert failed.value.values["store"] == str(tmp_path / "store" / "renewctl.db")  # type: ignore[attr-defined]

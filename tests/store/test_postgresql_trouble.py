@@ -13,12 +13,12 @@ import psycopg
 import pymysql
 import pytest
 
+from renewctl.database.sql_faults import Trouble, trouble_of
 from renewctl.errors import Attention, NodeFault, RenewctlError, Unusable
-from renewctl.events import Kind
 from renewctl.reasons import Reason
-from renewctl.sql_faults import Trouble, trouble_of
-from renewctl.store import Stamp, Store
-from renewctl.store_read import StoreReader
+from renewctl.renewal.events import Kind
+from renewctl.store.read import StoreReader
+from renewctl.store.write import Stamp, Store
 from tests.support.postgres import Database, running_cluster
 
 pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
@@ -133,7 +133,7 @@ def test_a_store_that_stays_silent_leaves_the_writer_in_doubt(
     """Sent, never answered, and not to be asked: neither "written" nor "not written"."""
     Store.create(database.url)
     with _proxied(database, "after", 0) as (url, proxy), Store(url) as store:
-        monkeypatch.setattr("renewctl.store._PAUSES", (0.0,))
+        monkeypatch.setattr("renewctl.store.write._PAUSES", (0.0,))
         read = store._database.rows
 
         def unreachable(*_: object, **__: object) -> object:
@@ -153,7 +153,7 @@ def test_a_lost_answer_is_settled_by_asking_again(
 ) -> None:
     """No tries left, but the store can be read: found means written; not found means in doubt."""
     Store.create(database.url)
-    monkeypatch.setattr("renewctl.store._PAUSES", (0.0,))
+    monkeypatch.setattr("renewctl.store.write._PAUSES", (0.0,))
     with _proxied(database, "after", 0) as (url, proxy), Store(url) as store:
         proxy.times = 1
         event = store.append("acme-1", Kind.OPENED, {}, stamp=stamp, expected_seq=1)

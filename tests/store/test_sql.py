@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from renewctl import sql, sql_arguments
+from renewctl.database import sql, sql_arguments
 from renewctl.errors import NodeFault, Unusable
 from renewctl.reasons import Reason
 from tests.support.postgres import Database
@@ -233,6 +233,6 @@ def test_mysql_is_told_to_be_read_only_and_to_give_up() -> None:
 
 def test_help_need_not_load_sql() -> None:
     """The modules everybody imports load neither SQLAlchemy nor a driver."""
-    code = "import sys, renewctl.secrets, renewctl.inventory; print('sqlalchemy' in sys.modules)"
+    code = "import sys, renewctl.secrets, renewctl.inventory.reading; print('sqlalchemy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from renewctl.store import Store
+from renewctl.store.write import Store
 from tests.support.crashed import crashed_writer
 from tests.support.unprivileged import NOBODY, as_nobody, python
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
 APPEND = """
 import sys
 from renewctl.errors import RenewctlError
-from renewctl.events import Kind
-from renewctl.store import Stamp, Store
+from renewctl.renewal.events import Kind
+from renewctl.store.write import Stamp, Store
 path, size = sys.argv[1], int(sys.argv[2])
 try:
     with Store(f"sqlite:///{path}") as store:
@@ -32,7 +32,7 @@ except RenewctlError as error:
 READ = """
 import sys
 from renewctl.errors import RenewctlError
-from renewctl.store_read import StoreReader
+from renewctl.store.read import StoreReader
 try:
     print(len(StoreReader(f"sqlite:///{sys.argv[1]}").renewals()))
 except RenewctlError as error:
@@ -87,7 +87,7 @@ def test_a_store_is_not_made_where_one_may_not_write(open_folder: Path) -> None:
     folder = open_folder / "closed"
     folder.mkdir(mode=0o555)
     code = (
-        "import sys; from renewctl.errors import *; from renewctl.store import Store\n"
+        "import sys; from renewctl.errors import *; from renewctl.store.write import Store\n"
         "try: Store.create(sys.argv[1])\nexcept RenewctlError as error: print(error.reason.value)"
     )
     assert python(code, f"sqlite:///{folder}/x.db", prefix=as_nobody()) == "store_denied"
@@ -98,9 +98,9 @@ def test_a_store_is_not_made_where_one_may_not_write(open_folder: Path) -> None:
 _IN_TINY = """
 import sys
 from renewctl.errors import RenewctlError
-from renewctl.events import Kind
-from renewctl.store import Stamp, Store
-from renewctl.store_read import StoreReader
+from renewctl.renewal.events import Kind
+from renewctl.store.write import Stamp, Store
+from renewctl.store.read import StoreReader
 path, written = sys.argv[-1] + "/x.db", 0
 with Store("sqlite:///" + path) as store:
     try:
@@ -131,7 +131,7 @@ def test_a_full_disk_is_named_and_every_event_told_written_is_there(tmp_path: Pa
 def test_a_store_that_does_not_fit_is_not_made_by_half(tmp_path: Path) -> None:
     """`create` on a full disk leaves neither a store nor a temporary file."""
     code = (
-        "import os, sys; from renewctl.errors import *; from renewctl.store import Store\n"
+        "import os, sys; from renewctl.errors import *; from renewctl.store.write import Store\n"
         "try: Store.create(f'sqlite:///{sys.argv[1]}/x.db')\nexcept RenewctlError as e: print(e.reason.value)\n"
         "print(len(os.listdir(sys.argv[1])))"
     )

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from renewctl import sqlite_file
+from renewctl.database import sqlite_file
+from renewctl.database.sql import _looked_at, resolve
+from renewctl.database.sql_faults import Trouble
 from renewctl.errors import NodeFault, RenewctlError, Unusable
-from renewctl.events import Kind
 from renewctl.reasons import Reason
-from renewctl.sql import _looked_at, resolve
-from renewctl.sql_faults import Trouble
-from renewctl.store import Stamp, Store
-from renewctl.store_read import StoreReader
+from renewctl.renewal.events import Kind
+from renewctl.store.read import StoreReader
+from renewctl.store.write import Stamp, Store
 from tests.support.crashed import crashed_writer
 from tests.support.unprivileged import python
 
@@ -44,7 +44,7 @@ def test_a_new_store_is_closed_to_others_and_leaves_nothing_beside_it(sqlite_pat
 
 def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
     """An operator's umask of 0 opens nothing."""
-    code = "import os, sys; os.umask(0); from renewctl.store import Store; Store.create(sys.argv[1])"
+    code = "import os, sys; os.umask(0); from renewctl.store.write import Store; Store.create(sys.argv[1])"
     python(code, f"sqlite:///{tmp_path}/deep/er/x.db")
     assert stat.S_IMODE((tmp_path / "deep/er").stat().st_mode) == 0o750
     assert stat.S_IMODE((tmp_path / "deep/er/x.db").stat().st_mode) == 0o640

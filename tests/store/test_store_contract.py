@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from renewctl.database.sql import Database
 from renewctl.errors import Attention, NodeFault, Refused
-from renewctl.events import Event, Kind
 from renewctl.reasons import Reason
-from renewctl.sql import Database
-from renewctl.store import Stamp, Store
-from renewctl.store_read import StoreReader
+from renewctl.renewal.events import Event, Kind
+from renewctl.store.read import StoreReader
+from renewctl.store.write import Stamp, Store
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
@@ -187,8 +187,8 @@ def test_a_store_without_a_version_is_none_of_ours(store_url: str) -> None:
 _WRITER = """
 import sys
 from renewctl.errors import Attention
-from renewctl.events import Kind
-from renewctl.store import Stamp, Store
+from renewctl.renewal.events import Kind
+from renewctl.store.write import Stamp, Store
 url, actor, wanted = sys.argv[1], sys.argv[2], int(sys.argv[3])
 stamp, done, refused = Stamp(actor, "h", "0", "d"), 0, 0
 with Store(url) as store:
@@ -222,7 +222,7 @@ def test_writers_in_several_processes_never_lose_or_double_an_event(store_url: s
 @pytest.mark.slow
 def test_two_processes_may_create_the_same_store(url: str) -> None:
     """`create` at the same moment from several processes leaves one good store."""
-    code = "import sys; from renewctl.store import Store; Store.create(sys.argv[1])"
+    code = "import sys; from renewctl.store.write import Store; Store.create(sys.argv[1])"
     makers = [subprocess.Popen([sys.executable, "-W", "error", "-c", code, url]) for _ in range(3)]
     assert [maker.wait(60) for maker in makers] == [0, 0, 0]
     with Store(url) as store:

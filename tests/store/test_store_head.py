@@ -12,13 +12,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from renewctl import store_head
 from renewctl.audit.checks import verify
 from renewctl.errors import NodeFault
-from renewctl.events import Event, Kind
 from renewctl.reasons import Reason
-from renewctl.store import Stamp, Store
-from renewctl.store_read import StoreReader
+from renewctl.renewal.events import Event, Kind
+from renewctl.store import head as store_head
+from renewctl.store.read import StoreReader
+from renewctl.store.write import Stamp, Store
 from tests.support.chained import Chained
 from tests.support.history import BODIES
 from tests.support.postgres import Database
@@ -93,8 +93,8 @@ def test_a_store_of_before_places_were_kept_stays_valid_and_goes_on(sqlite_path:
 
 _WRITER = """
 import sys
-from renewctl.events import Kind
-from renewctl.store import Stamp, Store
+from renewctl.renewal.events import Kind
+from renewctl.store.write import Stamp, Store
 url, name = sys.argv[1:]
 with Store(url) as store:
     for seq in range(1, 16):

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from renewctl.errors import Attention
-from renewctl.events import Kind
-from renewctl.lease import Lease
-from renewctl.store import Stamp, Store
-from renewctl.store_read import fields_of
+from renewctl.renewal.events import Kind
+from renewctl.store.lease import Lease
+from renewctl.store.read import fields_of
+from renewctl.store.write import Stamp, Store
 from tests.support.postgres import Database
 
 pytestmark = pytest.mark.slow

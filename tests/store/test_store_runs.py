@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 import pytest
 
 from renewctl.errors import Attention, NodeFault
-from renewctl.lease import Lease, Timing
 from renewctl.reasons import Reason
-from renewctl.store import Stamp, Store
-from renewctl.store_read import Run
+from renewctl.store.lease import Lease, Timing
+from renewctl.store.read import Run
+from renewctl.store.write import Stamp, Store
 
 pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
 
@@ -285,8 +285,8 @@ def test_patience_is_longer_than_what_a_holder_goes_on_without_a_beat() -> None:
 _HOLDER = """
 import sys, time
 from renewctl.errors import Attention
-from renewctl.lease import Timing
-from renewctl.store import Stamp, Store
+from renewctl.store.lease import Timing
+from renewctl.store.write import Stamp, Store
 timing = Timing(beat=0.1, lost=float(sys.argv[2]), patience=1.2, look=0.05)
 with Store(sys.argv[1], timing=timing) as store:
     with store.lease("acme-1", Stamp("first", "h", "0", "d")) as lease:

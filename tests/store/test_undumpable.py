@@ -22,10 +22,10 @@ print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), *resource.getrlimit(resource.RLIMI
 
 HOLDERS = {
     "reads a secret": "from renewctl.secrets import *; read(SecretRef(Kind.FILE, (sys.argv[1],)))",
-    "takes a key": "from renewctl.private_key import pkcs1; pkcs1(Path(sys.argv[1]).read_bytes(), 'k')",
-    "opens a plain key": "from renewctl.unseal import *; load_plain_key(Path(sys.argv[1]))",
-    "makes a key": "from renewctl.request import make_key; make_key()",
-    "makes an identity": "from renewctl.unseal import new_identity; new_identity()",
+    "takes a key": "from renewctl.certificate.private_key import pkcs1; pkcs1(Path(sys.argv[1]).read_bytes(), 'k')",
+    "opens a plain key": "from renewctl.keys.unseal import *; load_plain_key(Path(sys.argv[1]))",
+    "makes a key": "from renewctl.certificate.request import make_key; make_key()",
+    "makes an identity": "from renewctl.keys.unseal import new_identity; new_identity()",
 }
 
 

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from renewctl import unseal
 from renewctl.errors import Refused, RenewctlError, Unusable
-from renewctl.keystore import KeyFolder
+from renewctl.keys import unseal
+from renewctl.keys.keystore import KeyFolder
 from renewctl.reasons import Reason
 from renewctl.secrets import Kind, SecretRef
 from tests.support.identities import Identity, new_key, pem

@@ -17,9 +17,9 @@ from urllib.parse import quote
 import pytest
 import yaml
 
+from renewctl.keys.unseal import open_key
 from renewctl.sandbox.worlds import NODES, world
 from renewctl.secrets import Kind, SecretRef
-from renewctl.unseal import open_key
 from tests.support.certs import pkcs1, rsa_key
 from tests.support.cli import Done
 from tests.support.leaks import Seen, files_in, forms_of_key, forms_of_text, leaks, watched

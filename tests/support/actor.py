@@ -22,8 +22,8 @@ from typing import IO, Any
 
 from renewctl.cli import main as shell
 from renewctl.cli.context import Session
-from renewctl.lease import Timing
-from renewctl.store import Store
+from renewctl.store.lease import Timing
+from renewctl.store.write import Store
 from tests.support.certs import NOW
 from tests.support.pretended_playbooks import Playbooks
 

@@ -1,4 +1,4 @@
-"""Rows of a store, chained by hand: the rule as `events` and `store_head` word it, written a second time."""
+"""Rows of a store, chained by hand: the rule as `renewal.events` and `store.head` word it, written a second time."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from renewctl.events import Kind
-from renewctl.store_read import RawStore
+from renewctl.renewal.events import Kind
+from renewctl.store.read import RawStore
 from tests.support.history import BODIES
 
 Row = dict[str, Any]

@@ -23,9 +23,9 @@ from cryptography import x509
 from renewctl.cli import main as shell
 from renewctl.cli.context import Session
 from renewctl.errors import Attention
-from renewctl.events import Event
-from renewctl.lease import Timing
-from renewctl.store import Stamp, Store
+from renewctl.renewal.events import Event
+from renewctl.store.lease import Timing
+from renewctl.store.write import Stamp, Store
 from tests.support.certs import NOW, OTHER_TOPIC, TOPIC, Issued, apple_like, pkcs1, rsa_key
 from tests.support.cli import Done, validate
 from tests.support.identities import Identity
@@ -232,7 +232,7 @@ def desk_in(
     patch.delenv("RENEWCTL_INVENTORY", raising=False)
     patch.chdir(folder)
     numbers = count(1)  # making keys is tested elsewhere, and takes a tenth of a second each
-    patch.setattr("renewctl.request.make_key", lambda: pkcs1(rsa_key(f"made {next(numbers)}")))
+    patch.setattr("renewctl.certificate.request.make_key", lambda: pkcs1(rsa_key(f"made {next(numbers)}")))
     desk = Desk(folder, postgresql or f"sqlite:///{folder}/state/renewctl.db", capsys)
     patch.setattr("renewctl.playbook_run.run", desk.playbooks.run)
     identity = Identity(folder, "age")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from renewctl.events import Kind
-from renewctl.store import Stamp, Store
+from renewctl.renewal.events import Kind
+from renewctl.store.write import Stamp, Store
 from tests.support.exporter_values import UID
 
 NEW_ENDS = datetime(2027, 12, 1, 9, tzinfo=UTC)

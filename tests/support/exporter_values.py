@@ -8,7 +8,7 @@ from pathlib import Path
 
 from exporter.collectors import collect
 from exporter.snapshot import Snapshot
-from renewctl.inventory import Account, Inventory, Keys, Node, Product, Topic
+from renewctl.inventory.reading import Account, Inventory, Keys, Node, Product, Topic
 from renewctl.observation import Observation, ServedCertificate, Source
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

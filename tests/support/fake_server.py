@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
+from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import NodeFault
-from renewctl.inventory import Node, Product
+from renewctl.inventory.reading import Node, Product
 from renewctl.observation import Observation, ServedCertificate, Source
 from renewctl.pushanswer import PushResult
-from renewctl.pushcert import Pair, PushCertificate
 from renewctl.reasons import Reason
 from renewctl.servers.protocol import PushAnswer, PushTarget
 from renewctl.verification import Timing

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from renewctl.events import Event, Kind
+from renewctl.renewal.events import Event, Kind
 
 START = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
 TOPIC = "com.apple.mgmt.External.11111111-2222-4333-8444-555555555555"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from renewctl import migrations, sql
+from renewctl.database import sql
+from renewctl.store import migrations
 from tests.support.postgres import Cluster
 
 FOLDER = Path(__file__).parents[1] / "store"

@@ -19,11 +19,11 @@ from typing import Any
 import httpx
 import yaml
 
+from renewctl.keys.unseal import new_identity
 from renewctl.sandbox import launch
 from renewctl.sandbox.authority import Issued, new_topic
 from renewctl.sandbox.children import listen, port_of
 from renewctl.sandbox.person import Deed, act
-from renewctl.unseal import new_identity
 from tests.support.cli import Done, renewctl
 from tests.support.nanomdm import DeviceGroup, NanoMDM, devices, load_schema, nanomdm
 from tests.support.postgres import Cluster

@@ -1,4 +1,4 @@
-"""What `renewctl.events` says that events hold is what is written down."""
+"""What `renewctl.renewal.events` says that events hold is what is written down."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from renewctl import events
+from renewctl.renewal import events
 from tests.support.desk import Desk
 
 pytestmark = pytest.mark.slow  # a whole year: `make test`

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from renewctl import keystore
 from renewctl.cli.context import Session
 from renewctl.cli.workplace import workplace
-from renewctl.events import KEY_STORE, Kind
-from renewctl.inventory import load
-from renewctl.keystore import KeyFolder, KeyHome, KeyTable
+from renewctl.inventory.reading import load
+from renewctl.keys import keystore
+from renewctl.keys.keystore import KeyFolder, KeyHome, KeyTable
+from renewctl.renewal.events import KEY_STORE, Kind
 from renewctl.workflow import keyring
 from tests.support.certs import pkcs1, rsa_key
 from tests.support.desk import Desk

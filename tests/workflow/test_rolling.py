@@ -10,7 +10,7 @@ import pytest
 from renewctl.errors import Refused
 from renewctl.playbook_run import PushServiceChecked
 from renewctl.reasons import Reason
-from renewctl.store import Stamp, Store
+from renewctl.store.write import Stamp, Store
 from tests.support.desk import OLD, Desk
 from tests.support.pretended_playbooks import proof
 

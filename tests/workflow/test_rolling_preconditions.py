@@ -7,6 +7,8 @@ import pytest
 from tests.support.desk import OLD, Desk
 from tests.support.identities import Identity
 
+pytestmark = pytest.mark.slow
+
 OTHER = "com.apple.mgmt.External.77777777-0000-4000-8000-000000000000"
 
 

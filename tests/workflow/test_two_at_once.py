@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from renewctl.lease import Timing
 from renewctl.reasons import Reason
-from renewctl.store import Stamp, Store
+from renewctl.store.lease import Timing
+from renewctl.store.write import Stamp, Store
 from tests.support.desk import Desk
 from tests.support.pretended_playbooks import Playbooks
 

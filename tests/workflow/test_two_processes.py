@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from renewctl.lease import Timing
-from renewctl.store import Store
+from renewctl.store.lease import Timing
+from renewctl.store.write import Store
 from tests.support.actor import Actor
 from tests.support.desk import OLD, QUICK_RUNS, Desk
 

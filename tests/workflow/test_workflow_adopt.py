@@ -14,8 +14,8 @@ from tests.support.identities import Identity
 
 def _key_names(desk: Desk) -> int:
     """How many keys the key store holds, wherever it is."""
-    from renewctl import keystore  # noqa: PLC0415
-    from renewctl.inventory import load  # noqa: PLC0415
+    from renewctl.inventory.reading import load  # noqa: PLC0415
+    from renewctl.keys import keystore  # noqa: PLC0415
 
     return len(keystore.home(load(desk.folder / "renewctl.yaml").keys, desk.store).names())
 
@@ -127,8 +127,8 @@ def test_a_key_store_that_cannot_be_written_leaves_no_event(sqlite_desk: Desk) -
 def test_the_sealed_key_opens_with_the_operators_own_tool(sqlite_desk: Desk, tmp_path: Path) -> None:
     """Our identity's own program opens it (`age -d`); another identity does not."""
     from renewctl.errors import Refused  # noqa: PLC0415
+    from renewctl.keys.unseal import open_key  # noqa: PLC0415
     from renewctl.reasons import Reason  # noqa: PLC0415
-    from renewctl.unseal import open_key  # noqa: PLC0415
 
     told = sqlite_desk.adopt()
     sealed = (sqlite_desk.folder / "keys" / f"{told['key_fingerprint']}.age").read_bytes()

@@ -8,9 +8,13 @@ import tarfile
 import threading
 from pathlib import Path
 
-from renewctl import backup_file
-from renewctl.store import Store
+import pytest
+
+from renewctl.store.write import Store
+from renewctl.upkeep import backup_file
 from tests.support.desk import Desk
+
+pytestmark = pytest.mark.slow
 
 
 def _members(path: Path) -> dict[str, bytes]:
@@ -98,8 +102,9 @@ def test_a_backup_during_a_roll_out_is_consistent(desk: Desk) -> None:
 
     def take() -> None:
         path = desk.folder / f"{len(taken)}.tar"
-        from renewctl import backup, keystore  # noqa: PLC0415
         from renewctl.cli.context import Session  # noqa: PLC0415
+        from renewctl.keys import keystore  # noqa: PLC0415
+        from renewctl.upkeep import backup  # noqa: PLC0415
 
         session = Session()
         keys = keystore.home(session.inventory.keys, desk.store)

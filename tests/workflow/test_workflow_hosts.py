@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from renewctl.errors import Refused
-from renewctl.events import Kind
-from renewctl.inventory import Inventory, load, node_from_mapping
-from renewctl.renewal import fold
+from renewctl.inventory.reading import Inventory, load, node_from_mapping
+from renewctl.renewal.events import Kind
+from renewctl.renewal.rules import fold
 from renewctl.workflow.enrolled import enrolled_topics
 from renewctl.workflow.hosts import host_variables, node_mapping
 from renewctl.workflow.pairs import accepted

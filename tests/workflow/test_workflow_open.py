@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from renewctl.errors import Attention
-from renewctl.events import Kind
-from renewctl.inventory import load
+from renewctl.inventory.reading import load
 from renewctl.reasons import Reason
-from renewctl.store import Stamp, Store
+from renewctl.renewal.events import Kind
+from renewctl.store.write import Stamp, Store
 from renewctl.workflow.workplace import Workplace
 from tests.support.certs import NOW
 from tests.support.desk import OLD, Desk

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from renewctl.events import Kind
+from renewctl.renewal.events import Kind
 from tests.support.certs import NOW, Issued, apple_like, rsa_key
 from tests.support.desk import APPLE, VENDOR, Desk
 from tests.support.identities import Identity

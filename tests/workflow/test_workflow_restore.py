@@ -10,12 +10,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from renewctl import backup_file, restore
-from renewctl.store import Store
-from renewctl.store_read import StoreReader
+from renewctl.store.read import StoreReader
+from renewctl.store.write import Store
+from renewctl.upkeep import backup_file, restore
 from tests.support.desk import Desk
 from tests.support.old_stores import make_later
 from tests.support.postgres import Database
+
+pytestmark = pytest.mark.slow
 
 INSTALL = {"paths": {"certificate": "/srv/push.pem", "key": "/srv/push.key"}, "host": "n1.example"}
 
@@ -221,7 +223,7 @@ def test_a_backup_of_an_older_schema_is_brought_to_ours(desk: Desk, monkeypatch:
     desk.told("backup", "b.tar")
     lose_disk(desk)
     make_later(monkeypatch)
-    monkeypatch.setattr("renewctl.sql.create", _create_later)
+    monkeypatch.setattr("renewctl.database.sql.create", _create_later)
     told = desk.told("restore", "b.tar")
     assert told["keys_written"] == 2
     with Store(desk.store) as store:
@@ -232,7 +234,8 @@ def test_a_backup_of_an_older_schema_is_brought_to_ours(desk: Desk, monkeypatch:
 
 def _create_later(url: str) -> None:
     """What `sql.create` will be when there is a schema 2: its tables, empty."""
-    from renewctl import migrations, sql, sqlite_file  # noqa: PLC0415
+    from renewctl.database import sql, sqlite_file  # noqa: PLC0415
+    from renewctl.store import migrations  # noqa: PLC0415
 
     path = Path(url.removeprefix("sqlite:///"))
     if url.startswith("sqlite"):
@@ -253,7 +256,7 @@ def test_backups_that_cannot_be_used(sqlite_desk: Desk, monkeypatch: pytest.Monk
     assert desk.refusal("restore", "no.tar", code=1) == "file_not_found"
     assert desk.refusal("restore", desk.file("x.tar", b"x"), code=2) == "backup_unreadable"
     assert desk.refusal("restore", "lying.tar", code=2) == "backup_damaged"
-    monkeypatch.setattr("renewctl.sql.SCHEMA", 0)
+    monkeypatch.setattr("renewctl.database.sql.SCHEMA", 0)
     assert desk.refusal("restore", "b.tar", code=1) == "store_newer"
     assert not (desk.folder / "state").exists()
 

@@ -20,7 +20,10 @@ from functools import partial
 from pathlib import Path
 
 import renewctl.cli.main
-from renewctl import lease, playbook_run, request, store
+from renewctl import playbook_run
+from renewctl.certificate import request
+from renewctl.store import lease
+from renewctl.store import write as store
 from tests.crash.kills.forkserver import serve
 from tests.crash.kills.nodes import play
 

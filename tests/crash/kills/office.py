@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from cryptography import x509
 
-from renewctl.unseal import new_identity
+from renewctl.keys.unseal import new_identity
 from tests.support.certs import TOPIC, apple_like
 from tests.support.desk import PublicHalf
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import yaml
 
-from renewctl import renewal
-from renewctl.events import Event
+from renewctl.renewal import rules as renewal
+from renewctl.renewal.events import Event
 from renewctl.sandbox.worlds import world
 from tests.crash.kills import office, truth
 from tests.crash.kills.calls import Call, calls_in

@@ -17,13 +17,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from renewctl import inventory, keystore, private_key, renewal, unseal
+from renewctl.certificate import private_key
 from renewctl.errors import NodeFault, RenewctlError, Unusable
-from renewctl.events import Event, Kind
+from renewctl.inventory import reading as inventory
+from renewctl.keys import keystore, unseal
 from renewctl.reasons import Reason
+from renewctl.renewal import rules as renewal
+from renewctl.renewal.events import Event, Kind
 from renewctl.secrets import Kind as Of
 from renewctl.secrets import SecretRef
-from renewctl.store_read import StoreReader, event_hash, fields_of
+from renewctl.store.read import StoreReader, event_hash, fields_of
 from tests.crash.kills.office import CSR, REQUEST, STORE, kind_of
 
 MODES = {

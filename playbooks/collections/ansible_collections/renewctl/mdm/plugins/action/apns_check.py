@@ -12,7 +12,7 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils import agreement, pre
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import foreign
 
 from renewctl.errors import RenewctlError
-from renewctl.inventory import apns_from_mapping
+from renewctl.inventory.reading import apns_from_mapping
 from renewctl.reasons import Reason
 
 SPEC: dict[str, dict[str, Any]] = {

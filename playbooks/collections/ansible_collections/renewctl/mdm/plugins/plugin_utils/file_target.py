@@ -19,10 +19,10 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Setti
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import require_ready
 
 from renewctl import secrets
+from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import NodeFault, Refused
-from renewctl.inventory import FileInstall, Place
+from renewctl.inventory.reading import FileInstall, Place
 from renewctl.observation import Failure, Observation, Source
-from renewctl.pushcert import Pair, PushCertificate
 from renewctl.reasons import Reason
 from renewctl.servers.files import home_of, served
 from renewctl.servers.protocol import Server

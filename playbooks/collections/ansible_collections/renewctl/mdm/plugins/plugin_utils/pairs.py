@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from renewctl import inventory, private_key, unseal
+from renewctl.certificate import private_key
+from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import Refused, Unusable
-from renewctl.pushcert import Pair, PushCertificate
+from renewctl.inventory import reading as inventory
+from renewctl.keys import unseal
 from renewctl.reasons import Reason
 
 
@@ -91,7 +93,8 @@ class PairReference:
                 return path.read_bytes()
             except OSError:
                 raise Unusable(Reason.FILE_UNREADABLE, path=str(path)) from None
-        from renewctl import keystore, secrets  # noqa: PLC0415 - SQLAlchemy, only where a table is used
+        from renewctl import secrets  # noqa: PLC0415 - SQLAlchemy, only where a table is used
+        from renewctl.keys import keystore  # noqa: PLC0415 - SQLAlchemy, only where a table is used
 
         table = where["table"]
         if not isinstance(table, str):

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import PBES, serialize_key_and_certificates
 
-from renewctl.pushcert import Pair
+from renewctl.certificate.pushcert import Pair
 
 #: The entry's name; Java keystores ask for one.
 NAME = b"push"

@@ -12,7 +12,7 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairRefe
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import plain, told_to_people
 
 from renewctl.apns import PairCheck, PushService
-from renewctl.inventory import Apns
+from renewctl.inventory.reading import Apns
 from renewctl.reasons import Reason
 
 

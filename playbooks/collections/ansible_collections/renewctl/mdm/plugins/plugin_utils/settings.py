@@ -11,9 +11,9 @@ from typing import Any
 
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 
-from renewctl import inventory
 from renewctl.errors import Refused, Unusable
-from renewctl.inventory import Apns, Node
+from renewctl.inventory import reading as inventory
+from renewctl.inventory.reading import Apns, Node
 from renewctl.reasons import Reason
 
 #: What the action plugin takes; the documentation is in modules/node.py.

@@ -13,9 +13,9 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Setti
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import Target, now
 
 from renewctl import verification
+from renewctl.certificate.pushcert import PushCertificate
 from renewctl.errors import NodeFault, Refused, RenewctlError
 from renewctl.observation import Observation
-from renewctl.pushcert import PushCertificate
 from renewctl.reasons import Reason
 from renewctl.servers.protocol import OUTCOME_UNKNOWN
 from renewctl.verification import Proof, Verdict

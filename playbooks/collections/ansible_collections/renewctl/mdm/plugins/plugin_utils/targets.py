@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 
+from renewctl.certificate.pushcert import Pair
 from renewctl.errors import NodeFault
-from renewctl.pushcert import Pair
 from renewctl.reasons import Reason
 from renewctl.servers.protocol import Server
 

@@ -1,0 +1,1 @@
+"""Certificates, keys and requests: read, recognised, checked, made. No node, no store."""

@@ -1,0 +1,1 @@
+"""What an inventory is: YAML in, frozen values out, every fault with its path and line."""

@@ -1,0 +1,81 @@
+"""How a node takes its pair: through its API, or as files, in the layouts its consumers read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from renewctl.inventory.fields import Fields
+from renewctl.inventory.model import FileInstall, Place, Product
+from renewctl.reasons import Reason
+
+_LAYOUTS = ({"certificate", "key"}, {"pem"}, {"pkcs12"})
+_EXPECTED = "{certificate: …, key: …} | {pem: …} | {pkcs12: …, password: …}"
+
+# Absolute, and not roundabout: the folder kept beside a place is found again by its path.
+_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[^/\n]+)+")
+
+
+def read_install(fields: Fields, product: Product | None) -> FileInstall | None:
+    """The key `install` of a node; None: through its API."""
+    value = fields.raw("install")
+    if value == "api" or value is None:
+        if product is Product.FILES:
+            expected = f"{{paths: {_EXPECTED}}}"
+            fields.problem(Reason.INVENTORY_MISSING_KEY, "install", got=value or "-", expected=expected)
+        return None
+    below = fields.mapping("install")
+    if below is None or not isinstance(value, Mapping):
+        return None
+    install = FileInstall(
+        places=_places(below),
+        host=below.text("host"),
+        reload=below.texts("reload") or None,
+        variables=below.pairs("variables", (str, int, bool)),
+    )
+    below.done()
+    return install
+
+
+def _places(below: Fields) -> tuple[Place, ...]:
+    """`paths`: one place, or a list of them."""
+    value = below.raw("paths")
+    below.need("paths", value)
+    if isinstance(value, list | tuple):
+        places = below.items("paths", _place)
+        if not places:
+            below.problem(Reason.INVENTORY_BAD_VALUE, "paths", got="[]", expected=_EXPECTED)
+    else:
+        one = below.mapping("paths")
+        places = () if one is None else (_place(one),)
+    _refuse_twice(below, places)
+    return places
+
+
+def _place(fields: Fields) -> Place:
+    named = {kind for layout in _LAYOUTS for kind in layout if fields.raw(kind) is not None}
+    pair = bool(named) and named <= {"certificate", "key"}
+    if not pair and named not in _LAYOUTS:
+        got = ", ".join(sorted(named)) or "-"
+        fields.problems.add(Reason.INVENTORY_BAD_VALUE, fields.path, got=got, expected=_EXPECTED)
+    place = Place(
+        certificate=_path(fields, "certificate") if pair else None,
+        key=_path(fields, "key") if pair else None,
+        pem=_path(fields, "pem") if "pem" in named else None,
+        pkcs12=_path(fields, "pkcs12") if "pkcs12" in named else None,
+        password=fields.must_secret("password") if "pkcs12" in named else None,
+        reload=fields.texts("reload") or None,
+    )
+    fields.done()
+    return place
+
+
+def _path(fields: Fields, key: str) -> str:
+    return fields.matching(key, _PATH, "/etc/…")
+
+
+def _refuse_twice(below: Fields, places: tuple[Place, ...]) -> None:
+    paths = [path for place in places for path in place.files.values() if path]
+    for path in sorted({path for path in paths if paths.count(path) > 1}):
+        where = below.problems.where(below.at("paths"))
+        below.problem(Reason.INVENTORY_DUPLICATE, "paths", got=path, expected=where)

@@ -1,0 +1,146 @@
+"""What is written down: one event for each thing that happened in a renewal. Pure values.
+
+Bodies (JSON) by kind; instants are ISO 8601 UTC, certificates are told by `pair`:
+`{document, fingerprint, serial, not_after, key_fingerprint}`.
+
+====================== ==========================================================================
+opened                 topic_id, topic, previous (pair or null)
+key_made               key_fingerprint, recipients (whom it is sealed to), replaces (the key before, or null)
+csr_made               key_fingerprint, document (SHA-256 of the CSR kept as a document)
+requested              document (the portal's file), last_day, signer (`vendor`, `external`), serial,
+                       file (where it was written)
+certificate_refused    reason, fingerprint (of the certificate that came), findings
+accepted               pair, topic, findings
+roll_out_started       run, waves ([[node, …], …]), left_out ({node: reason}), pair, forward_only
+wave_started           run, direction (`new`, `previous`), nodes
+node_finished          run, direction, node, outcome, proof, reason, values, changed
+node_verified          direction, node, outcome, proof, reason, values
+roll_out_finished      run, outcome (`done`, `held`, `stopped`), reason
+roll_back_started      run, nodes, pair (the previous one)
+roll_back_finished     run, outcome (`done`, `owed`), reason
+closed                 (nothing)
+aborted                (nothing)
+adopted                pair, topic_id, topic, recipients (null where the key was sealed before)
+restored               backup (its SHA-256), made_at, run (highest any node carried), nodes (of the topic),
+                       silent (nodes that did not say which run they carry)
+====================== ==========================================================================
+
+The key store's own record (`KEY_STORE`) belongs to no renewal and no topic:
+
+====================== ==========================================================================
+rekey_started          recipients, keys ([key_fingerprint, …])
+key_resealed           key_fingerprint, recipients
+destruction_started    keys ([{key_fingerprint, named_by, since}, …]), after_seconds
+key_destroyed          key_fingerprint
+====================== ==========================================================================
+
+Every body also has `store`: the event's place in the whole store, and the head before it (`store.head`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+KEY_STORE = "_keys-0"
+"""Where the key store's own events are kept; no topic's id begins so."""
+
+
+class Kind(StrEnum):
+    """What an event tells of."""
+
+    OPENED = "opened"
+    KEY_MADE = "key_made"
+    CSR_MADE = "csr_made"
+    REQUESTED = "requested"
+    CERTIFICATE_REFUSED = "certificate_refused"
+    ACCEPTED = "accepted"
+    ROLL_OUT_STARTED = "roll_out_started"
+    WAVE_STARTED = "wave_started"
+    NODE_FINISHED = "node_finished"
+    NODE_VERIFIED = "node_verified"
+    ROLL_OUT_FINISHED = "roll_out_finished"
+    ROLL_BACK_STARTED = "roll_back_started"
+    ROLL_BACK_FINISHED = "roll_back_finished"
+    CLOSED = "closed"
+    ABORTED = "aborted"
+    ADOPTED = "adopted"
+    RESTORED = "restored"
+    REKEY_STARTED = "rekey_started"
+    KEY_RESEALED = "key_resealed"
+    DESTRUCTION_STARTED = "destruction_started"
+    KEY_DESTROYED = "key_destroyed"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a renewal's history.
+
+    Attributes:
+        renewal: `<topic id>-<n>`; `<topic id>-0` holds what was adopted.
+        seq: 1, 2, 3, … within the renewal.
+        id: the writer's own name for this event (uuid4 hex): after a lost answer the writer looks for it.
+        at: aware UTC, the writer's clock; decides nothing.
+        actor: as claimed (`user@host`).
+        authenticated: who the store itself says wrote it: the operating system's account (SQLite), the
+            database's role (PostgreSQL).
+        reason, ticket: what the operator gave on the command line.
+        previous: hash of the event before it in this renewal, "" for the first.
+        hash: SHA-256 over the canonical JSON of all other fields.
+    """
+
+    renewal: str
+    seq: int
+    id: str
+    at: datetime
+    kind: Kind
+    body: Mapping[str, Any]
+    actor: str
+    host: str
+    version: str
+    inventory_digest: str
+    reason: str | None
+    ticket: str | None
+    previous: str
+    hash: str
+    authenticated: str = ""
+
+
+@dataclass(frozen=True)
+class PairRef:
+    """A pair as events tell of it: never the pair itself.
+
+    Attributes:
+        document: SHA-256 of the certificate PEM kept in the store.
+        key_fingerprint: name of its key in the key store; None: we do not hold that key.
+    """
+
+    document: str
+    fingerprint: str
+    serial: str
+    not_after: datetime
+    key_fingerprint: str | None
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, Any]) -> PairRef:
+        """Read one out of an event's body."""
+        return cls(
+            document=body["document"],
+            fingerprint=body["fingerprint"],
+            serial=body["serial"],
+            not_after=datetime.fromisoformat(body["not_after"]),
+            key_fingerprint=body["key_fingerprint"],
+        )
+
+    def as_body(self) -> dict[str, Any]:
+        """The form an event's body carries."""
+        return {
+            "document": self.document,
+            "fingerprint": self.fingerprint,
+            "serial": self.serial,
+            "not_after": self.not_after.isoformat(),
+            "key_fingerprint": self.key_fingerprint,
+        }

@@ -1,0 +1,148 @@
+"""All renewals of one topic together: the pair in use, the open renewal, what each node was given. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from renewctl.errors import Refused
+from renewctl.reasons import Reason, Word
+from renewctl.renewal.events import KEY_STORE, Event, Kind, PairRef
+from renewctl.renewal.rules import Direction, Phase, Renewal, fold
+
+_IN_USE = frozenset({Phase.INSTALLED, Phase.PROVEN, Phase.CLOSED})
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A pair installed by us on a node and read back there; never merely accepted."""
+
+    pair: PairRef
+    at: datetime
+
+
+@dataclass(frozen=True)
+class TopicHistory:
+    """One topic through the years.
+
+    Attributes:
+        renewals: oldest first.
+        adopted: the pair taken over when the topic was first met.
+        adopted_seq: number of the last event beside the renewals (`adopted`, `restored`), 0 for none.
+    """
+
+    topic_id: str
+    renewals: tuple[Renewal, ...] = ()
+    adopted: PairRef | None = None
+    adopted_at: datetime | None = None
+    adopted_seq: int = 0
+
+    @property
+    def latest(self) -> Renewal | None:
+        """The newest renewal, ended or not."""
+        return self.renewals[-1] if self.renewals else None
+
+    @property
+    def open(self) -> Renewal | None:
+        """The renewal that has not ended, if there is one."""
+        latest = self.latest
+        return latest if latest is not None and not latest.ended else None
+
+    def require_none_open(self) -> None:
+        """Check that every renewal has ended.
+
+        Raises:
+            Refused: `renewal_open_already`: which one, who began it, and when.
+        """
+        renewal = self.open
+        if renewal is not None:
+            raise Refused(
+                Reason.RENEWAL_OPEN_ALREADY,
+                renewal=renewal.name,
+                got=Word(f"phase.{renewal.phase}"),
+                holder=renewal.opened_by,
+                since=renewal.opened_at,
+            )
+
+    @property
+    def next_name(self) -> str:
+        """The name of the next renewal: two `open`s at once choose the same and collide."""
+        return f"{self.topic_id}-{len(self.renewals) + 1}"
+
+    @property
+    def adopted_name(self) -> str:
+        """Where `adopted` events are kept."""
+        return f"{self.topic_id}-0"
+
+    @property
+    def asked_before(self) -> bool:
+        """The portal may have renewed the row already, for a request that leads nowhere any more.
+
+        Either in the newest renewal, or in those before it that were ended without a roll-out.
+        """
+        for renewal in reversed(self.renewals):
+            if renewal.asked_before or (renewal.phase is Phase.ABORTED and renewal.request is not None):
+                return True
+            if renewal is not self.latest and renewal.phase is not Phase.ABORTED:
+                return False
+        return False
+
+    @property
+    def current(self) -> PairRef | None:
+        """The pair in use as far as events tell: the newest rolled out, else the adopted one."""
+        for renewal in reversed(self.renewals):
+            if renewal.phase in _IN_USE:
+                return renewal.accepted
+        return self.adopted
+
+    def recorded(self, node: str) -> Recorded | None:
+        """What a node was last given and read back with."""
+        for renewal in reversed(self.renewals):
+            state = renewal.nodes.get(node)
+            if state is None:
+                continue
+            given = renewal.accepted if state.direction is Direction.NEW else renewal.previous
+            if given is not None and renewal.was_read_back(node):
+                return Recorded(given, state.at)
+            if state.direction is Direction.NEW:
+                return None  # not read back: what it serves is unknown
+        return None
+
+
+def histories(events: Mapping[str, Sequence[Event]]) -> dict[str, TopicHistory]:
+    """Every topic's history, by topic id, out of every renewal's events (each in order).
+
+    Raises:
+        Refused: `history_broken` where events do not follow each other.
+    """
+    found: dict[str, TopicHistory] = {}
+    for name in sorted(events.keys() - {KEY_STORE}, key=_order):
+        topic_id = name.rpartition("-")[0]
+        before = found.get(topic_id, TopicHistory(topic_id))
+        found[topic_id] = _with(before, events[name])
+    return found
+
+
+def _with(before: TopicHistory, events: Sequence[Event]) -> TopicHistory:
+    renewal = fold(events)
+    if renewal is not None:
+        return TopicHistory(
+            before.topic_id,
+            (*before.renewals, renewal),
+            before.adopted,
+            before.adopted_at,
+            before.adopted_seq,
+        )
+    seq = events[-1].seq if events else 0
+    adopted = [event for event in events if event.kind is Kind.ADOPTED]
+    if not adopted:
+        return TopicHistory(before.topic_id, before.renewals, adopted_seq=seq)
+    last = adopted[-1]
+    pair = PairRef.from_body(last.body["pair"])
+    return TopicHistory(before.topic_id, before.renewals, pair, last.at, seq)
+
+
+def _order(name: str) -> tuple[str, int]:
+    topic_id, _, number = name.rpartition("-")
+    return topic_id, int(number)

@@ -1,0 +1,399 @@
+"""The rules of order: which event may follow which, and what a renewal's events add up to.
+
+No I/O and no clock: events in, state out. State is what the events fold to; nothing else is kept.
+
+- A renewal begins with `opened`; one topic has at most one renewal that has not ended.
+- Whatever changes something outside the store is announced first (`…_started`) and told of after.
+  A started step without an outcome is *unknown* until it is read back.
+- `accepted` needs a key of ours; a node is touched only after `accepted`.
+- `closed` and `aborted` end a renewal; nothing follows them.
+- `restored`: the store is of before a loss; once a pair was accepted, every node is *unknown* from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from renewctl.errors import Refused
+from renewctl.reasons import Reason, Word
+from renewctl.renewal.events import Event, Kind, PairRef
+
+
+class Phase(StrEnum):
+    """How far a renewal has come."""
+
+    OPEN = "open"
+    CSR_MADE = "csr_made"
+    REQUESTED = "requested"
+    ACCEPTED = "accepted"
+    ROLLING_OUT = "rolling_out"
+    INSTALLED = "installed"
+    PROVEN = "proven"
+    CLOSED = "closed"
+    ROLLED_BACK = "rolled_back"
+    ABORTED = "aborted"
+
+
+ENDED = frozenset({Phase.CLOSED, Phase.ABORTED})
+"""Phases nothing follows."""
+
+
+class Direction(StrEnum):
+    """Which pair a node is being given."""
+
+    NEW = "new"
+    PREVIOUS = "previous"
+
+
+class Outcome(StrEnum):
+    """What is known of a node after the last thing done to it."""
+
+    UNKNOWN = "unknown"  # begun, or no answer: neither done nor failed
+    INSTALLED = "installed"  # read back; no device has been seen checking in yet
+    PROVEN = "proven"
+    FAILED = "failed"  # an answer said no; the node keeps what it had
+    WRONG = "wrong"  # an answer proved the pair wrong, and putting back is not proven either
+
+
+_GOOD = frozenset({Outcome.INSTALLED, Outcome.PROVEN})
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """What the last event said of one node."""
+
+    direction: Direction
+    outcome: Outcome
+    at: datetime
+    run: int | None
+    proof: Mapping[str, Any] | None = None
+    reason: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_new(self) -> bool:
+        """The node was read back with the new pair."""
+        return self.direction is Direction.NEW and self.outcome in _GOOD
+
+
+@dataclass(frozen=True)
+class SignedRequest:
+    """The file for the portal: its document, the last day its chain is valid, who signed, where it is."""
+
+    document: str
+    last_day: datetime
+    signer: str
+    serial: str
+    file: str | None = None
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """One renewal as its events tell it.
+
+    Attributes:
+        seq: number of the last event.
+        previous: the pair in use when it was opened; None: not known.
+        moving: direction of a roll-out or roll-back that has begun and not finished; None otherwise.
+        nodes: node -> state, for every node ever touched in this renewal.
+        left_out: nodes left out on purpose, with the reason given.
+        refusals: certificates refused so far.
+        asked_before: a request for another key was made before; the portal may have answered that one.
+    """
+
+    name: str
+    topic_id: str
+    topic: str
+    phase: Phase
+    seq: int
+    opened_at: datetime
+    opened_by: str
+    last_at: datetime
+    previous: PairRef | None = None
+    key_fingerprint: str | None = None
+    csr: str | None = None
+    request: SignedRequest | None = None
+    accepted: PairRef | None = None
+    accepted_at: datetime | None = None
+    run: int | None = None
+    moving: Direction | None = None
+    planned: tuple[str, ...] = ()
+    forward_only: bool = False
+    nodes: Mapping[str, NodeState] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    refusals: int = 0
+    asked_before: bool = False
+
+    def was_read_back(self, node: str) -> bool:
+        """The node itself told that it holds what it was given; never merely that it took it."""
+        state = self.nodes.get(node)
+        if state is None or state.outcome not in _GOOD:
+            return False
+        rungs = (state.proof or {}).get("rungs", {})
+        return "yes" in {rungs.get("read_back"), rungs.get("serial")}
+
+    @property
+    def ended(self) -> bool:
+        """Nothing can follow."""
+        return self.phase in ENDED
+
+    def has_new(self, node: str) -> bool:
+        """The node was read back with the new pair."""
+        state = self.nodes.get(node)
+        return state is not None and state.has_new
+
+    def has_previous_back(self, node: str) -> bool:
+        """The node was put back and read back with the previous pair."""
+        state = self.nodes.get(node)
+        return state is not None and state.direction is Direction.PREVIOUS and state.outcome in _GOOD
+
+
+_BEFORE_NODES = frozenset({Phase.OPEN, Phase.CSR_MADE, Phase.REQUESTED})
+_WITH_PAIR = frozenset({Phase.ACCEPTED, Phase.ROLLING_OUT, Phase.INSTALLED, Phase.PROVEN, Phase.ROLLED_BACK})
+_TOUCHED = _WITH_PAIR - {Phase.ACCEPTED}
+
+_Changes = dict[str, Any]
+"""Fields of a `Renewal` that an event changes, with their new values."""
+
+_MAY_FOLLOW: Mapping[Kind, frozenset[Phase]] = {
+    Kind.KEY_MADE: _BEFORE_NODES,
+    Kind.CSR_MADE: _BEFORE_NODES,
+    Kind.REQUESTED: frozenset({Phase.CSR_MADE, Phase.REQUESTED}),
+    Kind.CERTIFICATE_REFUSED: frozenset({Phase.CSR_MADE, Phase.REQUESTED, Phase.ACCEPTED}),
+    Kind.ACCEPTED: frozenset({Phase.CSR_MADE, Phase.REQUESTED}),
+    Kind.ROLL_OUT_STARTED: _WITH_PAIR,
+    Kind.WAVE_STARTED: _TOUCHED,
+    Kind.NODE_FINISHED: _TOUCHED,
+    Kind.NODE_VERIFIED: _TOUCHED,
+    Kind.ROLL_OUT_FINISHED: frozenset({Phase.ROLLING_OUT}),
+    Kind.ROLL_BACK_STARTED: _TOUCHED,
+    Kind.ROLL_BACK_FINISHED: _TOUCHED,
+    Kind.CLOSED: frozenset({Phase.INSTALLED, Phase.PROVEN}),
+    Kind.ABORTED: _BEFORE_NODES | {Phase.ACCEPTED, Phase.ROLLED_BACK},
+    Kind.RESTORED: frozenset(Phase) - ENDED,
+}
+
+
+def may(renewal: Renewal, kind: Kind) -> bool:
+    """Whether an event of this kind may follow now."""
+    return renewal.phase in _MAY_FOLLOW.get(kind, frozenset())
+
+
+def require(renewal: Renewal, kind: Kind) -> None:
+    """Check that an event of this kind may follow.
+
+    Raises:
+        Refused: `out_of_order`, with the phase the renewal is in.
+    """
+    if not may(renewal, kind):
+        raise out_of_order(renewal)
+
+
+def out_of_order(renewal: Renewal) -> Refused:
+    """What was asked cannot follow in this phase."""
+    return Refused(Reason.OUT_OF_ORDER, renewal=renewal.name, got=Word(f"phase.{renewal.phase}"))
+
+
+def fold(events: Iterable[Event]) -> Renewal | None:
+    """What the events of one renewal add up to; None for none, and for `adopted` and `restored` alone.
+
+    Raises:
+        Refused: `history_broken` where an event does not follow the one before it.
+    """
+    renewal: Renewal | None = None
+    for event in events:
+        if event.kind is Kind.ADOPTED or (renewal is None and event.kind is Kind.RESTORED):
+            continue
+        renewal = _begin(event) if renewal is None else apply(renewal, event)
+    return renewal
+
+
+def apply(renewal: Renewal, event: Event) -> Renewal:
+    """The renewal after one more event.
+
+    Raises:
+        Refused: `history_broken` where it may not follow.
+    """
+    if event.seq != renewal.seq + 1 or not may(renewal, event.kind):
+        raise _broken(event, f"{renewal.seq + 1} after {renewal.phase.value}")
+    return replace(renewal, seq=event.seq, last_at=event.at, **_STEPS[event.kind](renewal, event))
+
+
+def _broken(event: Event, expected: str) -> Refused:
+    got = f"{event.seq} {event.kind.value}"
+    return Refused(Reason.HISTORY_BROKEN, renewal=event.renewal, got=got, expected=expected)
+
+
+def _begin(event: Event) -> Renewal:
+    if event.kind is not Kind.OPENED or event.seq != 1:
+        raise _broken(event, "1 opened")
+    previous = event.body["previous"]
+    return Renewal(
+        name=event.renewal,
+        topic_id=event.body["topic_id"],
+        topic=event.body["topic"],
+        phase=Phase.OPEN,
+        seq=1,
+        opened_at=event.at,
+        opened_by=event.actor,
+        last_at=event.at,
+        previous=None if previous is None else PairRef.from_body(previous),
+    )
+
+
+def _key_made(renewal: Renewal, event: Event) -> _Changes:
+    return {
+        "phase": Phase.OPEN,
+        "key_fingerprint": event.body["key_fingerprint"],
+        "csr": None,
+        "request": None,
+        "asked_before": renewal.asked_before or renewal.request is not None,
+    }
+
+
+def _csr_made(_renewal: Renewal, event: Event) -> _Changes:
+    made = {"key_fingerprint": event.body["key_fingerprint"], "csr": event.body["document"]}
+    return {"phase": Phase.CSR_MADE, "request": None, **made}
+
+
+def _requested(_renewal: Renewal, event: Event) -> _Changes:
+    body = event.body
+    last_day = datetime.fromisoformat(body["last_day"])
+    signed = SignedRequest(body["document"], last_day, body["signer"], body["serial"], body.get("file"))
+    return {"phase": Phase.REQUESTED, "request": signed}
+
+
+def _refused(renewal: Renewal, _event: Event) -> _Changes:
+    return {"refusals": renewal.refusals + 1}
+
+
+def _accepted(_renewal: Renewal, event: Event) -> _Changes:
+    return {
+        "phase": Phase.ACCEPTED,
+        "accepted": PairRef.from_body(event.body["pair"]),
+        "accepted_at": event.at,
+    }
+
+
+def _roll_out_started(_renewal: Renewal, event: Event) -> _Changes:
+    body = event.body
+    return {
+        "phase": Phase.ROLLING_OUT,
+        "run": body["run"],
+        "moving": Direction.NEW,
+        "planned": tuple(node for wave in body["waves"] for node in wave),
+        "forward_only": body["forward_only"],
+        "left_out": dict(body["left_out"]),
+    }
+
+
+def _wave_started(renewal: Renewal, event: Event) -> _Changes:
+    begun = NodeState(Direction(event.body["direction"]), Outcome.UNKNOWN, event.at, event.body["run"])
+    nodes = {**renewal.nodes, **dict.fromkeys(event.body["nodes"], begun)}
+    return {"phase": Phase.ROLLING_OUT, "nodes": nodes}
+
+
+def _node_finished(renewal: Renewal, event: Event) -> _Changes:
+    body = event.body
+    before = renewal.nodes.get(body["node"])
+    direction = body.get("direction") or (before.direction if before else Direction.NEW)
+    state = NodeState(
+        Direction(direction),
+        Outcome(body["outcome"]),
+        event.at,
+        body.get("run"),
+        body.get("proof"),
+        body.get("reason"),
+        body.get("values") or {},
+    )
+    return {"nodes": {**renewal.nodes, body["node"]: state}}
+
+
+def _node_verified(renewal: Renewal, event: Event) -> _Changes:
+    changes = _node_finished(renewal, event)
+    return changes if renewal.moving else {**changes, "phase": _reached(changes["nodes"], renewal.planned)}
+
+
+def _roll_out_finished(renewal: Renewal, _event: Event) -> _Changes:
+    return {"moving": None, "phase": _reached(renewal.nodes, renewal.planned)}
+
+
+def _roll_back_started(_renewal: Renewal, event: Event) -> _Changes:
+    return {
+        "phase": Phase.ROLLING_OUT,
+        "run": event.body["run"],
+        "moving": Direction.PREVIOUS,
+        "planned": tuple(event.body["nodes"]),
+    }
+
+
+def _roll_back_finished(renewal: Renewal, _event: Event) -> _Changes:
+    left = [node for node in renewal.nodes if renewal.has_new(node)]
+    return {"moving": None, "phase": Phase.ROLLING_OUT if left else Phase.ROLLED_BACK}
+
+
+def _restored(renewal: Renewal, event: Event) -> _Changes:
+    if renewal.accepted is None:
+        return {}
+    names = tuple(dict.fromkeys([*event.body["nodes"], *renewal.nodes]))
+    before = {**dict.fromkeys(names, Direction.NEW), **{n: s.direction for n, s in renewal.nodes.items()}}
+    nodes = {name: NodeState(way, Outcome.UNKNOWN, event.at, None) for name, way in before.items()}
+    return {"phase": Phase.ROLLING_OUT, "moving": None, "planned": names, "left_out": {}, "nodes": nodes}
+
+
+def _closed(_renewal: Renewal, _event: Event) -> _Changes:
+    return {"phase": Phase.CLOSED}
+
+
+def _aborted(_renewal: Renewal, _event: Event) -> _Changes:
+    return {"phase": Phase.ABORTED}
+
+
+_STEPS: Mapping[Kind, Callable[[Renewal, Event], _Changes]] = {
+    Kind.KEY_MADE: _key_made,
+    Kind.CSR_MADE: _csr_made,
+    Kind.REQUESTED: _requested,
+    Kind.CERTIFICATE_REFUSED: _refused,
+    Kind.ACCEPTED: _accepted,
+    Kind.ROLL_OUT_STARTED: _roll_out_started,
+    Kind.WAVE_STARTED: _wave_started,
+    Kind.NODE_FINISHED: _node_finished,
+    Kind.NODE_VERIFIED: _node_verified,
+    Kind.ROLL_OUT_FINISHED: _roll_out_finished,
+    Kind.ROLL_BACK_STARTED: _roll_back_started,
+    Kind.ROLL_BACK_FINISHED: _roll_back_finished,
+    Kind.CLOSED: _closed,
+    Kind.ABORTED: _aborted,
+    Kind.RESTORED: _restored,
+}
+
+
+def _reached(nodes: Mapping[str, NodeState], planned: Sequence[str]) -> Phase:
+    """Installed once every planned node was read back with the new pair, proven once each is proven."""
+    if not nodes:
+        return Phase.ACCEPTED  # stopped before any node was touched
+    states = [nodes.get(node) for node in planned]
+    if not all(state is not None and state.has_new for state in states):
+        return Phase.ROLLING_OUT
+    if all(state is not None and state.outcome is Outcome.PROVEN for state in states):
+        return Phase.PROVEN
+    return Phase.INSTALLED
+
+
+def owed(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
+    """Which of a topic's nodes are still owed the accepted pair (none before it was accepted)."""
+    if renewal.accepted is None or renewal.phase in {Phase.ROLLED_BACK, Phase.ABORTED}:
+        return ()
+    return tuple(node for node in nodes if not renewal.has_new(node))
+
+
+def owed_previous(renewal: Renewal) -> tuple[str, ...]:
+    """Nodes a roll-back set out to put back and did not."""
+    if renewal.moving is not Direction.PREVIOUS and renewal.phase is not Phase.ROLLED_BACK:
+        return ()
+    touched = (n for n, state in renewal.nodes.items() if state.direction is Direction.PREVIOUS)
+    return tuple(node for node in touched if not renewal.has_previous_back(node))

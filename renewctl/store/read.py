@@ -1,0 +1,279 @@
+"""The store, opened so that nothing can be changed: what the exporter may have.
+
+Each question is one statement on a connection of its own: a reader that stayed would block a writer, and
+two statements could tell of two states. The version of the schema comes with every answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from renewctl.database import sql
+from renewctl.errors import NodeFault
+from renewctl.reasons import Reason
+from renewctl.renewal.events import Event, Kind
+from renewctl.store import head as store_head
+from renewctl.store.head import Tip
+
+_EVENTS = """
+SELECT meta.value AS schema_version, events.* FROM meta LEFT JOIN events ON 1 = 1
+WHERE meta.name = 'schema' ORDER BY events.renewal, events.seq"""
+
+TIPS = """
+SELECT meta.value AS schema_version, tip.* FROM meta LEFT JOIN (
+    SELECT events.renewal, events.seq, events.hash, events.body, newest.written FROM events
+    JOIN (SELECT renewal, MAX(seq) AS seq, COUNT(*) AS written FROM events GROUP BY renewal) AS newest
+    ON events.renewal = newest.renewal AND events.seq = newest.seq
+) AS tip ON 1 = 1 WHERE meta.name = 'schema'"""
+"""The newest event of each renewal, and how many it has."""
+
+_DOCUMENTS = """
+SELECT meta.value AS schema_version, documents.sha256, documents.body
+FROM meta LEFT JOIN documents ON 1 = 1 WHERE meta.name = 'schema' ORDER BY documents.sha256"""
+
+_RUNS = """
+SELECT meta.value AS schema_version, runs.* FROM meta LEFT JOIN runs ON 1 = 1
+WHERE meta.name = 'schema' ORDER BY runs.number"""
+
+_DOCUMENT = """
+SELECT meta.value AS schema_version, documents.body
+FROM meta LEFT JOIN documents ON documents.sha256 = :sha256 WHERE meta.name = 'schema'"""
+
+_NEWEST_RUN = """
+SELECT meta.value AS schema_version, runs.* FROM meta LEFT JOIN runs
+ON runs.number = (SELECT max(number) FROM runs) WHERE meta.name = 'schema'"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: the right to change nodes, lent to one holder at a time.
+
+    Attributes:
+        number: higher than every run before it, in the whole store; nodes refuse lower ones.
+        token: random hex, so that two runs of one number (a restored store) differ.
+        holder: who began it, as claimed.
+        since: when, by the holder's clock; decides nothing.
+        beat: raised by the holder every few seconds.
+    """
+
+    number: int
+    token: str
+    renewal: str
+    holder: str
+    host: str
+    since: datetime
+    beat: int
+    ended: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RawStore:
+    """Rows as they lie there, believed in nothing: what `audit` looks through.
+
+    Attributes:
+        events, documents, runs: each table's rows; cells may be of any type.
+    """
+
+    events: Sequence[sql.Row]
+    documents: Sequence[sql.Row]
+    runs: Sequence[sql.Row]
+
+
+class StoreReader:
+    """A store that is read and never changed.
+
+    Args:
+        url: absolute (`sql.resolve`).
+        recover: where a killed writer left a journal, roll it back, as far as this account may (the command
+            line of the store's owner). Never for the exporter.
+
+    Every method raises:
+        Unusable: `store_missing`, `store_not_a_store`, `store_on_network`, `store_url_invalid`.
+        Refused: `store_newer`.
+        NodeFault: `store_unreachable`, `store_denied`, `store_needs_recovery`, `store_damaged`, ….
+    """
+
+    _read_only = True
+
+    def __init__(self, url: str, *, recover: bool = False) -> None:
+        self.url, self._recover = url, recover
+        self._database = sql.Database(url, read_only=self._read_only)
+        self.shown = self._database.shown
+
+    def renewals(self) -> dict[str, list[Event]]:
+        """Every renewal's events in order, by renewal, in one statement."""
+        rows = self._rows(_EVENTS)
+        found: dict[str, list[Event]] = {}
+        for row in rows:
+            if row["renewal"] is not None:
+                found.setdefault(row["renewal"], []).append(self._event(row))
+        return found
+
+    def head(self) -> str:
+        """The head of the store (`store_head`); "" while it is empty."""
+        return store_head.head(tips_of(self._rows(TIPS), self.shown))
+
+    def raw(self) -> RawStore:
+        """Everything but keys, unread: one bad row hides no other.
+
+        Events first: what they name was written before them.
+        """
+        events = self._rows(_EVENTS)
+        documents, runs = self._rows(_DOCUMENTS), self._rows(_RUNS)
+        return RawStore(
+            [row for row in events if row["renewal"] is not None],
+            [row for row in documents if row["sha256"] is not None],
+            [row for row in runs if row["number"] is not None],
+        )
+
+    def document(self, sha256: str) -> bytes:
+        """A public artefact by its SHA-256 (hex), checked against it.
+
+        Raises:
+            NodeFault: `document_missing`, `store_damaged`.
+        """
+        rows = self._rows(_DOCUMENT, sha256=sha256)
+        if rows[0]["body"] is None:
+            raise NodeFault(Reason.DOCUMENT_MISSING, store=self.shown, got=sha256)
+        body = bytes(rows[0]["body"])
+        if hashlib.sha256(body).hexdigest() != sha256:
+            raise NodeFault(Reason.STORE_DAMAGED, store=self.shown, detail=f"document {sha256}")
+        return body
+
+    def open_run(self) -> Run | None:
+        """The newest run if it has not ended: whoever holds the lease, or held it when they died."""
+        run = self.newest_run()
+        return run if run is not None and run.ended is None else None
+
+    def newest_run(self) -> Run | None:
+        """The newest run, ended or not."""
+        rows = self._rows(_NEWEST_RUN)
+        if rows[0]["number"] is None:
+            return None
+        try:
+            return run_from(rows[0])
+        except (ValueError, TypeError):
+            detail = f"run {rows[0]['number']}"
+            raise NodeFault(Reason.STORE_DAMAGED, store=self.shown, detail=detail) from None
+
+    def close(self) -> None:
+        """Let go of everything held."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _rows(self, statement: str, **parameters: object) -> list[sql.Row]:
+        try:
+            rows = self._database.rows(statement, **parameters)
+        except NodeFault as error:
+            if not self._recover or error.reason is not Reason.STORE_NEEDS_RECOVERY:
+                raise
+            sql.require_schema(self.url)  # opened for writing, SQLite rolls the journal back
+            rows = self._database.rows(statement, **parameters)
+        sql.known(rows, self.shown)
+        return rows
+
+    def _event(self, row: Mapping[str, Any]) -> Event:
+        try:
+            return event_from(row)
+        except (ValueError, TypeError):
+            raise _damaged(self.shown, row) from None
+
+
+def tips_of(rows: Sequence[Mapping[str, Any]], store: str) -> list[Tip]:
+    """The newest event of each renewal, out of the rows of `TIPS`.
+
+    Raises:
+        NodeFault: `store_damaged`: one of them is not as we write them.
+    """
+    found = []
+    for row in rows:
+        if row["renewal"] is None:
+            continue
+        try:
+            place = store_head.place_of(body_of(row))
+        except (ValueError, TypeError):
+            raise _damaged(store, row) from None
+        found.append(Tip(row["renewal"], row["seq"], row["hash"], place))
+    return found
+
+
+def _damaged(store: str, row: Mapping[str, Any]) -> NodeFault:
+    return NodeFault(Reason.STORE_DAMAGED, store=store, detail=f"event {row['renewal']} {row['seq']}")
+
+
+def instant_text(at: datetime) -> str:
+    """An instant as the store keeps it: ISO 8601, UTC, microseconds."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and no spaces: the same value is the same text everywhere.
+
+    Raises:
+        ValueError, TypeError: not a JSON value (NaN among them).
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def event_hash(fields: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over the canonical JSON of an event's fields, `hash` left out.
+
+    Args:
+        fields: as the store keeps them, `at` a text, `body` a mapping.
+    """
+    chained = {name: value for name, value in fields.items() if name != "hash"}
+    return hashlib.sha256(canonical(chained).encode()).hexdigest()
+
+
+def fields_of(event: Event) -> dict[str, Any]:
+    """An event as JSON: what `event_hash` takes, `hash` with it."""
+    return {**vars(event), "at": instant_text(event.at), "kind": event.kind.value, "body": dict(event.body)}
+
+
+def event_from(row: Mapping[str, Any]) -> Event:
+    """An event out of a row of `events`.
+
+    Raises:
+        ValueError, TypeError: the row is not as we write them.
+    """
+    values = {name: row[name] for name in Event.__dataclass_fields__}
+    if any(isinstance(value, bytes) for value in values.values()):
+        raise TypeError("bytes")  # what SQLite holds is no UTF-8
+    read = {"at": datetime.fromisoformat(row["at"]), "kind": Kind(row["kind"]), "body": body_of(row)}
+    return Event(**{**values, **read})
+
+
+def body_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An event's body out of its row.
+
+    Raises:
+        ValueError, TypeError: no JSON object.
+    """
+    body = json.loads(row["body"])
+    if not isinstance(body, dict):
+        raise TypeError(type(body).__name__)
+    return body
+
+
+def run_from(row: Mapping[str, Any]) -> Run:
+    """A run out of a row of `runs`.
+
+    Raises:
+        ValueError, TypeError: the row is not as we write them.
+    """
+    values = {name: row[name] for name in Run.__dataclass_fields__}
+    ended = None if row["ended"] is None else datetime.fromisoformat(row["ended"])
+    return Run(**{**values, "since": datetime.fromisoformat(row["since"]), "ended": ended})

@@ -1,0 +1,1 @@
+"""A store over the years: copied, restored, brought to a newer schema."""
