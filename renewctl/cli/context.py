@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 import socket
 import sys
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ class Session:
         chosen: the one topic all this is about, once that is known: errors too speak its language.
         now: the clock, aware UTC.
         head: of the store, once this call has written to it or looked it up to tell it; "" before.
+        ended_by: the signal that ends the command, if one does.
     """
 
     inventory_option: Path | None = None
@@ -72,6 +74,7 @@ class Session:
     passphrase_file: Path | None = field(default=None, init=False)
     chosen: Topic | None = field(default=None, init=False)
     head: str = field(default="", init=False)
+    ended_by: int = field(default=signal.SIGINT, init=False)
 
     @property
     def inventory_path(self) -> Path:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import TextIO
 
 import click
@@ -23,8 +25,8 @@ from renewctl.errors import ExitCode, Refused, RenewctlError
 from renewctl.reasons import Reason
 
 DEBUG_VARIABLE = "RENEWCTL_DEBUG"
-INTERRUPTED = 130
-"""As shells say: 128 + SIGINT."""
+INTERRUPTED = 128 + signal.SIGINT
+"""As shells say."""
 
 COMMANDS = {
     "init": "renewctl.cli.init:init",
@@ -82,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     session = Session(language_option=_language_in(words), as_json="--json" in words)
+    if arguments is None:  # the process is ours
+        _take_sigterm_as_control_c(session)
     _never_fail_to_encode(sys.stdout)
     _never_fail_to_encode(sys.stderr)
     try:
@@ -95,6 +99,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _end_of(error, session)
     return int(code or ExitCode.DONE)
+
+
+def _take_sigterm_as_control_c(session: Session) -> None:
+    """Whoever stops a job by SIGTERM (systemd, CI) gets a lease given back and no temporary folder left."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        session.ended_by = number
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _language_in(words: Sequence[str]) -> str | None:
@@ -136,7 +150,7 @@ def _told(error: Exception, session: Session) -> int:
         return ExitCode.UNUSABLE
     if isinstance(error, click.Abort):
         output.say("label.interrupted")
-        return INTERRUPTED
+        return 128 + session.ended_by
     known = error if isinstance(error, RenewctlError) else _translated(error)
     output.error(known, session.head)
     _tell_head(session)

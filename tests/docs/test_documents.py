@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tomllib
@@ -175,7 +176,8 @@ def test_changelog_begins_with_unreleased() -> None:
 
 
 def test_an_interrupted_command_has_its_exit_code_in_the_readme() -> None:
-    """130 is no `ExitCode`, but scripts see it."""
+    """130 and 143 are no `ExitCode`, but scripts see them."""
+    assert re.search(rf"^\| {128 + signal.SIGTERM} \|", _text("README.md"), re.MULTILINE)
     assert re.search(rf"^\| {INTERRUPTED} \|", _text("README.md"), re.MULTILINE)
 
 

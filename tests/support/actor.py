@@ -62,6 +62,12 @@ class Actor:
         assert err == "", err
         return self.process.returncode, json.loads(out)
 
+    def terminate(self) -> tuple[int, str]:
+        """As `kill` does; exit code and what it said."""
+        self.process.terminate()
+        _, err = self.process.communicate(timeout=120)
+        return self.process.returncode, err
+
     def kill(self) -> None:
         """As `kill -9` does."""
         self.process.kill()
@@ -102,7 +108,8 @@ def _act(told: dict[str, Any]) -> int:
     from renewctl import playbook_run  # noqa: PLC0415
 
     playbook_run.run = playbooks.run  # type: ignore[assignment]
-    return shell.main(told["words"])
+    sys.argv[1:] = told["words"]
+    return shell.main()
 
 
 if __name__ == "__main__":

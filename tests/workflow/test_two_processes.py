@@ -86,3 +86,13 @@ def test_wrong_clocks_decide_nothing(
     monkeypatch.setitem(Store.__init__.__kwdefaults__, "timing", QUICK_RUNS)
     assert sqlite_desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
     assert sqlite_desk.told("renewal", "show")["run"] is None
+
+
+def test_sigterm_gives_the_lease_back(sqlite_desk: Desk) -> None:
+    """A stopped job ends as Ctrl-C ends it, with 143; the next roll-out begins at once and goes on."""
+    sqlite_desk.to_accepted()
+    robot = Actor.start(sqlite_desk.folder, "renewal", "roll-out", waits="playbook")
+    code, said = robot.terminate()
+    assert (code, said.strip()) == (143, "")
+    assert sqlite_desk.told("renewal", "show")["run"] is None
+    assert sqlite_desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
