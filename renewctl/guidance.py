@@ -96,6 +96,7 @@ class Situation:
         csr_file: where the command that ends here has just written the CSR.
         left_out: node -> why, as typed for the command that ends here.
         store_missing: nothing can be recorded yet.
+        vendor_refuses: why the vendor certificate can sign nothing now; None: it can, as far as is known.
     """
 
     topic: Topic
@@ -109,6 +110,7 @@ class Situation:
     csr_file: Path | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     store_missing: bool = False
+    vendor_refuses: Reason | None = None
 
     def command(self, *words: str) -> str:
         """A whole command line for this topic."""
@@ -243,7 +245,9 @@ def _between(situation: Situation) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _open(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
+def _open(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
+    if situation.vendor_refuses is not None:
+        return _csr_made(situation, renewal)
     return (Step("next.request", {}, situation.command("renewal", "request")),)
 
 
@@ -255,14 +259,25 @@ def _csr_made(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     ]
     if written is None:
         steps.insert(0, Step("next.write_csr", {}, situation.command("renewal", "request", "--csr-only")))
+    return (*steps, *_or_sign(situation))
+
+
+def _or_sign(situation: Situation) -> tuple[Step, ...]:
+    """Signing here, where the inventory names the vendor's key; or what that would take."""
     vendor = situation.topic.vendor
-    if vendor is not None and vendor.key is not None and not _cannot_sign(situation):
-        steps.append(Step("next.or_sign", {}, situation.command("renewal", "request")))
-    return tuple(steps)
+    if vendor is None or vendor.key is None:
+        return ()
+    if situation.vendor_refuses is not None:
+        return (Step("next.valid_vendor", {"path": str(vendor.certificate)}),)
+    if _cannot_sign(situation):
+        return ()
+    return (Step("next.or_sign", {}, situation.command("renewal", "request")),)
 
 
 def _cannot_sign(situation: Situation) -> bool:
-    return situation.refused is not None and situation.refused.reason in _CANNOT_SIGN_HERE
+    """It was refused just now, or would be."""
+    refused = situation.refused is not None and situation.refused.reason in _CANNOT_SIGN_HERE
+    return refused or situation.vendor_refuses is not None
 
 
 def _requested(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:

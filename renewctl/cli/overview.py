@@ -11,6 +11,7 @@ from renewctl.certificate.pushcert import days_left
 from renewctl.guidance import Situation, Step, next_steps
 from renewctl.inventory.reading import Inventory, Keys, Node, Topic
 from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
+from renewctl.reasons import Reason
 from renewctl.renewal.events import PairRef
 from renewctl.renewal.history import TopicHistory
 from renewctl.renewal.rules import Direction, NodeState, Outcome, Phase, Renewal, owed, owed_previous
@@ -119,11 +120,13 @@ def view(
     options: Sequence[str] = (),
     *,
     store_missing: bool = False,
+    vendor_refuses: Reason | None = None,
 ) -> TopicView:
     """Everything there is to say of one topic.
 
     `seen` is node name -> the look just taken (nodes not asked are absent); `options` is what every
-    further command line needs again; `store_missing`: the history is empty because there is no store.
+    further command line needs again; `store_missing`: the history is empty because there is no store;
+    `vendor_refuses`: why nothing can be signed here.
     """
     configured = inventory.nodes_of(topic.id)
     accepted = _accepted(history)
@@ -143,6 +146,7 @@ def view(
         not_after=not_after,
         options=options,
         store_missing=store_missing,
+        vendor_refuses=vendor_refuses,
     )
     return TopicView(
         topic=topic,

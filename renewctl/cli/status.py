@@ -74,7 +74,7 @@ def status(session: Session, topic_id: str | None, *, offline: bool) -> ExitCode
 
 def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Report:
     from renewctl.cli.looking import look  # noqa: PLC0415 - HTTP and SQL
-    from renewctl.cli.vendor_watch import vendor_warnings  # noqa: PLC0415 - cryptography
+    from renewctl.cli.vendor_watch import vendor_refuses, vendor_warnings  # noqa: PLC0415 - cryptography
 
     inventory, now = session.inventory, session.now()
     ids = {topic.id for topic in topics}
@@ -93,6 +93,7 @@ def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Repo
             now,
             session.options,
             store_missing=bool(found),
+            vendor_refuses=vendor_refuses(topic, now),
         )
         for topic in topics
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from renewctl.certificate import intake, vendor
+from renewctl.certificate.findings import Finding, Level
 from renewctl.cli.overview import Warn
 from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Topic
@@ -16,12 +17,8 @@ def vendor_warnings(topic: Topic, now: datetime) -> tuple[Warn, ...]:
 
     Files that cannot be read are told, but call for nobody: they may lie on the host that signs.
     """
-    if topic.vendor is None:
-        return ()
-    path = topic.vendor.certificate
     try:
-        certificate, above = intake.read_bytes(path), [intake.read_bytes(each) for each in topic.vendor.chain]
-        found = vendor.check_vendor(certificate, above, None, now, path=str(path)).findings
+        found = _findings(topic, now)
     except RenewctlError as error:
         return (_warn(topic, error.reason, dict(error.values), attention=False),)
     return tuple(
@@ -29,6 +26,23 @@ def vendor_warnings(topic: Topic, now: datetime) -> tuple[Warn, ...]:
         for finding in found
         if finding.reason is not Reason.VENDOR_CHAIN_ORDER  # `request` puts them in order by itself
     )
+
+
+def vendor_refuses(topic: Topic, now: datetime) -> Reason | None:
+    """Why the topic's vendor certificate can sign nothing now; None where it can, or lies on another host."""
+    try:
+        found = _findings(topic, now)
+    except RenewctlError:
+        return None
+    return next((finding.reason for finding in found if finding.level is Level.REFUSE), None)
+
+
+def _findings(topic: Topic, now: datetime) -> tuple[Finding, ...]:
+    if topic.vendor is None:
+        return ()
+    path = topic.vendor.certificate
+    certificate, above = intake.read_bytes(path), [intake.read_bytes(each) for each in topic.vendor.chain]
+    return vendor.check_vendor(certificate, above, None, now, path=str(path)).findings
 
 
 def _warn(topic: Topic, reason: Reason, values: dict[str, object], *, attention: bool) -> Warn:

@@ -77,6 +77,8 @@ def steps_for(
     store_missing: bool = False,
 ) -> tuple[Step, ...]:
     """NEXT STEPS of one topic; the other arguments as in `Situation`."""
+    from renewctl.cli.vendor_watch import vendor_refuses  # noqa: PLC0415 - cryptography
+
     latest, current = history.latest, history.current
     nodes = [node.name for node in session.inventory.nodes_of(topic.id)]
     situation = Situation(
@@ -91,6 +93,7 @@ def steps_for(
         csr_file=csr_file,
         left_out=left_out or {},
         store_missing=store_missing,
+        vendor_refuses=vendor_refuses(topic, session.now()),
     )
     return next_steps(situation)
 

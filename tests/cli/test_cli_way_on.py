@@ -185,3 +185,47 @@ class TestDryRunsThatAreRefused:
             more = ("--certificate-only",) if words[0] == "adopt" else ()
             assert "this was a dry run" in desk.run(*words, *more, "--dry-run").err
             assert "this was a dry run" not in desk.run(*words, *more).err
+
+
+class TestAVendorCertificateThatIsNoMore:
+    """The inventory's vendor certificate expired; its key is at hand all the same."""
+
+    @pytest.fixture
+    def expired(self, desk: Desk) -> Desk:
+        """A renewal was opened in time."""
+        desk.adopt()
+        desk.told("renewal", "open")
+        desk.file("vendor.pem", APPLE.vendor(not_after=NOW - timedelta(days=1)).pem)
+        return desk
+
+    @pytest.mark.parametrize("csr_made", [False, True])
+    @pytest.mark.parametrize(
+        ("language", "word"),
+        [("en", "put a valid MDM vendor certificate"), ("ja", "有効なMDMベンダー証明書")],
+    )
+    def test_signing_here_is_not_offered(
+        self, csr_made: bool, language: str, word: str, expired: Desk
+    ) -> None:
+        """`status` and `show` lead to a vendor, or to a valid certificate first; what they print works."""
+        if csr_made:
+            expired.told("renewal", "request", "--csr-only", code=3)
+        for words in (("status", "--offline"), ("renewal", "show")):
+            told = expired.run(*words, "--lang", language).err
+            assert word in told
+            assert f"{expired.folder}/vendor.pem" in told
+            lines = commands(told)
+            assert lines == [
+                "renewctl renewal request --csr-only --topic tokyo",
+                "renewctl renewal request --signed FILE --topic tokyo",
+            ]
+            assert expired.run(*shlex.split(lines[0])[1:]).code in {0, 3}
+
+    def test_a_valid_one_brings_the_offer_back(self, expired: Desk) -> None:
+        """As before; one that lies on another host may be valid, so it is offered too."""
+        expired.told("renewal", "request", "--csr-only", code=3)
+        sign = "renewctl renewal request --topic tokyo"
+        assert sign not in commands(expired.run("renewal", "show").err)
+        (expired.folder / "vendor.pem").unlink()
+        assert sign in commands(expired.run("renewal", "show").err)
+        expired.file("vendor.pem", APPLE.vendor().pem)
+        assert sign in commands(expired.run("status", "--offline").err)

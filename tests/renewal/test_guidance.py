@@ -113,6 +113,25 @@ def test_a_csr_that_is_in_no_file_is_written_first(kinds: tuple[Any, ...]) -> No
     assert steps[1].values["file"] == "tokyo-1.csr"
 
 
+@pytest.mark.parametrize(
+    ("kinds", "csr"),
+    [(ACCEPTED[:1], None), (ACCEPTED[:3], None), (ACCEPTED[:4], None), (ACCEPTED[:3], Path("x.csr"))],
+    ids=["open", "csr-made", "chain-ended", "csr-written"],
+)
+def test_a_vendor_certificate_that_cannot_sign_is_not_offered(
+    kinds: tuple[Any, ...], csr: Path | None
+) -> None:
+    """Known before anything was refused: a vendor signs, or a new vendor certificate comes first."""
+    topic = _topic(SecretRef(SecretKind.FILE, ("vendor.key",)))
+    steps = _steps(*kinds, topic=topic, csr_file=csr, vendor_refuses=Reason.VENDOR_EXPIRED)
+    expected = ["next.write_csr", "next.send_csr", "next.take_signed", "next.valid_vendor"]
+    assert _keys(steps) == expected[csr is not None :]
+    assert steps[-1].values == {"path": "vendor.pem"}
+    assert "renewctl renewal request --topic tokyo" not in {step.command for step in steps}
+    elsewhere = _steps(*kinds, csr_file=csr, vendor_refuses=Reason.VENDOR_EXPIRED)
+    assert _keys(elsewhere) == expected[csr is not None : -1]
+
+
 def test_a_csr_just_written_is_sent_from_where_it_is() -> None:
     """`--out` is heeded."""
     (send, _take) = _steps(*ACCEPTED[:3], csr_file=Path("out/for-vendor.csr"))
