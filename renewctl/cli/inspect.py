@@ -59,12 +59,14 @@ def inspect(session: Session, file: Path) -> ExitCode:
     topics = _topics(session)  # first: what is wrong with the file is said in the topic's language
     found = intake.read(file, session.passphrase)
     known, output = _known(session, topics), session.output()
-    output.json(_as_json(session, found, known))
+    output.json(_as_json(session, found, known) | {"explanation": _explained(output, found)})
     output.show("inspect.what", path=found.path, what=output.text(f"intake.what.{found.what}"))
     for note in found.notes:
         output.show("inspect.note", note=output.text(f"intake.note.{note}"))
-    if found.title is not None:
-        output.show("inspect.title", title=found.title)
+    explained = _explained(output, found)
+    if explained is not None:
+        output.raw(explained["message"])
+        output.raw(f"  {output.text('label.hint')}: {explained['hint']}")
     for certificate in found.certificates:
         _show_certificate(session, certificate, known)
     for renewal in known.requests(intake.read_bytes(file)):
@@ -81,6 +83,18 @@ def _topics(session: Session) -> dict[str, Topic]:
     if session.inventory_option is None and not session.inventory_path.exists():
         return {}
     return {topic.topic: topic for topic in session.inventory.topics}
+
+
+def _explained(output: Output, found: Intake) -> dict[str, str] | None:
+    """What `accept` says of a file that is nobody's aim; None of what may well be wanted."""
+    from renewctl.certificate.intake import NOT_A_CERTIFICATE  # noqa: PLC0415 - cryptography
+    from renewctl.certificate.recognise import What  # noqa: PLC0415
+
+    if found.what not in {What.WEB_PAGE, What.ENCRYPTED_MESSAGE}:
+        return None
+    reason = NOT_A_CERTIFICATE[found.what]
+    message, hint = output.sentence(reason, {"path": found.path, "title": found.title})
+    return {"reason": reason.value, "message": message, "hint": hint}
 
 
 def _known(session: Session, topics: dict[str, Topic]) -> Known:

@@ -7,9 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from renewctl.reasons import Reason
 from tests.support.certs import NOW
+from tests.support.cli import validate
 from tests.support.desk import APPLE, OLD, Desk
 from tests.support.pretended_playbooks import proof
 
@@ -229,3 +231,35 @@ class TestAVendorCertificateThatIsNoMore:
         assert sign in commands(expired.run("renewal", "show").err)
         expired.file("vendor.pem", APPLE.vendor().pem)
         assert sign in commands(expired.run("status", "--offline").err)
+
+
+PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body></body></html>"
+MESSAGE = (
+    pkcs7.PKCS7EnvelopeBuilder()
+    .set_data(b"x")
+    .add_recipient(OLD.certificate)
+    .encrypt(Encoding.DER, [pkcs7.PKCS7Options.Binary])
+)
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("content", [PAGE, MESSAGE], ids=["page", "message"])
+def test_inspect_explains_what_nobody_wanted_as_accept_does(
+    content: bytes, language: str, desk: Desk
+) -> None:
+    """A saved page, an encrypted message: the same sentence, the same way out, in words and as JSON."""
+    desk.to_request()
+    file = desk.file("MDM_.pem", content)
+    refused = desk.told("--lang", language, "renewal", "accept", file, code=2)["error"]
+    shown = desk.run("--lang", language, "inspect", file)
+    assert shown.code == 0
+    assert refused["message"] in shown.out.splitlines()
+    assert any(line.endswith(f": {refused['hint']}") for line in shown.out.splitlines())
+    told = desk.run("--lang", language, "inspect", file, "--json").document
+    validate("inspect", told)
+    assert told["explanation"] == {name: refused[name] for name in ("reason", "message", "hint")}
+
+
+def test_inspect_gives_no_advice_on_what_may_be_wanted(desk: Desk) -> None:
+    """A push certificate is explained by what it is."""
+    assert desk.told("inspect", desk.file("old.pem", OLD.pem))["explanation"] is None
