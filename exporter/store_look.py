@@ -55,7 +55,7 @@ class StoreLook:
 
     def _read(self) -> tuple[dict[str, TopicHistory], str]:
         """Every topic's history, and the store's head."""
-        from renewctl.database.sql import resolve  # noqa: PLC0415 - SQL only where used
+        from renewctl.database.sql_url import resolve  # noqa: PLC0415 - SQL only where used
         from renewctl.store.read import StoreReader  # noqa: PLC0415
 
         store = self._inventory.store

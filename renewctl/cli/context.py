@@ -44,12 +44,12 @@ def store_url(inventory: Inventory) -> str:
     Raises:
         Unusable: the reference cannot be read, the URL cannot be used.
     """
-    from renewctl import secrets  # noqa: PLC0415 - SQL
-    from renewctl.database import sql  # noqa: PLC0415 - SQL
+    from renewctl import secrets  # noqa: PLC0415 - reads files
+    from renewctl.database import sql_url  # noqa: PLC0415 - for a server, SQLAlchemy
 
     store = inventory.store
     text = store if isinstance(store, str) else secrets.read(store)
-    return sql.resolve(text, inventory.folder)
+    return sql_url.resolve(text, inventory.folder)
 
 
 @dataclass

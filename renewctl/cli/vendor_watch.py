@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from renewctl.certificate import intake, vendor
 from renewctl.certificate.findings import Finding, Level
 from renewctl.cli.overview import Warn
 from renewctl.errors import RenewctlError
@@ -40,6 +39,8 @@ def vendor_refuses(topic: Topic, now: datetime) -> Reason | None:
 def _findings(topic: Topic, now: datetime) -> tuple[Finding, ...]:
     if topic.vendor is None:
         return ()
+    from renewctl.certificate import intake, vendor  # noqa: PLC0415 - only where there is one to watch
+
     path = topic.vendor.certificate
     certificate, above = intake.read_bytes(path), [intake.read_bytes(each) for each in topic.vendor.chain]
     return vendor.check_vendor(certificate, above, None, now, path=str(path)).findings

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import pyrage  # type: ignore[import-untyped]
 
 from renewctl.certificate import private_key
-from renewctl.database import sql, sqlite_file
+from renewctl.database import sql, sql_url, sqlite_file
 from renewctl.errors import Attention, NodeFault, Refused, RenewctlError, Unusable
 from renewctl.inventory.reading import Keys
 from renewctl.keys import agefile
@@ -306,13 +306,13 @@ def home(keys: Keys, store_url: str) -> KeyHome:
         Unusable: `keys_no_home` (neither a folder nor a PostgreSQL store), `keys_not_shared` (a folder of
             this host alone, beside a store that several hosts use), `recipient_…`.
     """
-    shared_store = sql.is_postgresql(store_url)
+    shared_store = sql_url.is_postgresql(store_url)
     if keys.folder is None:
         if not shared_store:
-            raise Unusable(Reason.KEYS_NO_HOME, store=sql.shown(store_url))
+            raise Unusable(Reason.KEYS_NO_HOME, store=sql_url.shown(store_url))
         return KeyTable(store_url, keys.recipients)
     if shared_store and not keys.shared:
-        raise Unusable(Reason.KEYS_NOT_SHARED, path=str(keys.folder), store=sql.shown(store_url))
+        raise Unusable(Reason.KEYS_NOT_SHARED, path=str(keys.folder), store=sql_url.shown(store_url))
     return KeyFolder(keys.folder, keys.recipients, shared=keys.shared)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from renewctl.inventory.reading import Node, Product
 from renewctl.servers.files import Files
-from renewctl.servers.nanomdm import NanoMDM
 from renewctl.servers.protocol import Server
 
 
@@ -19,5 +18,7 @@ def connect(node: Node, topics: Sequence[str] = (), *, credential: bool = True) 
         credential: False: never use the node's API credential (an exporter's default).
     """
     if node.product is Product.NANOMDM:
+        from renewctl.servers.nanomdm import NanoMDM  # noqa: PLC0415 - HTTP
+
         return NanoMDM(node, topics, credential=credential)
     return Files(node)

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from renewctl.database import sql
+from renewctl.database import sql_url, sql_version, sqlite_read
+from renewctl.database.sql_version import Row
 from renewctl.errors import NodeFault
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Event, Kind
@@ -80,16 +81,32 @@ class RawStore:
         events, documents, runs: each table's rows; cells may be of any type.
     """
 
-    events: Sequence[sql.Row]
-    documents: Sequence[sql.Row]
-    runs: Sequence[sql.Row]
+    events: Sequence[Row]
+    documents: Sequence[Row]
+    runs: Sequence[Row]
+
+
+class Readable(Protocol):
+    """A database that answers one statement at a time: a store's file, or `sql.Database`.
+
+    Attributes:
+        shown: its URL without a password, or its path.
+    """
+
+    shown: str
+
+    def rows(self, statement: str, **parameters: object) -> list[Row]:
+        """The rows of one statement."""
+
+    def close(self) -> None:
+        """Let go of everything held."""
 
 
 class StoreReader:
     """A store that is read and never changed.
 
     Args:
-        url: absolute (`sql.resolve`).
+        url: absolute (`sql_url.resolve`).
         recover: where a killed writer left a journal, roll it back, as far as this account may (the command
             line of the store's owner). Never for the exporter.
 
@@ -99,12 +116,18 @@ class StoreReader:
         NodeFault: `store_unreachable`, `store_denied`, `store_needs_recovery`, `store_damaged`, ….
     """
 
-    _read_only = True
-
     def __init__(self, url: str, *, recover: bool = False) -> None:
         self.url, self._recover = url, recover
-        self._database = sql.Database(url, read_only=self._read_only)
+        self._database = self._opened(url)
         self.shown = self._database.shown
+
+    def _opened(self, url: str) -> Readable:
+        path = sql_url.file_of(url)
+        if path is not None:
+            return sqlite_read.ReadOnlyFile(path)
+        from renewctl.database import sql  # noqa: PLC0415 - SQLAlchemy: a third of a second
+
+        return sql.Database(url, read_only=True)
 
     def renewals(self) -> dict[str, list[Event]]:
         """Every renewal's events in order, by renewal, in one statement."""
@@ -174,15 +197,17 @@ class StoreReader:
     ) -> None:
         self.close()
 
-    def _rows(self, statement: str, **parameters: object) -> list[sql.Row]:
+    def _rows(self, statement: str, **parameters: object) -> list[Row]:
         try:
             rows = self._database.rows(statement, **parameters)
         except NodeFault as error:
             if not self._recover or error.reason is not Reason.STORE_NEEDS_RECOVERY:
                 raise
+            from renewctl.database import sql  # noqa: PLC0415 - SQLAlchemy: a third of a second
+
             sql.require_schema(self.url)  # opened for writing, SQLite rolls the journal back
             rows = self._database.rows(statement, **parameters)
-        sql.known(rows, self.shown)
+        sql_version.known(rows, self.shown)
         return rows
 
     def _event(self, row: Mapping[str, Any]) -> Event:

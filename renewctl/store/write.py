@@ -96,7 +96,7 @@ class Store(StoreReader):
     """A store that may be written. Reading through it rolls back what a killed writer left.
 
     Args:
-        url: absolute (`sql.resolve`).
+        url: absolute (`sql_url.resolve`).
         clock: what time it is, for the record alone.
         timing: of runs.
         monotonic, sleep: the clock that decides on runs, and how to wait.
@@ -108,7 +108,7 @@ class Store(StoreReader):
         Unusable, Refused, NodeFault: as `StoreReader`, at once.
     """
 
-    _read_only = False
+    _database: sql.Database
 
     def __init__(
         self,
@@ -120,11 +120,13 @@ class Store(StoreReader):
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(url)
-        self.timing = timing or Timing()
         self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
         self._account: str | None = None
-        self.written = ""
+        self.timing, self.written = timing or Timing(), ""
         sql.require_schema(url)
+
+    def _opened(self, url: str) -> sql.Database:
+        return sql.Database(url, read_only=False)
 
     @classmethod
     def create(cls, url: str) -> None:
@@ -236,11 +238,10 @@ class Store(StoreReader):
         raise lost if fault.reason is Reason.STORE_UNREACHABLE else fault
 
     def _authenticated(self, transaction: sql.Transaction) -> str:
-        if self._account is None:
-            if self._database.path is None:
-                self._account = str(transaction.rows("SELECT session_user AS name")[0]["name"])
-            else:
-                self._account = sqlite_file.account()
+        if self._account is None and self._database.path is not None:
+            self._account = sqlite_file.account()
+        elif self._account is None:
+            self._account = str(transaction.rows("SELECT session_user AS name")[0]["name"])
         return self._account
 
     def put_document(self, body: bytes) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import renewctl
 from renewctl.audit.checks import verify
-from renewctl.database import sql
+from renewctl.database import sql, sql_url, sql_version
 from renewctl.errors import NodeFault
 from renewctl.keys.keystore import KeyHome, KeyTable
 from renewctl.reasons import Reason
@@ -57,7 +57,7 @@ def take(url: str, keys: KeyHome, *, now: datetime, tell: Callable[[str], None])
     tell("backup.keys")
     if not in_table:
         sealed = {name: keys.sealed(name) for name in keys.names()}
-    kind = "postgresql" if sql.is_postgresql(url) else "sqlite"
+    kind = "postgresql" if sql_url.is_postgresql(url) else "sqlite"
     return Backup(now, renewctl.__version__, kind, schema, tables, sealed)
 
 
@@ -81,11 +81,11 @@ def broken_links(backup: Backup) -> tuple[str, ...]:
 
 def _store(
     url: str, *, read_only: bool, with_keys: bool
-) -> tuple[int, dict[str, list[sql.Row]], dict[str, bytes]]:
+) -> tuple[int, dict[str, list[sql_version.Row]], dict[str, bytes]]:
     database = sql.Database(url, read_only=read_only)
     try:
         with database.snapshot() as seen:
-            schema = sql.not_newer(seen.rows(sql.VERSION_ROW), database.shown)
+            schema = sql_version.not_newer(seen.rows(sql_version.VERSION_ROW), database.shown)
             tables = {name: seen.rows(f"SELECT * FROM {name} ORDER BY {_ORDER[name]}") for name in TABLES}  # noqa: S608 - our own names
             rows = seen.rows("SELECT fingerprint, sealed FROM keys") if with_keys else []
     finally:
@@ -93,7 +93,7 @@ def _store(
     return schema, tables, {row["fingerprint"]: bytes(row["sealed"]) for row in rows}
 
 
-def _body(row: sql.Row) -> dict[str, Any]:
+def _body(row: sql_version.Row) -> dict[str, Any]:
     try:
         return dict(event_from(row).body)
     except (KeyError, TypeError, ValueError):

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from renewctl.database import sql
+from renewctl.database import sql, sql_url, sql_version
 from renewctl.errors import Refused, Unusable
 from renewctl.keys.keystore import KeyHome
 from renewctl.reasons import Reason
@@ -37,7 +37,7 @@ def require_empty(url: str) -> None:
         sql.require_schema(url)
     except Unusable as error:
         if error.reason is Reason.STORE_MISSING or (
-            sql.is_postgresql(url) and error.reason is Reason.STORE_NOT_A_STORE
+            sql_url.is_postgresql(url) and error.reason is Reason.STORE_NOT_A_STORE
         ):
             return
         raise
@@ -55,7 +55,7 @@ def require_known(backup: Backup, shown: str) -> None:
     Raises:
         Refused: `store_newer`.
     """
-    sql.not_newer([{"schema_version": backup.schema}], shown)
+    sql_version.not_newer([{"schema_version": backup.schema}], shown)
 
 
 def keep_keys(backup: Backup, keys: KeyHome) -> int:
@@ -86,14 +86,14 @@ def fill(store: Store, backup: Backup, drafts: Sequence[Event], run: Mapping[str
         Refused: `store_not_empty`.
         NodeFault, Unusable: as the store raises; nothing was changed.
     """
-    if backup.schema != sql.SCHEMA:
+    if backup.schema != sql_version.SCHEMA:
         from renewctl.store import migrations  # noqa: F401, PLC0415 - slow to load, so not inside the transaction
 
     database = sql.Database(store.url, read_only=False)
     try:
         with database.transaction() as transaction:
             _require_empty(transaction, database.shown)
-            if backup.schema != sql.SCHEMA:
+            if backup.schema != sql_version.SCHEMA:
                 _back_to(backup.schema, transaction)
             for table in TABLES:
                 for row in backup.tables[table]:
@@ -103,7 +103,7 @@ def fill(store: Store, backup: Backup, drafts: Sequence[Event], run: Mapping[str
                         f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values})",  # noqa: S608 - checked names
                         **row,
                     )
-            if backup.schema != sql.SCHEMA:
+            if backup.schema != sql_version.SCHEMA:
                 _forward_from(backup.schema, transaction)
             transaction.change(_INSERT_RUN, **run, token=secrets.token_hex(16))
             for draft in drafts:
@@ -135,4 +135,4 @@ def _back_to(schema: int, transaction: sql.Transaction) -> None:
 def _forward_from(schema: int, transaction: sql.Transaction) -> None:
     from renewctl.store import migrations  # noqa: PLC0415 - slow to load, and seldom needed
 
-    migrations.apply(transaction, above=schema, upto=sql.SCHEMA)
+    migrations.apply(transaction, above=schema, upto=sql_version.SCHEMA)

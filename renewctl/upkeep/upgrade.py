@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from renewctl.database import sql
+from renewctl.database import sql, sql_version
 from renewctl.errors import Attention, Refused, RenewctlError, Unusable
 from renewctl.reasons import Reason
 from renewctl.store.lease import Timing
@@ -62,7 +62,7 @@ def upgrade(
     """Upgrade a store; nothing is done to one that is of our schema already.
 
     Args:
-        url: absolute (`sql.resolve`).
+        url: absolute (`sql_url.resolve`).
         now: names the copy.
         backup: of this store, as it is now; needed where it is a database.
         timing: of runs: how long a run must have shown no sign of life.
@@ -78,26 +78,28 @@ def upgrade(
 
     database = sql.Database(url, read_only=False, timeout_seconds=STATEMENT_SECONDS)
     try:
-        before = sql.not_newer(database.rows(sql.VERSION_ROW), database.shown)
-        if before == sql.SCHEMA:
+        before = sql_version.not_newer(database.rows(sql_version.VERSION_ROW), database.shown)
+        if before == sql_version.SCHEMA:
             return Upgraded(database.shown, before, before)
         if database.path is None and backup is None:
-            raise Unusable(Reason.BACKUP_NEEDED, store=database.shown, got=before, expected=sql.SCHEMA)
+            raise Unusable(
+                Reason.BACKUP_NEEDED, store=database.shown, got=before, expected=sql_version.SCHEMA
+            )
         copy = None if database.path is None else _copy_name(database.path, before, now)
         if not dry_run:
             _require_no_run(database, timing or Timing(), tell)
             with database.transaction() as transaction:
                 if database.path is None:
                     transaction.change("LOCK TABLE events, documents, runs, keys, meta IN EXCLUSIVE MODE")
-                if sql.not_newer(transaction.rows(sql.VERSION_ROW), database.shown) != before:
-                    return Upgraded(database.shown, before, sql.SCHEMA)  # somebody was faster
+                if sql_version.not_newer(transaction.rows(sql_version.VERSION_ROW), database.shown) != before:
+                    return Upgraded(database.shown, before, sql_version.SCHEMA)  # somebody was faster
                 _keep_old(database, transaction, before, copy, backup, tell)
                 tell("upgrade.changing")
                 try:
-                    migrations.apply(transaction, above=before, upto=sql.SCHEMA)
+                    migrations.apply(transaction, above=before, upto=sql_version.SCHEMA)
                 except Exception as error:
                     raise _failed(database, before, error) from error
-        return Upgraded(database.shown, before, sql.SCHEMA, copy)
+        return Upgraded(database.shown, before, sql_version.SCHEMA, copy)
     finally:
         database.close()
 
@@ -159,5 +161,9 @@ def _failed(database: sql.Database, before: int, error: Exception) -> RenewctlEr
         return error
     detail = " ".join(f"{type(error).__name__}: {error}".split())[:_DETAIL]
     return Refused(
-        Reason.STORE_UPGRADE_FAILED, store=database.shown, got=before, expected=sql.SCHEMA, detail=detail
+        Reason.STORE_UPGRADE_FAILED,
+        store=database.shown,
+        got=before,
+        expected=sql_version.SCHEMA,
+        detail=detail,
     )

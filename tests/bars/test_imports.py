@@ -20,6 +20,7 @@ OWNERS = {
         "renewctl.database.sql_faults",
         "renewctl.database.sql_arguments",
         "renewctl.database.sql_tables",
+        "renewctl.database.sql_url",
         "renewctl.store.migrations",
     ),
     "alembic": ("renewctl.store.migrations",),

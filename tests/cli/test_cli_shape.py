@@ -20,6 +20,7 @@ from renewctl.reasons import Reason
 from tests.support.certs import apple_like
 from tests.support.cli import renewctl
 from tests.support.desk import Desk
+from tests.support.exporter_process import TOPIC, files_node, inventory
 from tests.support.inventories import right, write
 
 HEAVY = {
@@ -44,6 +45,19 @@ def test_inspect_loads_neither_sql_drivers_nor_http(tmp_path: Path) -> None:
     (tmp_path / "push.pem").write_bytes(apple_like().push().pem)
     assert _loaded("inspect", str(tmp_path / "push.pem")) & {"sqlalchemy", "httpx", "requests"} == set()
     assert _loaded("inspect", str(tmp_path / "no.pem")) & {"sqlalchemy", "httpx", "requests"} == set()
+
+
+def test_status_loads_neither_sqlalchemy_nor_http_for_nodes_it_reads_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store in a file and nodes of files need none of what takes longer to load than all the rest."""
+    (tmp_path / "a.pem").write_bytes(apple_like().push(TOPIC).pem)
+    inventory(tmp_path, [files_node("a", tmp_path / "a.pem")])
+    monkeypatch.setenv("RENEWCTL_INVENTORY", str(tmp_path / "inventory.yaml"))
+    assert shell.main(["init", "--existing"]) == 0
+    loaded = _loaded("status")
+    assert {"yaml", "cryptography", "sqlite3"} <= loaded  # it did look
+    assert loaded & {"alembic", "asyncio", "httpx", "pyrage", "requests", "sqlalchemy", "zipfile"} == set()
 
 
 def test_every_command_is_there_and_helps_in_both_languages(tmp_path: Path) -> None:

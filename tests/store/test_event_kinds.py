@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from renewctl.database import sql
+from renewctl.database import sql_version
 from renewctl.renewal.events import Kind
 
 KINDS = {
@@ -18,5 +18,5 @@ KINDS = {
 
 def test_a_new_kind_of_event_is_a_new_schema() -> None:
     """Each kind we write belongs to the schema we write; older ones, which lack it, refuse such a store."""
-    assert {kind.value for kind in Kind} == KINDS[sql.SCHEMA]
+    assert {kind.value for kind in Kind} == KINDS[sql_version.SCHEMA]
     assert all(KINDS[number] < KINDS[number + 1] for number in KINDS if number + 1 in KINDS)

@@ -17,7 +17,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from renewctl.database import sql, sql_tables
+from renewctl.database import sql, sql_tables, sql_url, sql_version
 from renewctl.errors import Attention, Refused, Unusable
 from renewctl.keys.keystore import KeyTable
 from renewctl.reasons import Reason
@@ -64,7 +64,7 @@ def _with_backup(url: str, folder: Path) -> dict[str, Any]:
 def _version(url: str) -> int:
     database = sql.Database(url, read_only=True)
     try:
-        return int(database.rows(sql.VERSION_ROW)[0]["schema_version"])
+        return int(database.rows(sql_version.VERSION_ROW)[0]["schema_version"])
     finally:
         database.close()
 
@@ -88,16 +88,16 @@ def test_a_kept_store_of_schema_1_opens(kept: str) -> None:
 
 def test_revisions_lead_to_todays_tables(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """What the revisions build from nothing is what a new store has; the newest is the schema we know."""
-    assert migrations.newest() == sql.SCHEMA
+    assert migrations.newest() == sql_version.SCHEMA
     path = tmp_path / "built.db"
     path.touch()
     database = sql.Database(f"sqlite:///{path}", read_only=False)
     with database.transaction() as transaction:
-        migrations.apply(transaction, above=0, upto=sql.SCHEMA)
+        migrations.apply(transaction, above=0, upto=sql_version.SCHEMA)
         found = compare_metadata(MigrationContext.configure(transaction.connection), sql_tables.METADATA)
     assert [one[1].name for one in found if one[0] == "add_table"] == ["keys"]  # of PostgreSQL alone
     assert len(found) == 1
-    assert _version(f"sqlite:///{path}") == sql.SCHEMA
+    assert _version(f"sqlite:///{path}") == sql_version.SCHEMA
 
 
 @pytest.mark.slow
@@ -106,7 +106,7 @@ def test_revisions_lead_to_todays_tables_on_postgresql(cluster: Cluster) -> None
     url = cluster.create_database().url
     database = sql.Database(url, read_only=False)
     with database.transaction() as transaction:
-        migrations.apply(transaction, above=0, upto=sql.SCHEMA)
+        migrations.apply(transaction, above=0, upto=sql_version.SCHEMA)
         assert compare_metadata(MigrationContext.configure(transaction.connection), sql_tables.METADATA) == []
     database.close()
     Store(url).close()
@@ -114,7 +114,7 @@ def test_revisions_lead_to_todays_tables_on_postgresql(cluster: Cluster) -> None
 
 def test_a_store_of_this_schema_is_left_alone(kept: str) -> None:
     """Nothing to do: no copy, no backup asked for."""
-    assert _upgrade(kept) == upgrade.Upgraded(sql.shown(kept), 1, 1)
+    assert _upgrade(kept) == upgrade.Upgraded(sql_url.shown(kept), 1, 1)
 
 
 def test_an_older_store_says_what_to_run(kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_an_older_store_says_what_to_run(kept: str, monkeypatch: pytest.MonkeyPa
         with pytest.raises(Refused) as refused:
             opened()
         assert refused.value.reason is Reason.STORE_OLDER
-        assert refused.value.values == {"store": sql.shown(kept), "got": 1, "expected": 2}
+        assert refused.value.values == {"store": sql_url.shown(kept), "got": 1, "expected": 2}
     assert _version(kept) == 1
 
 
@@ -178,11 +178,11 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from renewctl.store import migrations
-from renewctl.database import sql
+from renewctl.database import sql_version
 from renewctl.upkeep import upgrade
 from renewctl.store.lease import Timing
 migrations.VERSIONS = (*migrations.VERSIONS, Path(sys.argv[2]))
-sql.SCHEMA = 2
+sql_version.SCHEMA = 2
 backup = Path(sys.argv[3]) if sys.argv[3:] else None
 quick = Timing(beat=0.05, lost=20.0, patience=0.2, look=0.02)
 upgrade.upgrade(sys.argv[1], now=datetime.now(UTC), backup=backup, timing=quick, tell=print)

@@ -18,8 +18,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import make_url
 
-from renewctl.database import sql, sql_arguments
+from renewctl.database import sql, sql_arguments, sql_url
 from renewctl.errors import NodeFault, Unusable
 from renewctl.reasons import Reason
 from tests.support.postgres import Database
@@ -31,9 +34,9 @@ def test_a_relative_sqlite_path_is_taken_from_the_inventory(tmp_path: Path, base
     base = tmp_path / "inventory.yml" if base_is_file else tmp_path
     if base_is_file:
         base.write_text("")
-    assert sql.resolve("sqlite:///store/x.db", base) == f"sqlite:///{tmp_path}/store/x.db"
-    assert sql.resolve("sqlite:////srv/x.db", base) == "sqlite:////srv/x.db"
-    assert sql.resolve("postgresql://a:b@h/d", base) == "postgresql://a:b@h/d"
+    assert sql_url.resolve("sqlite:///store/x.db", base) == f"sqlite:///{tmp_path}/store/x.db"
+    assert sql_url.resolve("sqlite:////srv/x.db", base) == "sqlite:////srv/x.db"
+    assert sql_url.resolve("postgresql://a:b@h/d", base) == "postgresql://a:b@h/d"
 
 
 @pytest.mark.parametrize(
@@ -47,10 +50,18 @@ def test_a_relative_sqlite_path_is_taken_from_the_inventory(tmp_path: Path, base
 def test_a_url_that_cannot_be_a_stores_is_refused_without_repeating_it(tmp_path: Path, text: str) -> None:
     """It may hold a password: of a bad URL only the scheme is repeated."""
     with pytest.raises(Unusable) as caught:
-        sql.resolve(text, tmp_path)
+        sql_url.resolve(text, tmp_path)
     assert caught.value.reason is Reason.STORE_URL_INVALID
     assert "secret" not in str(caught.value)
     assert "cret" not in str(caught.value.values["got"])
+
+
+@given(st.text(min_size=1).map(lambda name: f"/srv/{name}"))
+def test_a_files_url_means_to_us_what_it_means_to_sqlalchemy(name: str) -> None:
+    """We take it apart ourselves; whatever the name, both ways of reading it give the same file."""
+    url = sql_url.file_url(Path(name))
+    assert sql_url.file_of(url) == Path(name)
+    assert make_url(url).database == str(Path(name))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +75,7 @@ def test_a_url_that_cannot_be_a_stores_is_refused_without_repeating_it(tmp_path:
 )
 def test_a_url_is_shown_without_password_and_query(text: str, expected: str) -> None:
     """Passwords hide in more than one place of a URL."""
-    assert sql.shown(text) == expected
+    assert sql_url.shown(text) == expected
 
 
 @pytest.mark.parametrize(

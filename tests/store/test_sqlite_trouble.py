@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from renewctl.database import sqlite_file
-from renewctl.database.sql import _looked_at, resolve
 from renewctl.database.sql_faults import Trouble
+from renewctl.database.sql_url import resolve
+from renewctl.database.sqlite_read import looked_at
 from renewctl.errors import NodeFault, RenewctlError, Unusable
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind
@@ -267,12 +268,12 @@ def test_an_input_output_error_on_a_full_disk_is_a_full_disk(
     sqlite_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite calls some full disks an I/O error; and an unreadable journal a file it cannot open."""
-    assert _looked_at(Trouble.FAILED, sqlite_path) is Trouble.FAILED
+    assert looked_at(Trouble.FAILED, sqlite_path) is Trouble.FAILED
     monkeypatch.setattr(sqlite_file, "is_full", lambda _path: True)
-    assert _looked_at(Trouble.FAILED, sqlite_path) is Trouble.FULL
-    assert _looked_at(Trouble.DENIED, sqlite_path) is Trouble.DENIED
+    assert looked_at(Trouble.FAILED, sqlite_path) is Trouble.FULL
+    assert looked_at(Trouble.DENIED, sqlite_path) is Trouble.DENIED
     sqlite_path.with_name(f"{sqlite_path.name}-journal").write_bytes(b"")
-    assert _looked_at(Trouble.DENIED, sqlite_path) is Trouble.NEEDS_RECOVERY
+    assert looked_at(Trouble.DENIED, sqlite_path) is Trouble.NEEDS_RECOVERY
 
 
 def test_an_account_without_a_name_writes_by_its_number(

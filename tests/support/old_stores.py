@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from renewctl.database import sql
+from renewctl.database import sql_version
 from renewctl.store import migrations
 from tests.support.postgres import Cluster
 
@@ -42,4 +42,4 @@ def kept_database(cluster: Cluster) -> str:
 def make_later(patch: pytest.MonkeyPatch) -> None:
     """From here on this process is a renewctl of schema 2."""
     patch.setattr(migrations, "VERSIONS", (*migrations.VERSIONS, LATER))
-    patch.setattr(sql, "SCHEMA", 2)
+    patch.setattr(sql_version, "SCHEMA", 2)

@@ -256,7 +256,7 @@ def test_backups_that_cannot_be_used(sqlite_desk: Desk, monkeypatch: pytest.Monk
     assert desk.refusal("restore", "no.tar", code=1) == "file_not_found"
     assert desk.refusal("restore", desk.file("x.tar", b"x"), code=2) == "backup_unreadable"
     assert desk.refusal("restore", "lying.tar", code=2) == "backup_damaged"
-    monkeypatch.setattr("renewctl.database.sql.SCHEMA", 0)
+    monkeypatch.setattr("renewctl.database.sql_version.SCHEMA", 0)
     assert desk.refusal("restore", "b.tar", code=1) == "store_newer"
     assert not (desk.folder / "state").exists()
 
