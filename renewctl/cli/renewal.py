@@ -241,7 +241,7 @@ def roll_back(
     options = rolling.Options(**choices)
     with voice.workplace({"ticket": ticket, "reason": reason}) as work:
         if dry_run:
-            return voice.would("roll-back", rolling.can_roll_back(work, voice.topic).name)
+            return show_dry_run(voice, rolling.dry_run_back(work, voice.topic, options), {})
         return voice.ending(
             work, lambda: rolling.roll_back(work, voice.topic, options), "renewal.rolled_back"
         )

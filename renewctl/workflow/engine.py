@@ -43,6 +43,7 @@ _OUTCOMES: Mapping[str, Outcome] = {
     "not_proven": Outcome.INSTALLED,
     "put_back": Outcome.PROVEN,
     "would_install": Outcome.INSTALLED,
+    "would_put_back": Outcome.INSTALLED,
     "failed": Outcome.FAILED,
     "wrong": Outcome.WRONG,
 }

@@ -10,6 +10,8 @@ from renewctl import playbook_run
 from renewctl.certificate import findings
 from renewctl.errors import Attention, Refused, RenewctlError, Unusable
 from renewctl.inventory.reading import Node, Topic
+from renewctl.observation import ServedCertificate
+from renewctl.playbook_run import Ended
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind, PairRef
 from renewctl.renewal.rollout import DEFAULT_WAVES, Decision, decide, plan
@@ -82,15 +84,23 @@ def roll_out(work: Workplace, topic: Topic, options: Options) -> Renewal:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a roll-out would do, learned without changing anything.
+    """What a roll-out or the way back would do, learned without changing anything.
 
     Attributes:
-        answers: each node as it is now; `changed`: it would be given the new pair.
-        refused: why the roll-out would not begin; None where nothing stands in its way.
+        renewal: its name.
+        waves: node names in the order they would have their turn; on the way back one at a time.
+        answers: each node as it is now; `changed`: it would be given the pair.
+        before: node -> the certificate it serves now; None where it cannot tell.
+        after: the pair each would have.
+        refused: why it would not begin, or not reach every node; None where nothing stands in its way.
     """
 
+    renewal: str
+    direction: Direction
     waves: Sequence[Sequence[str]]
     answers: Sequence[NodeAnswer]
+    before: Mapping[str, ServedCertificate | None]
+    after: PairRef
     refused: RenewctlError | None
 
 
@@ -102,21 +112,56 @@ def dry_run(work: Workplace, topic: Topic, options: Options) -> Plan:
     """
     ready = _ready(work, topic, options)
     with told(work, ready.new, ready.previous) as pairs:
-        variables = {
-            **fixed(work, topic),
-            **pairs,
-            **_proof_variables(options),
-            "renewctl_forward_only": ready.previous is None,
-        }
-        ended = playbook_run.run(
-            "rollout",
-            host_variables(ready.nodes, work.nodes(topic)),
-            variables,
-            check=True,
-            on_event=lambda _event: None,
-        )
+        variables = {**pairs, "renewctl_forward_only": ready.previous is None}
+        ended = _played_dry(work, topic, "rollout", ready.nodes, {**variables, **_proof_variables(options)})
     answers = [answer_of(node.name, ended, Direction.NEW) for node in ready.nodes]
-    return Plan(ready.waves, answers, refused_by(ended) or _unknown(ready.renewal, answers))
+    refused = refused_by(ended) or _unknown(ready.renewal, answers)
+    before = _serving(ended, topic)
+    return Plan(ready.renewal.name, Direction.NEW, ready.waves, answers, before, ready.new, refused)
+
+
+def dry_run_back(work: Workplace, topic: Topic, options: Options) -> Plan:
+    """What `roll_back` would change where. Changes nothing, and appends nothing.
+
+    Raises:
+        Refused: as `roll_back`, before it begins.
+    """
+    renewal = can_roll_back(work, topic)
+    previous, nodes = way_back(renewal), _touched(work, topic, renewal)
+    with told(work, accepted(renewal), previous) as pairs:
+        ended = _played_dry(work, topic, "rollback", nodes, {**pairs, **_proof_variables(options)})
+    answers = [answer_of(node.name, ended, Direction.PREVIOUS) for node in nodes]
+    waves = [(node.name,) for node in reversed(nodes)]
+    refused = _stays_owed(renewal, answers)
+    before = _serving(ended, topic)
+    return Plan(renewal.name, Direction.PREVIOUS, waves, answers, before, previous, refused)
+
+
+def _played_dry(
+    work: Workplace, topic: Topic, playbook: str, nodes: Sequence[Node], variables: Mapping[str, Any]
+) -> Ended:
+    return playbook_run.run(
+        playbook,
+        host_variables(nodes, work.nodes(topic)),
+        {**fixed(work, topic), **variables},
+        check=True,
+        on_event=lambda _event: None,
+    )
+
+
+def _serving(ended: Ended, topic: Topic) -> dict[str, ServedCertificate | None]:
+    looks = {node: result.observation for node, result in ended.results.items()}
+    return {node: None if seen is None else seen.serving(topic.topic) for node, seen in looks.items()}
+
+
+def _stays_owed(renewal: Renewal, answers: Iterable[NodeAnswer]) -> RenewctlError | None:
+    """The way back stops at nobody, but does not reach a node that cannot be asked now."""
+    bad = [answer for answer in answers if answer.outcome not in {Outcome.PROVEN, Outcome.INSTALLED}]
+    if not bad:
+        return None
+    error = Attention(Reason.ROLL_BACK_OWED, renewal=renewal.name, nodes=", ".join(a.node for a in bad))
+    error.others = _own_troubles(bad)
+    return error
 
 
 def _unknown(renewal: Renewal, answers: Sequence[NodeAnswer]) -> RenewctlError | None:
@@ -162,12 +207,17 @@ def roll_back(work: Workplace, topic: Topic, options: Options) -> Renewal:
     """
     renewal = can_roll_back(work, topic)
     previous = way_back(renewal)
-    by_name = {node.name: node for node in work.nodes(topic)}
-    nodes = [by_name[name] for name in renewal.nodes if name in by_name]
+    nodes = _touched(work, topic, renewal)
     with _lease(work, renewal) as lease, told(work, accepted(renewal), previous) as pairs:
         body = {"nodes": [n.name for n in nodes], "pair": previous.as_body()}
         engine = Engine(work, topic, lease, nodes, {**pairs, **_proof_variables(options)}, forward_only=False)
         return _backward(engine, renewal, body)
+
+
+def _touched(work: Workplace, topic: Topic, renewal: Renewal) -> list[Node]:
+    """The nodes this renewal has touched, oldest first, without those that left the inventory."""
+    by_name = {node.name: node for node in work.nodes(topic)}
+    return [by_name[name] for name in renewal.nodes if name in by_name]
 
 
 def can_roll_back(work: Workplace, topic: Topic) -> Renewal:
@@ -306,10 +356,12 @@ def _judge_end(renewal: Renewal, answers: Iterable[NodeAnswer], decision: Decisi
         unknown = any(a.outcome is Outcome.UNKNOWN for a in bad)
         error = Attention(Reason.NODES_UNKNOWN if unknown else Reason.NODES_NOT_PROVEN, **named)
     if error is not None:
-        error.others = tuple(
-            Refused(Reason(a.reason), **{**a.values, "node": a.node}) for a in bad if a.reason
-        )
+        error.others = _own_troubles(bad)
         raise error
+
+
+def _own_troubles(answers: Iterable[NodeAnswer]) -> tuple[RenewctlError, ...]:
+    return tuple(Refused(Reason(a.reason), **{**a.values, "node": a.node}) for a in answers if a.reason)
 
 
 def _chosen(nodes: Sequence[Node], left_out: Mapping[str, str]) -> list[Node]:

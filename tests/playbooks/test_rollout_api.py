@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from renewctl import playbook_run
 from renewctl.playbook_run import NodeStarted, NodeStopped, PushServiceChecked
 from renewctl.proof import Rung
 from renewctl.reasons import Reason
@@ -254,6 +255,25 @@ def test_roll_back_goes_newest_first_and_past_a_node_that_is_down(mdm: World) ->
     assert mdm.told("put_back") == [("n3", "put_back"), ("n1", "put_back")]
     assert ended.results["n2"].reason is Reason.NODE_UNREACHABLE
     assert mdm.nodes["n1"].serial() == mdm.old.serial
+
+
+def test_a_dry_roll_back_says_what_each_node_serves_and_changes_nothing(mdm: World) -> None:
+    """Under check, without a run, as renewctl asks: would be put back, is back, silent; no PUT, no push."""
+    mdm.api_node("n1", store=new_store(mdm.folder / "n1-new.sqlite", TOPIC, mdm.new.pem))
+    mdm.api_node("n2")
+    mdm.api_node("n3").server.server_close()
+    told = {name: value for name, value in mdm.variables().items() if name != "renewctl_run"}
+    ended = playbook_run.run("rollback", mdm.hosts, told, check=True, on_event=lambda _event: None)
+    outcomes = {name: result.outcome for name, result in ended.results.items()}
+    assert outcomes == {"n1": "would_put_back", "n2": "unchanged", "n3": "unknown"}
+    assert ended.results["n3"].reason is Reason.NODE_UNREACHABLE
+    for name, pair in (("n1", mdm.new), ("n2", mdm.old)):
+        seen = ended.results[name].observation
+        assert seen is not None
+        served = seen.serving(TOPIC)
+        assert served is not None
+        assert served.serial == pair.serial
+    assert mdm.changes() == {"n1": [], "n2": [], "n3": []}
 
 
 def test_verify_tells_right_from_wrong(mdm: World) -> None:

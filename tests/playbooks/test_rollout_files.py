@@ -14,6 +14,7 @@ from typing import Any
 import pyrage
 import pytest
 
+from renewctl import playbook_run
 from renewctl.reasons import Reason
 from tests.support.playbook_world import World
 from tests.support.sshd import Sshd, sshd
@@ -88,6 +89,11 @@ def test_a_pair_is_rolled_out_as_files_and_back(
 
     older = mdm.run("fence", renewctl_run=7, renewctl_token="ff" * 16)
     assert older.results["f1"].reason is Reason.RUN_SUPERSEDED
+
+    told = {name: value for name, value in mdm.variables().items() if name != "renewctl_run"}
+    dry = playbook_run.run("rollback", mdm.hosts, told, check=True, on_event=lambda _event: None)
+    assert (dry.exit_code, dry.results["f1"].outcome) == (0, "would_put_back")
+    assert node.certificate.read_bytes() == mdm.new.pem
 
     back = mdm.run("rollback", renewctl_run=9)
     assert back.results["f1"].outcome == "put_back"

@@ -33,7 +33,8 @@ from tests.support.pretended_playbooks import Playbooks
 from tests.support.scripted_nanomdm import new_store
 
 APPLE = apple_like()
-OLD = APPLE.push(not_after=NOW + timedelta(days=42), key="old")
+OLD_ENDS = NOW + timedelta(days=42)
+OLD = APPLE.push(not_after=OLD_ENDS, key="old")
 VENDOR = APPLE.vendor()
 NODES = ("n1", "n2", "n3")
 QUICK_RUNS = Timing(beat=0.05, lost=20.0, patience=0.4, look=0.02)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from renewctl.observation import Observation, ServedCertificate, Source
 from renewctl.playbook_run import Ended, NodeDone, NodeResult, NodeStarted, PlaybookEvent, PushServiceChecked
+from tests.support.certs import NOW, TOPIC
 
 RUNGS = ("read_back", "serial", "push", "check_in")
 GOOD = {
@@ -33,6 +36,12 @@ def proof(verdict: str = "proven", check_in: str = "yes", reason: str | None = N
         "values": values,
         "enrollment": "DEVICE-1",
     }
+
+
+def looked(node: str, serial: str, not_after: datetime) -> Observation:
+    """A look at a node that serves this certificate."""
+    served = ServedCertificate(TOPIC, not_after, Source.API, serial=serial)
+    return Observation(node, NOW, up=True, certificates=(served,))
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,7 @@ class Playbooks:
 
     def _well(self, name: str, node: str, *, check: bool) -> NodeResult:
         if check:
-            return NodeResult(node, "would_install", changed=True)
+            would = "would_put_back" if name == "rollback" else "would_install"
+            return NodeResult(node, would, changed=True)
         told = None if name in {"fence", "observe"} else proof()
         return NodeResult(node, GOOD[name], changed=name in {"rollout", "rollback"}, proof=told)

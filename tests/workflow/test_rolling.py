@@ -11,8 +11,8 @@ from renewctl.errors import Refused
 from renewctl.playbook_run import PushServiceChecked
 from renewctl.reasons import Reason
 from renewctl.store.write import Stamp, Store
-from tests.support.desk import OLD, Desk
-from tests.support.pretended_playbooks import proof
+from tests.support.desk import OLD, OLD_ENDS, Desk
+from tests.support.pretended_playbooks import looked, proof
 
 pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
 
@@ -316,6 +316,39 @@ class TestDryRun:
         assert "would be given the new pair" in done.out
         assert "has the new pair already" in done.out
 
+    @pytest.mark.parametrize(
+        ("language", "old", "new"),
+        [("en", "until 2027-01-04", "until "), ("ja", "（2027年1月4日まで）", "日まで）")],
+    )
+    def test_what_changes_is_told(self, accepted: Desk, language: str, old: str, new: str) -> None:
+        """Serial and end date now and then, for each node; a dash where it cannot tell what it serves."""
+        serial = accepted.renewal()["serial"]
+        seen = looked("n1", OLD.serial, OLD_ENDS)
+        accepted.playbooks.says("rollout", "n1", "would_install", changed=True, observation=seen)
+        accepted.playbooks.says("rollout", "n2", "unknown", reason=Reason.NODE_TIMEOUT)
+        words = ("renewal", "roll-out", "--dry-run")
+        told = accepted.told(*words, code=4)
+        assert (told["step"], told["renewal"]) == ("roll-out", "tokyo-1")
+        after = {"serial": serial, "not_after": accepted.renewal()["not_after"]}
+        assert {one["node"]: (one["now"], one["after"]) for one in told["nodes"]} == {
+            "n1": ({"serial": OLD.serial, "not_after": "2027-01-04T12:00:00Z"}, after),
+            "n2": (None, None),
+            "n3": (None, after),
+        }
+        shown = accepted.run(*words, "--lang", language).out.splitlines()
+        assert f"{OLD.serial}" in shown[1]
+        assert old in shown[1]
+        assert serial in shown[1].partition(old)[2]
+        assert new in shown[1].partition(serial)[2]
+        assert (serial in shown[2], serial in shown[3]) == (False, True)
+
+    def test_who_is_left_out_is_told_with_the_reason(self, accepted: Desk) -> None:
+        """It is in no wave, but not forgotten."""
+        words = ("renewal", "roll-out", "--dry-run", "--leave-out", "n3=in repair")
+        told = accepted.told(*words)
+        assert (told["waves"], told["left_out"]) == ([["n1"], ["n2"]], {"n3": "in repair"})
+        assert "left out of the roll-out: n3: in repair" in accepted.run(*words).out
+
     def test_a_node_without_an_answer(self, accepted: Desk) -> None:
         """Shown as such beside the others, then the dry run ends as the roll-out would."""
         accepted.playbooks.says("rollout", "n2", "failed", reason=Reason.NODE_UNREACHABLE)
@@ -352,6 +385,7 @@ class TestDryRun:
         """Neither yes nor no: null for programs; exit 4, since it is not known what would happen."""
         accepted.playbooks.answers["rollout", "n3"] = None
         told = accepted.told("renewal", "roll-out", "--dry-run", code=4)
-        assert told["nodes"][2] == {"node": "n3", "would_change": None, "reason": None, "message": None}
+        unknown = dict.fromkeys(("would_change", "now", "after", "reason", "message"))
+        assert told["nodes"][2] == {"node": "n3", **unknown}
         assert told["refused"]["reason"] == "nodes_unknown"
         assert "gives no answer" in accepted.run("renewal", "roll-out", "--dry-run").out

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from renewctl.reasons import Reason
-from tests.support.desk import OLD, Desk
-from tests.support.pretended_playbooks import proof
+from tests.support.desk import OLD, OLD_ENDS, Desk
+from tests.support.pretended_playbooks import looked, proof
 
 pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
 
@@ -87,13 +89,58 @@ def test_roll_back_before_a_node_was_touched(sqlite_desk: Desk) -> None:
 
 
 def test_a_dry_roll_back(proven: Desk) -> None:
-    """Says so; no event, no playbook; refused where the previous key does not open."""
-    kinds, played = proven.kinds(), len(proven.playbooks.played)
-    assert proven.told("renewal", "roll-back", "--dry-run")["step"] == "roll-back"
+    """Newest first, from which certificate to which; under check: no event, no run; refused without the key."""
+    kinds, new = proven.kinds(), proven.renewal()
+    for node in ("n2", "n3"):
+        seen = looked(node, new["serial"], datetime.fromisoformat(new["not_after"]))
+        proven.playbooks.says("rollback", node, "would_put_back", changed=True, observation=seen)
+    seen = looked("n1", OLD.serial, OLD_ENDS)
+    proven.playbooks.says("rollback", "n1", "unchanged", observation=seen)
+    told = proven.told("renewal", "roll-back", "--dry-run")
+    assert (told["step"], told["renewal"], told["refused"]) == ("roll-back", "tokyo-1", None)
+    assert told["waves"] == [["n3"], ["n2"], ["n1"]]
+    before = {"serial": new["serial"], "not_after": new["not_after"]}
+    after = {"serial": OLD.serial, "not_after": "2027-01-04T12:00:00Z"}
+    assert {one["node"]: (one["would_change"], one["now"], one["after"]) for one in told["nodes"]} == {
+        "n1": (False, after, after),
+        "n2": (True, before, after),
+        "n3": (True, before, after),
+    }
+    played = proven.playbooks.played[-1]
+    assert (played.name, played.check, played.limit) == ("rollback", True, ("n1", "n2", "n3"))
+    assert "renewctl_run" not in played.variables
+    count = len(proven.playbooks.played)
     proven.lose_keys()
     for words in ((), ("--dry-run",)):
         assert proven.refusal("renewal", "roll-back", *words, code=1) == "key_not_in_store"
-    assert (proven.kinds(), len(proven.playbooks.played)) == (kinds, played)
+    assert (proven.kinds(), len(proven.playbooks.played)) == (kinds, count)
+
+
+@pytest.mark.parametrize(
+    ("language", "would", "until"),
+    [
+        ("en", "would be given the previous pair", "until 2027-01-04"),
+        ("ja", "前の証明書と秘密鍵の組に切り戻されます", "2027年1月4日まで"),
+    ],
+)
+def test_a_dry_roll_back_in_words(proven: Desk, language: str, would: str, until: str) -> None:
+    """Its turn, the node, both certificates by serial and end; one that is silent is told, and exit 4."""
+    seen = looked("n3", "ab12", OLD_ENDS)
+    proven.playbooks.says("rollback", "n3", "would_put_back", changed=True, observation=seen)
+    proven.playbooks.says("rollback", "n2", "unknown", reason=Reason.NODE_TIMEOUT)
+    done = proven.run("renewal", "roll-back", "--dry-run", "--lang", language)
+    assert done.code == 4
+    rows = [line.split() for line in done.out.splitlines()]
+    assert [row[:2] for row in rows[1:4]] == [["1", "n3"], ["2", "n2"], ["3", "n1"]]
+    lines = done.out.splitlines()
+    assert would in lines[1]
+    assert "ab12" in lines[1]
+    assert OLD.serial in lines[1]
+    assert lines[1].count(until) == 2
+    assert OLD.serial not in lines[2]
+    told = proven.told("renewal", "roll-back", "--dry-run", code=4)
+    assert (told["refused"]["reason"], told["refused"]["values"]["nodes"]) == ("roll_back_owed", "n2")
+    assert [other["reason"] for other in told["refused"]["others"]] == ["node_timeout"]
 
 
 class TestVerify:
