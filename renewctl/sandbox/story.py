@@ -12,6 +12,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from renewctl.sandbox.worlds import WORLDS, WorldSpec, world
 _PERSONS_TURN = 3  # documented in the README: NEXT STEPS were printed
 _ATTENTION = 4
 _EXPORTER_SECONDS = 20.0
+_REMOVE_SECONDS = 10.0
 _EXPIRY = "mdm_push_certificate_expiry_timestamp_seconds"
 
 _DEEDS = {
@@ -144,7 +146,10 @@ class Story:
 
     @property
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, "RENEWCTL_INVENTORY": str(self._world.inventory)}
+        """The world's inventory, and a place for temporary files that goes with the world."""
+        scratch = self._folder / "tmp"
+        scratch.mkdir(exist_ok=True)
+        return {**os.environ, "RENEWCTL_INVENTORY": str(self._world.inventory), "TMPDIR": str(scratch)}
 
     @property
     def _request(self) -> Path:
@@ -247,11 +252,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--world", choices=[spec.name for spec in WORLDS], default=WORLDS[0].name)
     parser.add_argument("--keep", action="store_true", help="leave the world up")
     options = parser.parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     folder = Path(tempfile.mkdtemp(prefix="renewctl-demo-"))
     try:
         return play(world(options.world), folder / "world", keep=options.keep)
     finally:
-        shutil.rmtree(folder)
+        _remove(folder)
+
+
+def _end(_signal: int, _frame: object) -> None:
+    """As Ctrl-C ends it, once: whoever asks again does not disturb the clearing away."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _remove(folder: Path) -> None:
+    """Take the folder away; what a process killed a moment ago still wrote there may need a second turn."""
+    ends = time.monotonic() + _REMOVE_SECONDS
+    while folder.exists() and time.monotonic() < ends:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
+_WORLD = 9
+"""Processes of a demo that rolls nothing out: the story, a command, portal, push service, nodes, devices, exporter."""
+
 _SECONDS = 300  # on a loaded machine; quiet it takes well under a minute
 
 
@@ -117,3 +120,33 @@ def test_keep_leaves_the_world_up_until_interrupted(tmp_path: Path) -> None:
     assert "renewctl renewal show" in typed
     assert "renewctl status --lang ja" in typed
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert not list(tmp_path.glob("renewctl-*"))
+
+
+def test_a_demo_that_is_told_to_end_leaves_nothing(tmp_path: Path) -> None:
+    """SIGTERM in the middle of the roll-out: no process and no folder stays, asked twice or not."""
+    demo = Demo(tmp_path)
+    demo.wait_until(lambda: "renewal roll-out" in demo.text() and len(_processes(tmp_path)) > _WORLD)
+    demo.process.terminate()
+    demo.process.terminate()
+    assert demo.ended() == 0, demo.text()
+    assert "Traceback" not in demo.text()
+    ends = time.monotonic() + _SECONDS
+    while _processes(tmp_path):  # the kernel ends what hung on those that ended
+        assert time.monotonic() < ends, _processes(tmp_path)
+        time.sleep(0.1)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+def _processes(folder: Path) -> list[str]:
+    """Everything that was started for a demo whose temporary files go to this folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (process / "environ").read_bytes().split(b"\0")
+            named = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:  # it ended, or is another user's
+            continue
+        if any(line.startswith(f"TMPDIR={folder}".encode()) for line in environment) and named:
+            found.append(named)
+    return found
