@@ -16,7 +16,7 @@ import pytest
 
 from renewctl import playbook_run
 from renewctl.reasons import Reason
-from tests.support.playbook_world import World
+from tests.support.playbook_world import TOPIC, World
 from tests.support.sshd import Sshd, sshd
 
 pytestmark = pytest.mark.slow
@@ -99,6 +99,30 @@ def test_a_pair_is_rolled_out_as_files_and_back(
     assert back.results["f1"].outcome == "put_back"
     assert node.certificate.read_bytes() == mdm.old.pem
     assert count.read_text() == "x\nx\n"
+
+
+def test_observe_alone_prints_what_each_node_serves(mdm: World, ssh: Sshd) -> None:
+    """`ansible-playbook renewctl.mdm.observe`: serial, end, topic, source of each node; no key, no password."""
+    Files(mdm, ssh)
+    mdm.hosts["f1"].update(ssh.variables)
+    mdm.api_node("n1")
+    inventory, _ = mdm.plain_inventory()
+    inventory.write_text(inventory.read_text().replace('"ansible_connection": "local", ', "", 1))
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "renewctl.mdm.observe"]
+    environment = {**os.environ, **ssh.environment}
+    done = subprocess.run(
+        [*command, "-i", str(inventory)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line for line in done.stdout.splitlines() if f"serial {mdm.old.serial}" in line]
+    assert len(lines) == 2
+    for node, source in (("f1", "file"), ("n1", "database")):
+        [line] = [line for line in lines if f'"{node}: ' in line]
+        assert f"topic {TOPIC}" in line
+        assert line.rstrip().endswith(f'source: {source}"')
+        assert "until 20" in line
+    assert (mdm.folder / "api-password").read_text().strip() not in done.stdout
+    assert "PRIVATE" not in done.stdout
 
 
 def test_a_wave_without_its_fence_is_refused(mdm: World, ssh: Sshd) -> None:

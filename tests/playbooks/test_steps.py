@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import seen_by_people
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
 
 from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import Attention, NodeFault, Refused, RenewctlError, Unusable
 from renewctl.inventory.reading import Apns, node_from_mapping
-from renewctl.observation import Observation, ServedCertificate, Source
+from renewctl.observation import Failure, Observation, ServedCertificate, Source
 from renewctl.reasons import Reason
 from renewctl.verification import Proof, Rung, RungState, Verdict
 from tests.support.certs import NOW, TOPIC, Issued, apple_like
@@ -311,8 +312,20 @@ def test_observed_and_fenced(
     told = steps.observed(target, settings)["renewctl"]
     assert told["observation"]["certificates"][0]["serial"] == issued[0].serial
     assert told["values"] == {"run": 3}
+    words = steps.observed(target, settings)["msg"]
+    assert words.startswith(f"n1: serial {issued[0].serial}, until ")
+    assert "topic com.apple.mgmt.External." in words
+    assert steps.observed(Target(None), settings)["msg"] == "n1: no push certificate seen"
     steps.fenced(target, settings)
     assert target.did == ["fence False"]
+
+
+def test_what_a_look_could_not_learn_is_said() -> None:
+    """Each failure as a sentence with its code, beside what was seen."""
+    failures = (Failure(Reason.NODE_TIMEOUT, {"node": "n1"}),)
+    words = seen_by_people(Observation("n1", NOW, up=False, failures=failures))
+    assert words.startswith("n1: no push certificate seen; ")
+    assert words.endswith("(node_timeout)")
 
 
 def test_nothing_is_changed_once_the_controller_is_gone(

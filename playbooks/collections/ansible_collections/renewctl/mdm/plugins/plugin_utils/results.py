@@ -54,6 +54,23 @@ def told_to_people(reason: Reason, values: Mapping[str, object]) -> str:
     return f"{happened}. {hint} ({reason.value})"
 
 
+def seen_by_people(seen: Observation) -> str:
+    """What a look gave, as a person reads it in Ansible's output: each certificate, and what hides others."""
+    told = [
+        messages.text(
+            "observed.certificate",
+            messages.DEFAULT,
+            serial=served.serial,
+            until=served.not_after,
+            topic=served.topic,
+            source=messages.text(f"source.{served.source.value}", messages.DEFAULT),
+        )
+        for served in seen.certificates
+    ] or [messages.text("observed.none", messages.DEFAULT)]
+    told += [told_to_people(failure.reason, failure.values) for failure in seen.failures]
+    return f"{seen.node}: {'; '.join(told)}"
+
+
 def of_error(node: str, error: RenewctlError, outcome: str = "failed", **more: object) -> dict[str, Any]:
     """The result of an error: its reason and values, nothing else."""
     return result(node, outcome, reason=error.reason, values={"node": node, **error.values, **more})

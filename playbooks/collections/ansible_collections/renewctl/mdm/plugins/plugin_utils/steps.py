@@ -8,7 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import worker
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import observation_json, of_error, result
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import (
+    observation_json,
+    of_error,
+    result,
+    seen_by_people,
+)
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import Target, now
 
@@ -47,7 +52,9 @@ def chosen(settings: Settings) -> Step:
 def observed(target: Target, settings: Settings) -> dict[str, Any]:
     """What the node says now."""
     seen = target.server.observe(now())
-    return result(settings.node.name, "observed", observation=seen, values={"run": target.run()})
+    told = result(settings.node.name, "observed", observation=seen, values={"run": target.run()})
+    told["msg"] = seen_by_people(seen)
+    return told
 
 
 def fenced(target: Target, settings: Settings) -> dict[str, Any]:
