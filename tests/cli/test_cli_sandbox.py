@@ -89,7 +89,11 @@ class FakeWorld:
         """Come up."""
         folder.mkdir(exist_ok=True)
         urls = {"portal": "http://127.0.0.1:2", "exporter": "http://127.0.0.1:3" if exporter else None}
-        (folder / "world.json").write_text(json.dumps({"urls": urls, "paths": {"inventory": "i.yaml"}}))
+        urls |= {"push_service": "https://127.0.0.1:4", "courier": "http://127.0.0.1:5"}
+        paths = {"inventory": "i.yaml", "old_certificate": "old.pem", "old_key": None, "logs": "logs"}
+        facts = {"world": "happy-year", "claim": "all is well", "topic": "t", "urls": urls, "paths": paths}
+        facts |= {"nodes": {}, "pids": {"portal": 2}, "parent": 1}
+        (folder / "world.json").write_text(json.dumps(facts))
         return self
 
     def __enter__(self) -> Self:
@@ -115,9 +119,22 @@ def test_a_world_is_up_until_it_is_interrupted_or_breaks(
     monkeypatch.setattr("signal.signal", lambda *_: None)
     assert shell.main(["sandbox", "up", "--folder", "w"]) == code
     shown = capsys.readouterr()
-    assert shown.out == "portal        http://127.0.0.1:2\n"
+    urls = ["http://127.0.0.1:2", "https://127.0.0.1:4", "http://127.0.0.1:5"]
+    assert [line.split()[1] for line in shown.out.splitlines()] == urls
     assert "the inventory is i.yaml" in shown.err
     assert ("node-2: died" in shown.err) == (code == 1)
+
+
+def test_up_tells_programs_what_is_where(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--json`: the document of the schema, which is the world's own `world.json`."""
+    monkeypatch.setattr("renewctl.sandbox.up.World", FakeWorld(KeyboardInterrupt()))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    assert shell.main(["sandbox", "up", "--folder", "w", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    validate("sandbox", document)
+    assert document == json.loads(Path("w/world.json").read_text())
 
 
 @pytest.mark.parametrize(("checked_in", "code"), [(2, 0), (1, 1)])
@@ -133,7 +150,9 @@ def test_waking_says_what_was_seen(
     assert "2 pushes arrived with the certificate of serial 0a" in told
     assert f"devices that checked in: {checked_in} of 2" in told
     shell.main(["sandbox", "wake", "--folder", "w", "--json"])
-    assert json.loads(capsys.readouterr().out)["checked_in"] == checked_in
+    document = json.loads(capsys.readouterr().out)
+    validate("sandbox", document)
+    assert document["checked_in"] == checked_in
 
 
 class _Metrics(http.server.BaseHTTPRequestHandler):
@@ -165,6 +184,10 @@ def test_metrics_shows_whole_names_alone(exporter: str, capsys: pytest.CaptureFi
     assert capsys.readouterr().out == 'a{x="1"} 2\nb 3\n'
     assert shell.main(["sandbox", "metrics", "--url", exporter, "c", "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == {"samples": []}
+    assert shell.main(["sandbox", "metrics", "--url", exporter, "a", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    validate("sandbox", document)
+    assert document["samples"] == ['a{x="1"} 2']
 
 
 def test_sigterm_ends_a_world_as_ctrl_c_does() -> None:

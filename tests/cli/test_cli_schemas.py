@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
@@ -31,6 +32,21 @@ def test_a_wrong_document_is_refused() -> None:
     """The check can fail: an unknown key is no part of any document."""
     with pytest.raises(ValidationError):
         validate("init", {"colour": "red"})
+
+
+def test_every_command_that_speaks_json_has_a_schema() -> None:
+    """`<command>.json`, or `<group>-<command>.json`; nothing printed for programs goes unpromised."""
+    context = click.Context(shell.cli)
+    spoken = set()
+    for name in shell.COMMANDS:
+        found = shell.cli.get_command(context, name)
+        assert found is not None
+        for below, command in getattr(found, "commands", {"": found}).items():
+            if any("--json" in parameter.opts for parameter in command.params):
+                spoken.add((name, f"{name}-{below}"))
+    schemas = {path.stem for path in SCHEMAS.glob("*.json")}
+    assert len(spoken) > len(shell.COMMANDS)
+    assert [names for names in spoken if not schemas & set(names)] == []
 
 
 def test_the_year_up_to_the_portal(

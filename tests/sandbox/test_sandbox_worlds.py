@@ -27,6 +27,7 @@ from renewctl.sandbox.person import Deed
 from renewctl.sandbox.up import World
 from renewctl.sandbox.worlds import NODES, OWNER_ACCOUNT, WORLDS, WorldSpec, world
 from tests.support import sandbox_parts as parts
+from tests.support.cli import validate
 
 
 def small(name: str, devices: int = 4) -> WorldSpec:
@@ -227,6 +228,7 @@ def test_it_stays_up_until_told_to_stop(tmp_path: Path) -> None:
     command += ["--folder", str(tmp_path / "world")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         facts = _world_json(process)
+        validate("sandbox", facts)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in facts["pids"].values())
