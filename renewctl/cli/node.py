@@ -9,6 +9,7 @@ import click
 from renewctl import messages
 from renewctl.certificate.pushcert import days_left
 from renewctl.cli.context import Session
+from renewctl.cli.devices_view import DeviceCells
 from renewctl.cli.options import Command, Group, common_options, json_option, pass_session
 from renewctl.cli.output import Output
 from renewctl.errors import ExitCode
@@ -36,7 +37,8 @@ def observe(session: Session, name: str | None) -> ExitCode:
     output.json({"at": session.now(), "nodes": [_as_json(each, seen[each.name]) for each in nodes]})
     columns = ("node", "product", "up", "topic", "not_after", "days_left", "serial", "source", "devices")
     topics = {topic.topic: topic for topic in session.inventory.topics}
-    rows = [row for each in nodes for row in _rows(output, each, seen[each.name], topics)]
+    cells = DeviceCells(output)
+    rows = [row for each in nodes for row in _rows(output, each, seen[each.name], topics, cells)]
     output.table([f"column.{column}" for column in columns], rows)
     for observation in seen.values():
         _say_failures(output, observation)
@@ -44,13 +46,17 @@ def observe(session: Session, name: str | None) -> ExitCode:
 
 
 def _rows(
-    output: Output, node: Node, seen: Observation, topics: Mapping[str, Topic]
+    output: Output,
+    node: Node,
+    seen: Observation,
+    topics: Mapping[str, Topic],
+    cells: DeviceCells,
 ) -> Iterator[list[object]]:
     up = output.text("word.unknown" if seen.up is None else "word.yes" if seen.up else "word.no")
     devices = {count.topic: count.enabled for count in seen.devices or ()}
     for served in seen.certificates or (None,):
         facts = [None] * 5 if served is None else _facts(output, served, seen, topics.get(served.topic))
-        count = None if served is None else devices.get(served.topic)
+        count = None if served is None else cells.cell(node, served.topic, devices.get(served.topic))
         yield [node.name, node.product.value, up, *facts, count]
 
 

@@ -10,6 +10,7 @@ import click
 
 from renewctl import messages, secrets
 from renewctl.cli.context import Session
+from renewctl.cli.devices_view import DeviceCells
 from renewctl.cli.holder import holder_json, show_holder
 from renewctl.cli.options import Command, Option, common_options, json_option, pass_session, topic_option
 from renewctl.cli.output import Output, steps_json
@@ -177,6 +178,7 @@ def _show_topic(output: Output, shown: TopicView, session: Session) -> None:
     output.show("status.account", account=topic.account.address or topic.account.alias)
     output.show("status.owner", owner=topic.owner, deputy=topic.deputy)
     _show_renewal(output, shown)
+    cells = DeviceCells(output)
     output.table(
         (
             "column.node",
@@ -187,7 +189,7 @@ def _show_topic(output: Output, shown: TopicView, session: Session) -> None:
             "column.devices",
             "column.state",
         ),
-        [_row(output, node, topic, session) for node in shown.nodes],
+        [_row(output, node, topic, session, cells) for node in shown.nodes],
     )
     for node, why in shown.left_out.items():
         output.show("status.left_out", node=node, why=why)
@@ -207,8 +209,8 @@ def _show_renewal(output: Output, shown: TopicView) -> None:
         output.show("status.request_lasts", last_day=renewal.request.last_day)
 
 
-def _row(output: Output, node: NodeView, topic: Topic, session: Session) -> list[object]:
-    serving = node.serving
+def _row(output: Output, node: NodeView, topic: Topic, session: Session, cells: DeviceCells) -> list[object]:
+    serving, devices = node.serving, node.devices
     seconds = 0.0 if node.at is None else (session.now() - node.at).total_seconds()
     return [
         node.node.name,
@@ -216,7 +218,7 @@ def _row(output: Output, node: NodeView, topic: Topic, session: Session) -> list
         None if serving is None else output.serial(serving.serial),
         None if serving is None else output.text(f"source.{serving.source}"),
         None if node.at is None else messages.age(seconds, output.language),
-        None if node.devices is None else node.devices.enabled,
+        cells.cell(node.node, topic.topic, None if devices is None else devices.enabled),
         output.text(f"state.{node.state}"),
     ]
 

@@ -17,6 +17,7 @@ from tests.support.certs import NOW, apple_like
 from tests.support.cli import validate
 from tests.support.desk import Desk
 from tests.support.inventories import TOPIC, with_files_node
+from tests.support.scripted_nanomdm import new_store
 
 APPLE = apple_like()
 PUSH = APPLE.push(not_after=NOW + timedelta(days=200), key="push")
@@ -137,3 +138,22 @@ def test_keys_that_one_alone_can_open_are_warned_of(desk: Desk) -> None:
     assert "warning.recipients_one" in warned()
     assert "warning.escrow_none" in warned(recipients=[own, other])
     assert warned(recipients=[own], escrow=[other]) == []
+
+
+@pytest.mark.parametrize(("language", "shared"), [("en", "as n2, same storage"), ("ja", "n2 と同じ保存先")])
+def test_devices_of_one_storage_stand_once(desk: Desk, language: str, shared: str) -> None:
+    """n2 and n3 share a storage of seven devices, n1 has two: each number once, by whom it is shared beside."""
+    nodes = desk.inventory["nodes"]
+    for node, name, devices in ((nodes[0], "a", 2), (nodes[1], "b", 7)):
+        store = new_store(desk.folder / f"{name}.db", TOPIC, PUSH.pem, devices)
+        node["devices"] = {"sql": f"sqlite:///{store}"}
+    nodes[2]["devices"] = nodes[1]["devices"]
+    desk.rewrite(nodes=nodes)
+    for words in (("status",), ("node", "observe")):
+        lines = desk.run(*words, "--lang", language).out.splitlines()
+        rows = {line.split()[0]: line for line in lines if line.startswith(("n1 ", "n2 ", "n3 "))}
+        assert [shared in rows[name] for name in ("n1", "n2", "n3")] == [False, False, True]
+        assert [name for name, row in rows.items() if " 7" in row] == ["n2"]
+    (topic,) = desk.told("status", code=4)["topics"]
+    counted = {(node["storage"], node["devices"]) for node in topic["nodes"]}
+    assert counted == {("a", 2), ("b", 7)}
