@@ -270,6 +270,9 @@ def _node_warnings(topic: Topic, nodes: Sequence[NodeView], left_owed: Sequence[
     unknown = [view.node.name for view in nodes if view.state is State.UNKNOWN]
     if unknown:
         warnings.append(Warn("warning.node_unknown", {"name": topic.name, "nodes": ", ".join(unknown)}))
+    if elsewhere := [view.node.name for view in nodes if _lies_elsewhere(view)]:
+        values = {"name": topic.name, "nodes": ", ".join(elsewhere)}
+        warnings.append(Warn("warning.elsewhere", values, attention=False))
     settled = [view.serving for view in nodes if view.serving is not None and view.node.name not in left_owed]
     differing = any(not same(settled[0], other) for other in settled[1:])
     if differing or any(view.state is State.DISAGREES for view in nodes):
@@ -278,6 +281,12 @@ def _node_warnings(topic: Topic, nodes: Sequence[NodeView], left_owed: Sequence[
     if bad:
         warnings.append(Warn("warning.node_failed", {"name": topic.name, "nodes": ", ".join(bad)}))
     return warnings
+
+
+def _lies_elsewhere(view: NodeView) -> bool:
+    """Why nothing is known of a node of files: they are another host's, and nothing was recorded yet."""
+    reasons = {failure.reason for failure in view.failures}
+    return view.serving is None and Reason.NODE_CERTIFICATE_ELSEWHERE in reasons
 
 
 def _request_warnings(topic: Topic, renewal: Renewal | None, now: datetime) -> list[Warn]:

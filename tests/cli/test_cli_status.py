@@ -157,3 +157,20 @@ def test_devices_of_one_storage_stand_once(desk: Desk, language: str, shared: st
     (topic,) = desk.told("status", code=4)["topics"]
     counted = {(node["storage"], node["devices"]) for node in topic["nodes"]}
     assert counted == {("a", 2), ("b", 7)}
+
+
+@pytest.mark.parametrize(("language", "why"), [("en", "lie on another host"), ("ja", "別のホストにあり")])
+def test_why_a_file_node_on_another_host_is_unknown(desk: Desk, language: str, why: str) -> None:
+    """`status` logs in nowhere: it says so and who reads it there; once it was read, nothing is added."""
+    install = {"host": "192.0.2.9", "paths": {"certificate": "/etc/push.pem", "key": "/etc/push.key"}}
+    desk.rewrite(nodes=[{"name": "f1", "product": "files", "install": install}])
+    shown = desk.run("status", "--lang", language).out
+    [line] = [line for line in shown.splitlines() if why in line]
+    assert "f1" in line
+    assert "SSH" in line
+    warnings = desk.told("status", code=4)["topics"][0]["warnings"]
+    [told] = [warn for warn in warnings if warn["key"] == "warning.elsewhere"]
+    assert (told["values"]["nodes"], told["attention"]) == ("f1", False)
+    desk.to_accepted()
+    desk.told("renewal", "roll-out")
+    assert why not in desk.run("status", "--lang", language).out
