@@ -101,7 +101,7 @@ class NanoMDM:
             certificates=tuple(certificate for named in told.values() for certificate in named or []),
             devices=devices,
             version=version,
-            failures=tuple(failures),
+            failures=_distinct(failures),
             answered=tuple(source for source, named in told.items() if named is not None),
         )
 
@@ -289,6 +289,11 @@ def _refused(text: str) -> PushAnswer:
         says_wrong_pair=reason in pushanswer.WRONG_PAIR,
         detail=pushanswer.shown(text),
     )
+
+
+def _distinct(failures: Sequence[Failure]) -> tuple[Failure, ...]:
+    """Each once: one unreadable secret keeps two things from being learned, and is still one fault."""
+    return tuple(failure for number, failure in enumerate(failures) if failure not in failures[:number])
 
 
 def _collect(failures: list[Failure], look: Callable[[], T]) -> T | None:

@@ -167,6 +167,23 @@ def test_a_password_that_cannot_be_read_is_the_nodes_fault(
     assert err.count("hint: ") >= 1
 
 
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_one_fault_is_told_once(language: str, tmp_path: Path) -> None:
+    """A database URL that cannot be read keeps certificates and counts away; a second node's is its own."""
+    whole = right()
+    nodes = [whole["nodes"][0] | {"name": name, "devices": {"sql": {"file": "dsn"}}} for name in ("n1", "n2")]
+    for node in nodes:
+        node.pop("password", None)
+    write(tmp_path, whole | {"nodes": nodes})
+    done = renewctl("--lang", language, "node", "observe", cwd=tmp_path)
+    told = [line for line in done.err.splitlines() if "/dsn" in line]
+    assert [line[:2] for line in told] == ["n1", "n2"]
+    done = renewctl("node", "observe", "--json", cwd=tmp_path)
+    validate("node-observe", done.document)
+    reasons = [[failure["reason"] for failure in node["failures"]] for node in done.document["nodes"]]
+    assert [each.count("secret_unreadable") for each in reasons] == [1, 1]
+
+
 class _NanoMDM(http.server.BaseHTTPRequestHandler):
     """A server that answers everything with its version and a password wanted."""
 
