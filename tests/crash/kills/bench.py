@@ -105,11 +105,14 @@ class Bench:
         """Run a command through: twice in a row, and watched, forked and alone; saves its end.
 
         Raises:
-            RuntimeError: forked and alone it does not make the same calls, or other threads make some.
+            RuntimeError: it does not end as it must; or forked and alone it does not make the same calls, or
+                other threads make some.
         """
         self.begin(command)
         before = self.told()
-        code = self.run(command).code
+        done = self.run(command)
+        if done.code != command.ends:
+            raise RuntimeError(f"{command.name} untouched ended with {done.code}: {done.err}")
         after = self.told()
         self.save(command.name)
         again = self.run(command).code
@@ -119,7 +122,7 @@ class Bench:
         self._bring(command)
         points = self.calls(self.forks.watch(self.office, self.words(command)))
         self._require_same(command, points)
-        return Untouched(command, code, again, before, after, points)
+        return Untouched(command, command.ends, again, before, after, points)
 
     def wrong_now(self, untouched: Untouched) -> list[str]:
         """What is wrong right after a kill. Looks at a copy: the repeat must mend the real thing."""

@@ -35,6 +35,7 @@ def play(folder: Path) -> Callable[..., Ended]:
         *,
         limit: Sequence[str] | None = None,
         check: bool = False,
+        permit: int | None = None,
         on_event: Callable[[PlaybookEvent], None],
     ) -> Ended:
         assert not check

@@ -81,12 +81,14 @@ class Command:
         name: as the table shows it.
         words: as typed in the office.
         before: the command whose end is this one's start; None: nothing but what the operator brought.
+        ends: the exit code of an untouched run.
         plays: whether it plays playbooks, so that the pretended ones must stand in.
     """
 
     name: str
     words: tuple[str, ...]
     before: str | None
+    ends: int = 0
     plays: bool = False
 
 
@@ -98,7 +100,7 @@ COMMANDS = (
     Command("init --existing", (), None),
     Command("adopt", ("--certificate", "old.pem", "--key", "old.key"), "init --existing"),
     Command("renewal open", (), "adopt"),
-    Command("renewal request", ("--out", str(REQUEST)), "renewal open"),
+    Command("renewal request", ("--out", str(REQUEST)), "renewal open", ends=3),
     Command("renewal accept", (DOWNLOAD,), "renewal request"),
     Command("renewal roll-out", (), "renewal accept", plays=True),
     Command("renewal verify", (), "renewal roll-out", plays=True),
