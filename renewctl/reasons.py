@@ -133,6 +133,7 @@ class Reason(StrEnum):
     VENDOR_KEY_DIFFERS = "vendor_key_differs"
     VENDOR_KEY_UNREADABLE = "vendor_key_unreadable"
     REQUEST_UNREADABLE = "request_unreadable"
+    REQUEST_NOT_RECOGNISED = "request_not_recognised"
     REQUEST_OF_ANOTHER_CSR = "request_of_another_csr"
     REQUEST_SIGNATURE_WRONG = "request_signature_wrong"
     REQUEST_SIGNED_WITH_SHA1 = "request_signed_with_sha1"

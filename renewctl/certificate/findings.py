@@ -184,9 +184,8 @@ def _same_as_current(
     candidate: PushCertificate, current: PushCertificate | ServedCertificate | None
 ) -> Iterator[Finding]:
     if _is_current(candidate, current):
-        yield _refuse(
-            Reason.CERTIFICATE_IS_CURRENT, got=candidate.serial, not_after=_day(candidate.not_after)
-        )
+        end = _day(candidate.not_after)  # a new one ends later
+        yield _refuse(Reason.CERTIFICATE_IS_CURRENT, got=candidate.serial, expected=end, not_after=end)
 
 
 def _topic(candidate: PushCertificate, topic: str) -> Iterator[Finding]:

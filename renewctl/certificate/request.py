@@ -32,8 +32,10 @@ from renewctl.certificate.intake import Intake
 from renewctl.certificate.pushcert import spki_fingerprint
 from renewctl.certificate.recognise import What
 from renewctl.certificate.vendor import VendorCheck, check_chain, check_key, check_vendor, in_order
+from renewctl.certificate.wrappings import text_of
 from renewctl.errors import Refused, Unusable
-from renewctl.reasons import Reason
+from renewctl.reasons import Reason, Word
+from renewctl.visible import visible
 
 __all__ = [
     "SignedRequest",
@@ -49,6 +51,8 @@ KEY_BITS = 2048
 """Everybody's choice, and all that is known to be taken by the portal (facts/mdm.md §4)."""
 
 _CSR = "PushCertRequestCSR"
+_LOOKED_AT = 256  # bytes of an unknown file
+_BEGINNING = 40  # characters of it that are shown
 _CHAIN = "PushCertCertificateChain"
 _SIGNATURE = "PushCertSignature"
 _EXPONENT = 65_537
@@ -180,11 +184,26 @@ def _look(file: bytes, path: str) -> bytes:
         found = intake.parse(file, path)
     except Unusable as error:
         if error.reason is Reason.FILE_NOT_RECOGNISED:
-            raise Unusable(Reason.REQUEST_UNREADABLE, path=path, got="-", expected=_CSR) from None
+            raise _unrecognised(file, path) from None
         raise
     if found.request is None:
         raise Unusable(_not_a_request(found), path=path, title=found.title or "")
     return found.request
+
+
+def _unrecognised(file: bytes, path: str) -> Unusable:
+    """Of a file nothing is known of: how it begins, as far as that can be shown."""
+    start = file[:_LOOKED_AT]
+    text = " ".join(text_of(start)[0].split())
+    if "\ufffd" in text or visible(text) != text:
+        return _unreadable(path, "word.binary_data", _CSR)
+    begins = text if len(text) <= _BEGINNING else f"{text[:_BEGINNING]}…"
+    return Unusable(Reason.REQUEST_NOT_RECOGNISED, path=path, got=begins, expected=_CSR)
+
+
+def _unreadable(path: str, got: str, expected: str) -> Unusable:
+    """`got` is a key of the catalogues."""
+    return Unusable(Reason.REQUEST_UNREADABLE, path=path, got=Word(got), expected=expected)
 
 
 def _not_a_request(found: Intake) -> Reason:
@@ -201,12 +220,11 @@ def _plist(xml: bytes, path: str) -> dict[str, str]:
     try:
         loaded = plistlib.loads(xml, fmt=plistlib.FMT_XML)
     except _BROKEN_PLIST:
-        raise Unusable(Reason.REQUEST_UNREADABLE, path=path, got="-", expected="plist") from None
+        raise _unreadable(path, "word.damaged", "plist") from None
     for name in (_CSR, _CHAIN, _SIGNATURE):
         value = loaded.get(name) if isinstance(loaded, dict) else None
         if not isinstance(value, str):
-            got = "-" if value is None else type(value).__name__
-            raise Unusable(Reason.REQUEST_UNREADABLE, path=path, got=got, expected=name)
+            raise _unreadable(path, "word.plist_without_it" if value is None else "word.no_text", name)
     return loaded  # type: ignore[no-any-return] # the three that are read are strings
 
 
@@ -218,7 +236,7 @@ def _parts(plist: dict[str, str], path: str) -> tuple[bytes, list[bytes], bytes]
     except (Unusable, UnicodeEncodeError):
         given = []
     if not given:
-        raise Unusable(Reason.REQUEST_UNREADABLE, path=path, got="-", expected=_CHAIN)
+        raise _unreadable(path, "word.no_certificate", _CHAIN)
     return der, given, signature
 
 
@@ -226,7 +244,7 @@ def _base64(plist: dict[str, str], name: str, path: str) -> bytes:
     try:
         return base64.b64decode("".join(plist[name].split()), validate=True)
     except ValueError:
-        raise Unusable(Reason.REQUEST_UNREADABLE, path=path, got="-", expected=name) from None
+        raise _unreadable(path, "word.no_base64", name) from None
 
 
 def _csr_der(csr_pem: bytes) -> bytes:
@@ -239,7 +257,7 @@ def _csr_key(der: bytes, path: str) -> str:
         public = x509.load_der_x509_csr(der).public_key()
         return spki_fingerprint(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
-        raise Unusable(Reason.REQUEST_UNREADABLE, path=path, got="-", expected=_CSR) from None
+        raise _unreadable(path, "word.no_csr", _CSR) from None
 
 
 def _signature(vendor: x509.Certificate, signature: bytes, der: bytes) -> tuple[Finding, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import plistlib
+import re
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs7
 from cryptography.x509.oid import NameOID
 
+from renewctl import messages
 from renewctl.certificate import request
 from renewctl.certificate.findings import Level
 from renewctl.certificate.private_key import fingerprint
@@ -262,7 +264,8 @@ EXPLAINED: dict[str, tuple[bytes, Reason]] = {
     "a page": (b"<html><title>Vendor</title>", Reason.FILE_IS_WEB_PAGE),
     "mdmcert.download's mail": (ENVELOPE.hex().encode(), Reason.REQUEST_STILL_ENCRYPTED),
     "nothing": (b"", Reason.FILE_EMPTY),
-    "junk": (b"hello", Reason.REQUEST_UNREADABLE),
+    "junk": (b"hello", Reason.REQUEST_NOT_RECOGNISED),
+    "no text": (b"\x00\x01\x02\xff\xfe", Reason.REQUEST_UNREADABLE),
     "no XML": (b"<plist>PushCertRequestCSR", Reason.REQUEST_UNREADABLE),
     "a list": (
         b"<plist><array><string>PushCertRequestCSR</string></array></plist>",
@@ -288,6 +291,27 @@ def test_another_file_is_named_for_what_it_is(case: str) -> None:
     with pytest.raises(Unusable) as caught:
         request.check_signed(data, CSR, NOW, path="answer")
     assert (caught.value.reason, caught.value.values["path"]) == (reason, "answer")
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("case", EXPLAINED)
+def test_what_was_got_is_said_in_words(case: str, language: str) -> None:
+    """Never a dash, a key of the catalogues, or the name of a type."""
+    with pytest.raises(Unusable) as caught:
+        request.check_signed(EXPLAINED[case][0], CSR, NOW, path="answer")
+    told, hint = messages.sentence(caught.value.reason, language, caught.value.values)
+    assert not re.search(r"–|got -|word\.|NoneType|bytes", told + hint)
+
+
+def test_how_a_file_begins_is_shown_short_and_harmless() -> None:
+    """A line of it; what moves a cursor is called data."""
+    with pytest.raises(Unusable) as caught:
+        request.check_signed(b"Dear customer,\r\n\tyour request " + b"x" * 9999, CSR, NOW, path="answer")
+    assert caught.value.values["got"] == "Dear customer, your request xxxxxxxxxxxx…"
+    for harmful in (b"Dear \x1b[31m customer", "Dear \u202e customer".encode()):
+        with pytest.raises(Unusable) as caught:
+            request.check_signed(harmful, CSR, NOW, path="answer")
+        assert caught.value.values["got"] == "word.binary_data"
 
 
 def test_someone_elses_csr_is_told_by_its_key() -> None:
