@@ -122,6 +122,8 @@ _FIXED = {
 }
 
 _UNLESS_CHOSEN = {
+    # A node is mostly waited for: its second push, its devices. By itself Ansible asks five at once.
+    "ANSIBLE_FORKS": "25",
     # A cut link must end within 15 s; by itself ssh waits for ever.
     "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s"
     " -o ServerAliveInterval=5 -o ServerAliveCountMax=3",

@@ -15,9 +15,12 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import of_err
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget, Target
 
+# Ansible loads this file before it forks a worker for each node and task: what only some nodes need is loaded
+# here all the same, once, or every worker would take a third of a second for it.
+from renewctl.database import sql  # noqa: F401
 from renewctl.errors import RenewctlError, Unusable
 from renewctl.reasons import Reason
-from renewctl.servers import registry
+from renewctl.servers import nanomdm, registry  # noqa: F401
 
 
 class ActionModule(ActionBase):
