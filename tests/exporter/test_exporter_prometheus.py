@@ -214,7 +214,7 @@ def test_devices_and_dates_come_from_nanomdms_database_without_any_api_credentia
             assert sum(value for name, value in series.items() if name.startswith("mdm_node_failures")) == 0
             database.cluster.stop()
             try:
-                after = running.wait_for('mdm_node_failures{node="mdm-1",reason="database_unreachable"}', 2)
+                after = running.wait_for('mdm_node_failures{node="mdm-1",reason="database_unreachable"}', 1)
             finally:
                 database.cluster.start()
             assert after[date] == ENDS.timestamp()
