@@ -221,7 +221,8 @@ def _away(refused: RenewctlError | None, renewal: Renewal) -> dict[str, str]:
     away = {}
     if refused.reason is Reason.NODES_UNKNOWN:
         states = {name: state.outcome for name, state in renewal.nodes.items()}
-        away = {name: "no_answer" for name in named if states.get(name) in unknown}
+        answered = {error.values.get("node") for error in refused.others if error.reason not in _NODE_AWAY}
+        away = {n: "no_answer" for n in named if states.get(n) in unknown and n not in answered}
     for error in (refused, *refused.others):
         if error.reason in _NODE_AWAY and "node" in error.values:
             away[str(error.values["node"])] = error.reason.value

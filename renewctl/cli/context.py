@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -64,6 +65,7 @@ class Session:
         chosen: the one topic all this is about, once that is known: errors too speak its language.
         now: the clock, aware UTC.
         head: of the store, once this call has written to it or looked it up to tell it; "" before.
+        words: the command line as typed, the program's name left out.
         ended_by: the signal that ends the command, if one does.
     """
 
@@ -74,6 +76,7 @@ class Session:
     passphrase_file: Path | None = field(default=None, init=False)
     chosen: Topic | None = field(default=None, init=False)
     head: str = field(default="", init=False)
+    words: Sequence[str] = field(default=(), init=False)
     ended_by: int = field(default=signal.SIGINT, init=False)
 
     @property

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from renewctl import messages
 from renewctl.cli.output import Output
-from renewctl.errors import ExitCode
 from renewctl.reasons import Reason
 from renewctl.renewal.rules import Direction
 
@@ -39,7 +38,7 @@ def show_dry_run(voice: Voice, plan: Plan, left_out: Mapping[str, str]) -> int:
         }
     )
     if refused is None:
-        return ExitCode.DONE
+        return voice.was_dry()
     if not voice.session.as_json:
         voice.refused(refused, dry_run=True, left_out=left_out)
     return refused.exit_code

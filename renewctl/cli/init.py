@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -27,6 +28,9 @@ from renewctl.errors import Refused
 from renewctl.inventory.reading import Inventory
 from renewctl.reasons import Reason
 from renewctl.secrets import SecretRef, shown
+
+if TYPE_CHECKING:
+    from renewctl.guidance import Step
 
 DEFAULT_STORE = "sqlite:///state/renewctl.db"
 DEFAULT_KEYS = "keys"
@@ -113,6 +117,8 @@ def _homes_of_existing(session: Session, *, dry_run: bool) -> None:
     if not dry_run:
         make_homes(planned)
     _say_homes(output, planned, before, "would" if dry_run else "wrote")
+    if not dry_run:
+        output.next_steps([_look(session)])
     output.json(
         {
             "inventory": session.inventory_path,
@@ -153,5 +159,11 @@ def _say_next(session: Session, identity: IdentityAnswer, before: Homes) -> None
         key = "init.next.escrow_there" if before.identity else "init.next.escrow"
         steps.append(Step(key, {"path": identity.path}))
     adopt = f"renewctl{options} adopt --certificate FILE --key FILE"
-    steps += [Step("init.next.adopt", {}, adopt), Step("init.next.status", {}, f"renewctl{options} status")]
+    steps += [Step("init.next.adopt", {}, adopt), _look(session)]
     session.output().next_steps(steps)
+
+
+def _look(session: Session) -> Step:
+    from renewctl.guidance import Step  # noqa: PLC0415
+
+    return Step("init.next.status", {}, shlex.join(["renewctl", *session.options, "status"]))

@@ -76,6 +76,13 @@ def answers(session: Session, told: Told, recipients: tuple[str, ...], identity:
     if told.account is None:
         default = None if told.source is None else UNKNOWN
         asking.ask("ask.account", "--account", lambda draft, text: replace(draft, account=text), default)
+    if told.account_address is None:
+        asking.ask(
+            "ask.account_address",
+            "--account-address",
+            lambda draft, text: replace(draft, account_address=text or None),
+            "",
+        )
     if told.zone is None:
         asking.ask("ask.zone", "--zone", lambda draft, text: replace(draft, zone=text), _UTC)
     return asking.draft

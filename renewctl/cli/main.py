@@ -84,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     session = Session(language_option=_language_in(words), as_json="--json" in words)
+    session.words = words
     if arguments is None:  # the process is ours
         _take_sigterm_as_control_c(session)
     _never_fail_to_encode(sys.stdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from renewctl.cli.holder import holder_json, show_holder
 from renewctl.cli.output import Output, steps_json
 from renewctl.errors import ExitCode, Refused, RenewctlError
+from renewctl.guidance import Step
 from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind
@@ -74,6 +76,13 @@ class Voice:
         found = [finding_json(one) for one in findings]
         self.output.json({"dry_run": True, "step": step, "renewal": renewal, "findings": found})
         self.output.show(f"dry_run.{step}", renewal=renewal)
+        return self.was_dry()
+
+    def was_dry(self) -> int:
+        """The end of a dry run that nothing stood in the way of: how to do it."""
+        words = [word for word in self.session.words if word != "--dry-run"]
+        self.output.say("dry_run.refused")
+        self.output.next_steps([Step("next.for_real", {}, f"renewctl {shlex.join(words)}")])
         return ExitCode.DONE
 
     def ending(self, work: Workplace, act: Callable[[], Renewal], key: str) -> int:

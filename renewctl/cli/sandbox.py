@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sys
 import time
@@ -35,6 +36,7 @@ def sandbox() -> None:
 @pass_session
 def up(session: Session, /, name: str, folder: Path, *, exporter: bool) -> int:
     """Bring a world up and keep it until Ctrl-C."""
+    from renewctl.guidance import Step  # noqa: PLC0415
     from renewctl.sandbox.children import WorldBroken  # noqa: PLC0415 - not for `--help`
     from renewctl.sandbox.up import World  # noqa: PLC0415
     from renewctl.sandbox.worlds import WORLDS, world  # noqa: PLC0415
@@ -55,7 +57,10 @@ def up(session: Session, /, name: str, folder: Path, *, exporter: bool) -> int:
             for part, url in facts["urls"].items():
                 if url:
                     output.raw(f"{part:13} {url}")
-            output.say("sandbox.up", inventory=facts["paths"]["inventory"])
+            inventory = facts["paths"]["inventory"]
+            output.say("sandbox.up", inventory=inventory)
+            init = shlex.join(["renewctl", "--inventory", inventory, "init", "--existing"])
+            output.next_steps([Step("next.sandbox_init", {}, init)])
             while True:
                 running.check_alive()
                 time.sleep(_LOOK_SECONDS)

@@ -161,7 +161,7 @@ class NanoMDM:
             if answer.status not in _PUSH_STATUSES:
                 raise answer.fault()
             return judge_push(enrollment, answer)
-        except RenewctlError as error:
+        except NodeFault as error:  # what is wrong with us, as an unreadable secret, is no answer
             # A node that answers without pushing has said no; anything else leaves it open.
             accepted = False if error.reason in {Reason.NODE_DENIED, Reason.NODE_ERROR} else None
             return PushAnswer(accepted, error.reason, detail=str(error.values.get("got", "")))

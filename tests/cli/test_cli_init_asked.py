@@ -19,8 +19,19 @@ NODE = "n1=http://127.0.0.1:9"
 
 
 def test_everything_an_inventory_needs_is_asked(tmp_path: Path) -> None:
-    """Node, its user, where the password is, where devices are read, topic, names, account, zone."""
-    typed = [NODE, "api", "{file: pw}", "{env: DSN}", TOPIC, "tokyo", "東京", "mdm", "Asia/Tokyo"]
+    """Node, its user, where the password is, where devices are read, topic, names, account, its address, zone."""
+    typed = [
+        NODE,
+        "api",
+        "{file: pw}",
+        "{env: DSN}",
+        TOPIC,
+        "tokyo",
+        "東京",
+        "mdm",
+        "push@example.com",
+        "Asia/Tokyo",
+    ]
     code, shown = on_terminal(["init", "--recipient", RECIPIENT], typed, cwd=tmp_path)
     assert code == 0, shown
     found = load(tmp_path / "renewctl.yaml")
@@ -30,13 +41,14 @@ def test_everything_an_inventory_needs_is_asked(tmp_path: Path) -> None:
     assert node.devices is not None
     assert node.devices.sql == SecretRef(Kind.ENV, ("DSN",))
     assert (topic.id, topic.topic, topic.name) == ("tokyo", TOPIC, "東京")
-    assert (topic.account.alias, topic.zone) == ("mdm", "Asia/Tokyo")
+    assert (topic.account.alias, topic.account.address) == ("mdm", "push@example.com")
+    assert topic.zone == "Asia/Tokyo"
 
 
 def test_enter_takes_what_is_usual(tmp_path: Path) -> None:
     """No user, password or device source yet; id from the topic, the id as name, UTC."""
     code, shown = on_terminal(
-        ["init", "--recipient", RECIPIENT], [NODE, "", "", "", TOPIC, "", "", "mdm", ""], cwd=tmp_path
+        ["init", "--recipient", RECIPIENT], [NODE, "", "", "", TOPIC, "", "", "mdm", "", ""], cwd=tmp_path
     )
     assert code == 0, shown
     found = load(tmp_path / "renewctl.yaml")
@@ -61,7 +73,7 @@ def test_a_bad_answer_is_explained_and_asked_again(language: str, heading: str, 
         "Japan/Tokyo": "Asia/Tokyo",
     }
     typed = ["mdm1", "n1=ftp://x", NODE, "", "hunter2", "{file: pw}", "nowhere", "/srv/mdm"]
-    typed += ["com.example", TOPIC, "a b", "tokyo", "東京", "mdm", "Japan/Tokyo", "Asia/Tokyo"]
+    typed += ["com.example", TOPIC, "a b", "tokyo", "東京", "mdm", "", "Japan/Tokyo", "Asia/Tokyo"]
     code, shown = on_terminal(["init", "--recipient", RECIPIENT], typed, cwd=tmp_path, language=language)
     assert code == 0, shown
     told = [line for line in shown.splitlines() if heading in line]
@@ -79,7 +91,7 @@ def test_an_answer_is_shown_on_one_line_that_moves_no_cursor(tmp_path: Path) -> 
     """Control characters are spelled out, a long answer is cut; a password in a URL is not repeated."""
     secret = "postgresql://u:hunter2@h/mdm"
     typed = ["\x1b[31m" + "x" * 200, "n1=http://" + secret.partition("://")[2], NODE, "", "", secret, ""]
-    typed += [TOPIC, "tokyo", "東京", "mdm", ""]
+    typed += [TOPIC, "tokyo", "東京", "mdm", "", ""]
     code, shown = on_terminal(["init", "--recipient", RECIPIENT], typed, cwd=tmp_path)
     assert code == 0, shown
     told = [line for line in shown.splitlines() if "cannot be used" in line]
@@ -107,7 +119,7 @@ def test_a_node_to_be_asked_for_its_topics_is_asked_for_too(
     own_folder: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """`--from NODE` on a terminal: its URL, user, password, devices; nodes given beside it stay as given."""
-    answers = iter(["ftp://x", "https://n1", "api", "{env: PW}", "sqlite:////srv/mdm.db", "mdm", "UTC"])
+    answers = iter(["ftp://x", "https://n1", "api", "{env: PW}", "sqlite:////srv/mdm.db", "mdm", "", "UTC"])
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("click.prompt", lambda *_, **__: next(answers))
     monkeypatch.setattr(module, "found", lambda *_: [TOPIC])

@@ -165,6 +165,10 @@ def test_existing_says_made_only_of_what_it_made(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().err.splitlines() == [
         "made the store: sqlite:///state/renewctl.db",
         f"the key store is there already: {tmp_path}/keys",
+        "",
+        "NEXT STEPS",
+        "  1. Look at everything.",
+        "       renewctl status",
     ]
     for words in (["--existing"], ["--existing", "--dry-run"]):
         assert shell.main(["init", *words]) == 0
