@@ -282,3 +282,11 @@ def test_every_step_has_its_sentence(language: str) -> None:
     }
     assert len(keys) > 20
     assert [key for key in sorted(keys) if not messages.has(key, language)] == []
+
+
+def test_a_node_whose_own_error_says_what_to_mend_is_not_left_out() -> None:
+    """A wrong password is no silence: nobody is told to go on without the node."""
+    kinds = (*OUT, wave("n1", "n2"), told("n1", "proven"), told("n2", "unknown"), Kind.ROLL_OUT_FINISHED)
+    refused = Attention(Reason.NODES_UNKNOWN, nodes="n2")
+    refused.others = (Attention(Reason.NODE_DENIED, node="n2", got="401"),)
+    assert _leaving_out(*kinds, refused=refused) is None

@@ -374,3 +374,11 @@ def test_a_node_installed_by_files_shows_its_certificate_file(node_at: NodeAt, t
     seen = NanoMDM(node_at(None, install=there)).observe(NOW)
     assert [failure.reason for failure in seen.failures] == [Reason.NODE_CERTIFICATE_ELSEWHERE]
     assert seen.answered == ()
+
+
+def test_an_unreadable_password_is_no_answer_of_the_node(node_at: Callable[..., Node]) -> None:
+    """A push that was never sent tells where the secret was looked for."""
+    missing = SecretRef(Kind.FILE, ("/nowhere/pw",))
+    with pytest.raises(Unusable) as caught:
+        NanoMDM(node_at("http://127.0.0.1:9", password=missing)).push("ID")
+    assert caught.value.values["where"] == "file:/nowhere/pw"
