@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -151,19 +150,19 @@ def _store_shown(planned: Inventory) -> str:
 
 
 def _say_next(session: Session, identity: IdentityAnswer, before: Homes) -> None:
-    from renewctl.guidance import Step  # noqa: PLC0415
+    from renewctl.guidance import Step, command  # noqa: PLC0415
 
-    path, options = session.inventory_path, " ".join(["", *session.options]) if session.options else ""
+    path = session.inventory_path
     steps = [Step("init.next.read", {"path": path}), Step("init.next.git", {"path": path})]
     if before.identity is not None:
         key = "init.next.escrow_there" if before.identity else "init.next.escrow"
         steps.append(Step(key, {"path": identity.path}))
-    adopt = f"renewctl{options} adopt --certificate FILE --key FILE"
+    adopt = command(session.options, "adopt", "--certificate", "FILE", "--key", "FILE")
     steps += [Step("init.next.adopt", {}, adopt), _look(session)]
     session.output().next_steps(steps)
 
 
 def _look(session: Session) -> Step:
-    from renewctl.guidance import Step  # noqa: PLC0415
+    from renewctl.guidance import Step, command  # noqa: PLC0415
 
-    return Step("init.next.status", {}, shlex.join(["renewctl", *session.options, "status"]))
+    return Step("init.next.status", {}, command(session.options, "status"))

@@ -59,11 +59,11 @@ def inspect(session: Session, file: Path) -> ExitCode:
     topics = _topics(session)  # first: what is wrong with the file is said in the topic's language
     found = intake.read(file, session.passphrase)
     known, output = _known(session, topics), session.output()
-    output.json(_as_json(session, found, known) | {"explanation": _explained(output, found)})
+    explained = _explained(output, found)
+    output.json(_as_json(session, found, known) | {"explanation": explained})
     output.show("inspect.what", path=found.path, what=output.text(f"intake.what.{found.what}"))
     for note in found.notes:
         output.show("inspect.note", note=output.text(f"intake.note.{note}"))
-    explained = _explained(output, found)
     if explained is not None:
         output.raw(explained["message"])
         output.raw(f"  {output.text('label.hint')}: {explained['hint']}")

@@ -81,7 +81,7 @@ class Voice:
     def was_dry(self) -> int:
         """The end of a dry run that nothing stood in the way of: how to do it."""
         words = [word for word in self.session.words if word != "--dry-run"]
-        self.output.say("dry_run.refused")
+        self.output.say("dry_run.nothing_written")
         self.output.next_steps([Step("next.for_real", {}, f"renewctl {shlex.join(words)}")])
         return ExitCode.DONE
 
@@ -109,7 +109,7 @@ class Voice:
 
         self.output.error(error, self.session.head, dry_run=dry_run)
         if dry_run:
-            self.output.say("dry_run.refused")
+            self.output.say("dry_run.nothing_written")
         if not self.session.as_json:
             with suppress(RenewctlError):
                 steps = steps_after(self.session, self.topic, error, left_out or {})

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import signal
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +33,7 @@ def sandbox() -> None:
 @pass_session
 def up(session: Session, /, name: str, folder: Path, *, exporter: bool) -> int:
     """Bring a world up and keep it until Ctrl-C."""
-    from renewctl.guidance import Step  # noqa: PLC0415
+    from renewctl.guidance import Step, command  # noqa: PLC0415
     from renewctl.sandbox.children import WorldBroken  # noqa: PLC0415 - not for `--help`
     from renewctl.sandbox.up import World  # noqa: PLC0415
     from renewctl.sandbox.worlds import WORLDS, world  # noqa: PLC0415
@@ -47,7 +44,6 @@ def up(session: Session, /, name: str, folder: Path, *, exporter: bool) -> int:
     if folder.exists() and any(folder.iterdir()):
         raise Unusable(Reason.FOLDER_NOT_EMPTY, path=str(folder))
     output = session.output()
-    signal.signal(signal.SIGTERM, _end)
     try:
         with output.working("sandbox.starting"):
             running = World.start(world(name), folder, exporter=exporter)
@@ -59,7 +55,7 @@ def up(session: Session, /, name: str, folder: Path, *, exporter: bool) -> int:
                     output.raw(f"{part:13} {url}")
             inventory = facts["paths"]["inventory"]
             output.say("sandbox.up", inventory=inventory)
-            init = shlex.join(["renewctl", "--inventory", inventory, "init", "--existing"])
+            init = command(("--inventory", inventory), "init", "--existing")
             output.next_steps([Step("next.sandbox_init", {}, init)])
             while True:
                 running.check_alive()
@@ -120,8 +116,3 @@ def metrics(session: Session, /, url: str, names: tuple[str, ...]) -> int:
         output.raw(line + shown)
     output.json({"samples": lines})
     return ExitCode.DONE if lines else ExitCode.REFUSED
-
-
-def _end(_signal: int, _frame: object) -> None:
-    sys.stderr.flush()
-    raise KeyboardInterrupt

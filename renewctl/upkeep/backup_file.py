@@ -22,6 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from renewctl.database.sqlite_file import sync_folder
 from renewctl.errors import Refused, Unusable
 from renewctl.reasons import Reason
 
@@ -105,7 +106,7 @@ def write(path: Path, backup: Backup) -> str:
         raise Refused(Reason.BACKUP_EXISTS, path=str(path)) from None
     finally:
         beside.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync_folder(path.parent)
     return name
 
 
@@ -239,11 +240,3 @@ def _bytes(path: Path, part: str, value: object) -> object:
 
 def _damaged(path: Path, part: str) -> Unusable:
     return Unusable(Reason.BACKUP_DAMAGED, path=str(path), got=part)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

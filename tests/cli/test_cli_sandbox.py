@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.server
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,12 +118,12 @@ def test_a_world_is_up_until_it_is_interrupted_or_breaks(
 ) -> None:
     """Ctrl-C ends it well; a part that died is named, exit 1; parts that are not there have no line."""
     monkeypatch.setattr("renewctl.sandbox.up.World", FakeWorld(ends_with))
-    monkeypatch.setattr("signal.signal", lambda *_: None)
     assert shell.main(["sandbox", "up", "--folder", "w"]) == code
     shown = capsys.readouterr()
     urls = ["http://127.0.0.1:2", "https://127.0.0.1:4", "http://127.0.0.1:5"]
     assert [line.split()[1] for line in shown.out.splitlines()] == urls
     assert "the inventory is i.yaml" in shown.err
+    assert "       renewctl --inventory i.yaml init --existing\n" in shown.err
     assert ("node-2: died" in shown.err) == (code == 1)
 
 
@@ -130,7 +132,6 @@ def test_up_tells_programs_what_is_where(
 ) -> None:
     """`--json`: the document of the schema, which is the world's own `world.json`."""
     monkeypatch.setattr("renewctl.sandbox.up.World", FakeWorld(KeyboardInterrupt()))
-    monkeypatch.setattr("signal.signal", lambda *_: None)
     assert shell.main(["sandbox", "up", "--folder", "w", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     validate("sandbox", document)
@@ -190,9 +191,15 @@ def test_metrics_shows_whole_names_alone(exporter: str, capsys: pytest.CaptureFi
     assert document["samples"] == ['a{x="1"} 2']
 
 
-def test_sigterm_ends_a_world_as_ctrl_c_does() -> None:
-    """The handler interrupts: whoever stops a service gets the same clean end."""
-    from renewctl.cli.sandbox import _end  # noqa: PLC0415
-
-    with pytest.raises(KeyboardInterrupt):
-        _end(15, None)
+@pytest.mark.slow
+def test_sigterm_ends_a_world_as_ctrl_c_does(tmp_path: Path) -> None:
+    """A real world: whoever stops the service gets the same clean end, exit 0."""
+    words = [sys.executable, "-m", "renewctl", "sandbox", "up", "--folder", str(tmp_path / "w")]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as up:
+        assert up.stderr is not None
+        try:
+            assert any("init --existing" in line for line in up.stderr), "it ended before it was up"
+            up.terminate()
+            assert up.wait(60) == 0
+        finally:
+            up.kill()

@@ -263,3 +263,14 @@ def test_inspect_explains_what_nobody_wanted_as_accept_does(
 def test_inspect_gives_no_advice_on_what_may_be_wanted(desk: Desk) -> None:
     """A push certificate is explained by what it is."""
     assert desk.told("inspect", desk.file("old.pem", OLD.pem))["explanation"] is None
+
+
+def test_a_dry_run_that_found_nothing_ends_with_the_real_command(desk: Desk) -> None:
+    """As it was typed, every option again, `--dry-run` left out; and it works."""
+    desk.to_accepted()
+    for words in (("roll-out", "--leave-out", "n3=in repair"), ("roll-back",), ("abort",)):
+        done = desk.run("renewal", *words, "--dry-run")
+        assert "this was a dry run: nothing was written" in done.err
+        (line,) = [one.strip() for one in done.err.splitlines() if one.startswith("       ")]
+        assert shlex.split(line) == ["renewctl", "renewal", *words]
+        assert desk.run(*shlex.split(line)[1:]).code in {0, 4}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from renewctl import secrets
 from renewctl.certificate import private_key
 from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import Refused, Unusable
@@ -93,7 +94,6 @@ class PairReference:
                 return path.read_bytes()
             except OSError:
                 raise Unusable(Reason.FILE_UNREADABLE, path=str(path)) from None
-        from renewctl import secrets  # noqa: PLC0415 - SQLAlchemy, only where a table is used
         from renewctl.keys import keystore  # noqa: PLC0415 - SQLAlchemy, only where a table is used
 
         table = where["table"]
