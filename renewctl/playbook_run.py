@@ -171,7 +171,7 @@ def run(
     """
     if importlib.util.find_spec("ansible") is None:
         raise Unusable(Reason.EXTRA_MISSING, expected="ansible")
-    inventory = {GROUP: {"hosts": {host: _host(host, own) for host, own in hosts.items()}}}
+    inventory = {GROUP: {"hosts": {host: _host(host, own) for host, own in hosts.items()}}, **_sorted(hosts)}
     with TemporaryDirectory(prefix="renewctl-run-") as temporary:
         folder = Path(temporary)
         _write(folder / "inventory.yml", inventory)
@@ -192,6 +192,20 @@ def run(
     if code != 0 and not gathered.heard:
         raise Refused(Reason.PLAYBOOK_FAILED, got=code, detail=tail.text())
     return Ended(code, gathered.results, gathered.push_service, tail.text())
+
+
+def _sorted(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The groups `nodes.yml` would find out: nodes with an API, and nodes of files."""
+    groups: dict[str, Any] = {}
+    for host, own in hosts.items():
+        group = "renewctl_files" if _install(own) else "renewctl_api"
+        groups.setdefault(group, {"hosts": {}})["hosts"][host] = {}
+    return groups
+
+
+def _install(own: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    install = own.get("renewctl_node", {}).get("install")
+    return install if isinstance(install, Mapping) else None
 
 
 class _Gathered:
@@ -222,8 +236,8 @@ class _Gathered:
 
 def _host(host: str, own: Mapping[str, Any]) -> dict[str, Any]:
     """Host variables with the connection a node's `install` names; an API node is asked from here."""
-    install = dict(own.get("renewctl_node", {})).get("install")
-    if not isinstance(install, Mapping):
+    install = _install(own)
+    if install is None:
         return {**own, "ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     named = dict(install.get("variables") or {})
     for variable in named:

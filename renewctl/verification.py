@@ -8,7 +8,9 @@
     CHECK_IN   the device so woken checks in, seen by a change of value, by no clock
 
 A rung that the product cannot give, as configured, is NOT_AVAILABLE. Servers say 200 to pairs that cannot
-work, and some switch a moment later (facts/lab.md §0): so the first push is judged on its second try.
+work, and some switch a moment later (facts/lab.md §0): what speaks against the pair is judged on a second
+try. That what speaks for it comes too early, is for the server's adapter to prevent: its `install` returns
+when the node uses the pair.
 
 What no rung shows: *which* certificate the node pushed with. No server tells it in its answer, so one that
 stores the new pair and goes on pushing with the old one passes all four until the old one expires. Only the
@@ -38,7 +40,7 @@ CHECK_IN_TIMEOUT = 60.0
 """Seconds we wait for one device; an iPad in a drawer takes hours, hence several canaries."""
 
 SECOND_TRY_AFTER = 1.5
-"""Seconds. MicroMDM used the previous certificate for up to a second after an upload (facts/lab.md §0, 2)."""
+"""Seconds. A server that switches late took up to a second (facts/lab.md §0, 2)."""
 
 _POLL_EVERY = 0.5
 _TRIES = 3
@@ -59,7 +61,7 @@ class Timing:
 
     Attributes:
         check_in_timeout: seconds we wait for each device.
-        second_try_after: seconds between the first push and the one that is judged.
+        second_try_after: seconds between an answer that speaks against the pair and the next try.
         poll_every: seconds between two looks for a check-in.
         clock: monotonic seconds.
         sleep: waits.
@@ -198,9 +200,9 @@ class _Climb:
             return
         if not names:
             self._note(Reason.PROOF_NO_CANARY)
-        for position, enrollment in enumerate(names):
+        for enrollment in names:
             try:
-                if self._wake_one(enrollment, push, first=position == 0):
+                if self._wake_one(enrollment, push):
                     return
             except RenewctlError as error:
                 if (
@@ -212,12 +214,8 @@ class _Climb:
                 self._unknown(rung, error)
                 return
 
-    def _wake_one(self, enrollment: str, push: Callable[[str], PushAnswer | None], *, first: bool) -> bool:
+    def _wake_one(self, enrollment: str, push: Callable[[str], PushAnswer | None]) -> bool:
         """Push to one device and wait for it; True when nothing is to be gained from another one."""
-        if first:
-            if push(enrollment) is None:
-                return True
-            self._timing.sleep(self._timing.second_try_after)
         before = self._server.check_in(enrollment)
         answer = self._judged(enrollment, push)
         self._enrollment = enrollment
@@ -239,7 +237,7 @@ class _Climb:
     def _judged(self, enrollment: str, push: Callable[[str], PushAnswer | None]) -> PushAnswer | None:
         answer = push(enrollment)
         for _ in range(_TRIES - 1):
-            if answer is None or answer.reason not in _TRY_AGAIN:
+            if answer is None or not (answer.says_wrong_pair or answer.reason in _TRY_AGAIN):
                 break
             self._timing.sleep(self._timing.second_try_after)
             answer = push(enrollment)

@@ -55,7 +55,7 @@ class Server(Protocol):
         """Look once. Never raises for a node's fault."""
 
     def install(self, pair: Pair) -> None:
-        """Store the pair.
+        """Store the pair; a push sent after this has returned is sent with it.
 
         Raises:
             NodeFault: refused (reason says why), or no usable answer (`OUTCOME_UNKNOWN`).

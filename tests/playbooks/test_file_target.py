@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +17,7 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTar
 from renewctl import verification
 from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import NodeFault, RenewctlError
-from renewctl.observation import Failure, Observation, Source
+from renewctl.observation import Source
 from renewctl.reasons import Reason
 from renewctl.servers.registry import connect
 from renewctl.verification import Verdict
@@ -176,17 +175,6 @@ def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
         assert str(fault.values["path"]).endswith(".pem")
 
 
-class Dead:
-    """A node that does not answer."""
-
-    def __init__(self, *failures: Failure) -> None:
-        self._failures = failures
-
-    def observe(self, now: datetime) -> Observation:
-        """Nothing."""
-        return Observation("n1", now, up=False, failures=self._failures)
-
-
 def test_an_api_node_takes_either_pair(tmp_path: Path, pair: Issued) -> None:
     """Installing and restoring are the same request with another pair."""
     (tmp_path / "old.pem").write_bytes(pair.pem)
@@ -203,26 +191,14 @@ def test_an_api_node_takes_either_pair(tmp_path: Path, pair: Issued) -> None:
 
 
 def test_an_api_node_must_let_us_in_before_anything_begins() -> None:
-    """A wrong password is found at the fence, not at the first install; nothing but the look is asked."""
+    """A wrong password is found at the fence, not at the first install; under check nobody asks."""
 
     def refuse() -> None:
         raise NodeFault(Reason.NODE_DENIED, node="n1", got="401")
 
-    up = Observation("n1", NOW, up=True)
-    server: Any = SimpleNamespace(observe=lambda _: up, require_access=refuse)
+    server: Any = SimpleNamespace(require_access=refuse)
     assert fault_of(lambda: ApiTarget(server).fence(check=False)).reason is Reason.NODE_DENIED
     assert ApiTarget(server).fence(check=True) == (False, {})
-
-
-def test_an_api_node_must_answer_before_anything_begins() -> None:
-    """Its own reason is told; under check nobody asks."""
-    server: Any = Dead(Failure(Reason.NODE_TIMEOUT, {"seconds": "10"}))
-    fault = fault_of(lambda: ApiTarget(server).fence(check=False))
-    assert isinstance(fault, NodeFault)
-    assert (fault.reason, fault.values) == (Reason.NODE_TIMEOUT, {"node": "n1", "seconds": "10"})
-    silent: Any = Dead()
-    assert fault_of(lambda: ApiTarget(silent).fence(check=False)).reason is Reason.NODE_UNREACHABLE
-    assert ApiTarget(silent).fence(check=True) == (False, {})
 
 
 def many(base: Path, remote: Remote, password: str = "a password") -> FileTarget:

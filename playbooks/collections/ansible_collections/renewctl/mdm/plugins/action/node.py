@@ -17,13 +17,15 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTar
 
 # Ansible loads this file before it forks a worker for each node and task: what only some nodes need is loaded
 # here all the same, once, or every worker would take a third of a second for it.
-from renewctl.database import sql  # noqa: F401 - for the workers
+from renewctl.database import sql
 from renewctl.errors import RenewctlError, Unusable
 from renewctl.reasons import Reason
 from renewctl.servers import (
     nanomdm,  # noqa: F401 - for the workers
     registry,
 )
+
+sql.load_drivers()
 
 
 class ActionModule(ActionBase):

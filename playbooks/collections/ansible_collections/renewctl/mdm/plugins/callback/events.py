@@ -59,7 +59,7 @@ class CallbackModule(CallbackBase):
             self._tell("node", state=str(result.task.args.get("state", "")), **part)
         elif isinstance(told.get("renewctl_apns"), dict):
             self._tell("apns", **{key: told["renewctl_apns"].get(key) for key in APNS_KEYS})
-        elif failed:
+        elif failed and "renewctl_unwell" not in told:  # there each node has been told of
             self._tell("stopped", node=result.host.get_name(), task=result.task.get_name())
 
     def _tell(self, event, **values):
