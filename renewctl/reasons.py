@@ -190,8 +190,6 @@ class Reason(StrEnum):
     # Playbooks: steps on nodes, and the child process that runs them
     PLAYBOOK_FAILED = "playbook_failed"
     CONNECTION_VARIABLE_REFUSED = "connection_variable_refused"
-    PIPELINING_NEEDED = "pipelining_needed"
-    ANSIBLE_KEEPS_FILES = "ansible_keeps_files"
     CONTROLLER_GONE = "controller_gone"
     COLLECTION_DIFFERS = "collection_differs"
     RUN_SUPERSEDED = "run_superseded"
@@ -216,7 +214,6 @@ class Reason(StrEnum):
     NODE_READ_BACK_DIFFERS = "node_read_back_differs"
     NODE_STEP_FAILED = "node_step_failed"
     NODE_RELEASE_DAMAGED = "node_release_damaged"
-    STAGED_KEY_DIFFERS = "staged_key_differs"
 
     # Store: the database of events, and its leases
     STORE_URL_INVALID = "store_url_invalid"

@@ -24,7 +24,7 @@ def measure(folder: Path) -> Iterator[Measured]:
         world(folder, pushes) as mdm,
         sshd(folder / "sshd") as ssh,
     ):
-        os.environ.update(ssh.environment)
+        os.environ.update(ssh.environment | {"ANSIBLE_SSH_ARGS": _shared(ssh, folder)})
         hosts = {f"f{number}": _host(mdm, ssh, f"f{number}") for number in range(_COUNT)}
         rival = hosts_file(
             mdm.folder, {name: {**ssh.variables, "folder": str(mdm.folder / f"s{name}")} for name in hosts}
@@ -49,6 +49,12 @@ def measure(folder: Path) -> Iterator[Measured]:
             bar=0.35,
             rounds=_ROUNDS,
         )
+
+
+def _shared(ssh: Sshd, folder: Path) -> str:
+    """Connections are kept for the next task, as Ansible and we do; not long after the bench."""
+    kept = ssh.environment["ANSIBLE_SSH_ARGS"].replace("ControlMaster=no", "ControlMaster=auto")
+    return f"{kept} -o ControlPersist=5s -o ControlPath={folder}/%C"
 
 
 def _well(ended: Any) -> None:

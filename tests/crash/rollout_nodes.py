@@ -41,7 +41,7 @@ echo ended >> reloads
 _PYTHON = """#!/bin/sh
 cd {folder} || exit 1
 cat > order.$$
-if [ -e hold ] && grep -q 'BEGIN CERTIFICATE' order.$$ && mkdir held 2>/dev/null; then
+if [ -e hold ] && grep -q '"op": "switch"' order.$$ && mkdir held 2>/dev/null; then
     while [ -e hold ]; do sleep 0.05; done
 fi
 /usr/bin/python3 "$@" < order.$$ > answer.$$
@@ -201,7 +201,7 @@ class FileNode:
         """Whether a late order of that run is refused: to switch, and to go back."""
         files = PairFiles([{"certificate": str(self.certificate), "key": str(self.key)}])
         for late in (
-            lambda: files.switch(run, token, pair.certificate_pem.decode(), {"key.pem": "00" * 32}),
+            lambda: files.switch(run, token, pair.certificate_pem, {"key.pem": pair.key_pem}),
             lambda: files.revert(run, token, "00" * 32),
             lambda: files.fence(run, token),
         ):

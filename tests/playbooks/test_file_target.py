@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,22 +33,35 @@ class Remote:
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
         self.code = 0
+        self.after: dict[str, Any] | None = None
         self.steps: list[dict[str, Any]] = []
-        self.sent: list[tuple[str, bytes]] = []
+        self.files: list[dict[str, bytes]] = []
+        self.commands: list[str] = []
 
-    def module(self, **arguments: Any) -> dict[str, Any]:
-        """Run a step."""
-        self.steps.append(arguments)
-        answer = self.answers.get(arguments["op"], True)
-        return answer if isinstance(answer, dict) and "failed" in answer else {"done": answer}
+    def python(self) -> str | None:
+        """Nobody has named one."""
+        return None
 
-    def send(self, command: str, data: bytes) -> int:
-        """Run a command."""
-        self.sent.append((command, data))
-        return self.code
-
-    def require_quiet(self) -> None:
-        """Nothing is kept."""
+    def send(self, command: str, data: bytes) -> tuple[int, str]:
+        """Take an order apart, as the program on the node does, and answer it."""
+        self.commands.append(command)
+        size, _, rest = data.partition(b"\n")
+        line, _, files = rest[int(size) :].partition(b"\n")
+        order = json.loads(line)
+        self.steps.append(order)
+        taken = {}
+        for name, length in order.pop("files").items():
+            taken[name], files = files[:length], files[length:]
+        self.files.append(taken)
+        answer = self.answers.get(order["op"], True)
+        if isinstance(answer, str):
+            return self.code, answer
+        told = (
+            answer
+            if isinstance(answer, dict) and "reason" in answer
+            else {"done": answer, "look": self.after}
+        )
+        return self.code, f"Last login: today\nrenewctl-answer {json.dumps(told)}\n"
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +100,36 @@ def fault_of(step: Any) -> RenewctlError:
 
 
 def test_the_key_goes_by_standard_input_alone(tmp_path: Path, pair: Issued) -> None:
-    """One command takes the key; its text, and the module's arguments, hold paths and fingerprints."""
-    remote = Remote()
-    target(tmp_path, remote).install(opened(pair))
-    ((command, data),) = remote.sent
-    assert data == pair.key_pem
-    assert f"'/etc/my mdm/.renewctl/push.pem/staged-{TOKEN}'" in command
-    assert command.startswith("umask 077")
+    """One command takes everything; its own text is the same for every node and pair."""
+    remote, other = Remote(), Remote()
+    assert target(tmp_path, remote).install(opened(pair)) is True
+    assert target(tmp_path, other, run=2).install(opened(apple_like().push(TOPIC, key="other"))) is True
+    assert remote.files == [{"key.pem": pair.key_pem}]
+    assert remote.commands == other.commands
     (step,) = remote.steps
     assert step["op"] == "switch"
     assert "PRIVATE" not in str(step)
+
+
+def test_a_node_that_has_the_pair_says_so_itself(tmp_path: Path, pair: Issued) -> None:
+    """The order finds out under the node's lock; before it only devices make asking worth while."""
+    remote = Remote(switch=False)
+    node = target(tmp_path, remote)
+    assert node.has(PushCertificate.from_pem(pair.pem)) is False
+    assert node.install(opened(pair)) is False
+    assert [step["op"] for step in remote.steps] == ["switch"]
+
+
+def test_what_a_step_read_back_is_not_asked_again(tmp_path: Path, pair: Issued) -> None:
+    """The look that came with the switch is the first that follows it, and no other."""
+    seen = {"found": [found_at("/etc/my mdm/push.pem", pair.pem.decode())], "run": 1}
+    remote = Remote(look={**seen, "run": 9})
+    remote.after = seen
+    node = target(tmp_path, remote)
+    node.install(opened(pair))
+    assert [found.serial for found in node.server.observe(NOW).certificates] == [pair.serial]
+    assert [step["op"] for step in remote.steps] == ["switch"]
+    assert node.run() == 9
 
 
 def test_a_previous_pair_that_is_gone_from_the_node_is_sent(tmp_path: Path, pair: Issued) -> None:
@@ -108,24 +142,24 @@ def test_a_previous_pair_that_is_gone_from_the_node_is_sent(tmp_path: Path, pair
     kept, gone = Remote(revert=True), Remote(revert=None)
     target(tmp_path, kept).restore(previous)
     assert [step["op"] for step in kept.steps] == ["revert"]
-    assert kept.sent == []
+    assert kept.files == [{}]
     target(tmp_path, gone).restore(previous)
     assert [step["op"] for step in gone.steps] == ["revert", "switch"]
 
 
 def test_what_a_node_refuses(tmp_path: Path, pair: Issued) -> None:
-    """The node's own reason is passed on; a module that broke is a reason of its own, without its text."""
-    told = {"failed": True, "reason": "node_locked", "values": {"path": "/x"}}
+    """The node's own reason is passed on; a program that broke is a reason of its own, without its text."""
+    told = {"reason": "node_locked", "values": {"path": "/x"}}
     fault = fault_of(lambda: target(tmp_path, Remote(look=told)).run())
     assert (fault.reason, fault.values) == (Reason.NODE_LOCKED, {"node": "f1", "path": "/x"})
-    broken = {"failed": True, "msg": "MODULE FAILURE: secret"}
-    fault = fault_of(lambda: target(tmp_path, Remote(look=broken)).run())
-    assert (fault.reason, fault.values) == (Reason.NODE_STEP_FAILED, {"node": "f1", "got": "look"})
-    full = Remote()
-    full.code = 1
-    fault = fault_of(lambda: target(tmp_path, full).install(opened(pair)))
-    assert fault.reason is Reason.NODE_WRITE_FAILED
-    assert full.steps == []
+    for broken, code in [("Traceback: secret", 1), ("renewctl-answer {", 0), ("renewctl-answer []", 0)]:
+        remote = Remote(look=broken)
+        remote.code = code
+        fault = fault_of(lambda remote=remote: target(tmp_path, remote).run())  # type: ignore[misc]
+        assert (fault.reason, fault.values) == (
+            Reason.NODE_STEP_FAILED,
+            {"node": "f1", "got": f"look, exit {code}"},
+        )
 
 
 def test_without_a_run_nothing_is_changed(tmp_path: Path, pair: Issued) -> None:
@@ -133,7 +167,7 @@ def test_without_a_run_nothing_is_changed(tmp_path: Path, pair: Issued) -> None:
     remote = Remote()
     fault = fault_of(lambda: target(tmp_path, remote, run=0).install(opened(pair)))
     assert fault.reason is Reason.RUN_NOT_FENCED
-    assert remote.steps == remote.sent == []
+    assert remote.steps == []
 
 
 @pytest.mark.parametrize("listed", [None, "/bin/other\n", "reload-mdm\n"])
@@ -148,7 +182,7 @@ def test_reload_programs_must_be_listed_here(
     remote = Remote()
     fault = fault_of(lambda: target(tmp_path, remote, reload=[program]).install(opened(pair)))
     assert fault.reason is Reason.RELOAD_NOT_ALLOWED
-    assert remote.sent == []
+    assert remote.steps == []
 
 
 def test_fence_and_look(tmp_path: Path, pair: Issued) -> None:
@@ -222,14 +256,11 @@ def test_a_pkcs12_file_is_made_here_and_opens_where_the_one_before_did(
     found = [found_at("/etc/a/push.pem", None), found_at("/etc/b/push.pem", None)]
     remote = Remote(look={"found": [*found, found_at("/etc/c/push.p12", None, old=old)], "run": 1})
     many(tmp_path, remote).install(opened(pair))
-    (key_command, key), (command, bundle) = remote.sent
-    assert key == pair.key_pem
-    assert f"/etc/a/.renewctl/push.pem/staged-{TOKEN}/key.pem" in key_command
-    assert f"/etc/a/.renewctl/push.pem/staged-{TOKEN}/2.p12" in command
+    assert set(remote.files[-1]) == {"key.pem", "2.p12"}
+    bundle = remote.files[-1]["2.p12"]
     step = remote.steps[-1]
     assert step["places"][2] == {"pkcs12": "/etc/c/push.p12"}
     assert step["reloads"] == [["/bin/a"], ["/bin/c", "now"]]
-    assert set(step["digests"]) == {"key.pem", "2.p12"}
     assert "a password" not in str(remote.steps)
     (tmp_path / "push.p12").write_bytes(bundle)
     openssl = ["openssl", "pkcs12", "-in", str(tmp_path / "push.p12"), "-passin", "stdin", "-nodes", "-info"]

@@ -64,7 +64,7 @@ def test_modes_and_owners(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
         assert (stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid) == (0o600, 12345, 23456)
     assert stat.S_IMODE(place.home.stat().st_mode) == 0o755
     assert stat.S_IMODE((place.home / "state.json").stat().st_mode) == 0o600
-    assert not list(place.home.glob("staged-*"))
+    assert {found.name for found in place.home.iterdir()} == {"current", "lock", "releases", "state.json"}
 
 
 def test_a_group_readable_key_stays_readable_for_its_group(
@@ -200,17 +200,6 @@ def test_the_first_pair_of_a_node_has_no_way_back(tmp_path: Path, pairs: tuple[I
     place.files.reloads = []
     assert place.switch(new) is True
     assert place.serves(new)
-
-
-def test_a_key_that_was_not_sent_whole_is_refused(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
-    """The staged key must be exactly the controller's; otherwise nothing changes."""
-    old, new = pairs
-    place = Place(tmp_path, old)
-    place.files.fence(1, TOKEN)
-    digests = place.stage(new)
-    (place.home / f"staged-{TOKEN}" / "key.pem").write_bytes(new.key_pem[:100])
-    assert reason_of(lambda: place.files.switch(1, TOKEN, new.pem.decode(), digests)) == "staged_key_differs"
-    assert place.serves(old)
 
 
 def test_files_somebody_else_changed(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:

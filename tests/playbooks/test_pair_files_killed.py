@@ -73,8 +73,8 @@ def killed_at(point: int, step: Callable[[], object]) -> bool:
 
 def switching(place: Place, pair: Issued, run: int = 1, token: str = TOKEN) -> Callable[[], object]:
     """A switch whose files have been sent."""
-    digests = place.stage(pair, token)
-    return lambda: place.files.switch(run, token, pair.pem.decode(), digests)
+    files = place.sent(pair)
+    return lambda: place.files.switch(run, token, pair.pem, files)
 
 
 @pytest.mark.slow

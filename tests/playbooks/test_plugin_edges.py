@@ -2,74 +2,112 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible import constants
 from ansible.errors import AnsibleConnectionFailure
-from ansible.module_utils.testing import patch_module_args
 from ansible.plugins.action import ActionBase
 from ansible_collections.renewctl.mdm.plugins.action import apns_check, node
-from ansible_collections.renewctl.mdm.plugins.modules import node_files
-from ansible_collections.renewctl.mdm.plugins.plugin_utils import worker
+from ansible_collections.renewctl.mdm.plugins.module_utils import node_step
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import node_program, worker
 
-from renewctl.errors import Unusable
-from renewctl.reasons import Reason
 from tests.support.certs import TOPIC, apple_like
 
 TOKEN = "ab" * 16
 
 
-def call(capsys: pytest.CaptureFixture[str], **arguments: object) -> dict[str, Any]:
-    """Run the module's main; its JSON."""
-    with patch_module_args(arguments), pytest.raises(SystemExit):
-        node_files.main()
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return told
+def call(interpreter: str | None = sys.executable, cut: int = 0, **order: object) -> dict[str, Any] | None:
+    """The program of a node, run by a shell as over a connection; its answer."""
+    files = order.pop("files", {})
+    assert isinstance(files, dict)
+    message = node_program.message({"reloads": [], "run": 0, "token": "", **order}, files)
+    done = subprocess.run(
+        ["/bin/sh", "-c", node_program.command(interpreter)],
+        input=message[: len(message) - cut],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == (1 if cut else 0), done.stderr
+    return node_program.answer(done.stdout.decode())
 
 
-def test_the_module_step_by_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every step by its name, as the controller calls it."""
+@pytest.mark.parametrize("interpreter", [sys.executable, None])
+def test_the_program_of_a_node_step_by_step(tmp_path: Path, interpreter: str | None) -> None:
+    """Every step by its name, as the controller sends it; a step that changes something tells what is read then."""
     old, new = apple_like().push(TOPIC), apple_like().push(TOPIC, key="new")
     certificate, key = tmp_path / "push.pem", tmp_path / "push.key"
     certificate.write_bytes(old.pem)
     key.write_bytes(old.key_pem)
-    paths = {"places": [{"certificate": str(certificate), "key": str(key)}]}
-    run = {**paths, "run": 1, "token": TOKEN}
-    assert call(capsys, op="look", **paths)["done"]["found"][0]["certificate"] == old.pem.decode()
-    assert call(capsys, op="fence", **run, _ansible_check_mode=True)["done"] is None
-    assert not (tmp_path / ".renewctl").exists()
-    assert call(capsys, op="fence", **run) == {
-        "changed": False,
-        "done": False,
-        "reason": None,
-        "values": {},
-        "invocation": call(capsys, op="fence", **run)["invocation"],
+    run: dict[str, Any] = {
+        "places": [{"certificate": str(certificate), "key": str(key)}],
+        "run": 1,
+        "token": TOKEN,
     }
-    assert call(capsys, op="carries", **run)["done"] is True
-    failed = call(capsys, op="switch", **run, certificate_pem=new.pem.decode(), digests={"key.pem": "00"})
-    assert (failed["failed"], failed["reason"]) == (True, "staged_key_differs")
-    assert call(capsys, op="revert", **run, fingerprint="ee")["done"] is None
+    seen = call(interpreter, op="look", **run)
+    assert seen is not None
+    assert seen["done"]["found"][0]["certificate"] == old.pem.decode()
+    assert call(interpreter, op="fence", **run) == {"done": False, "look": None}
+    assert call(interpreter, op="carries", **run) == {"done": True, "look": None}
+    switch = {**run, "op": "switch", "certificate": new.pem.decode(), "files": {"key.pem": new.key_pem}}
+    told = call(interpreter, **switch)
+    assert told is not None
+    assert (told["done"], told["look"]["found"][0]["certificate"]) == (True, new.pem.decode())
+    assert (certificate.read_bytes(), key.read_bytes()) == (new.pem, new.key_pem)
+    back = call(interpreter, op="revert", **run, fingerprint=hashlib.sha256(old.der).hexdigest())
+    assert back is not None
+    assert (back["done"], key.read_bytes()) == (True, old.key_pem)
+    assert call(interpreter, op="switch", **{**run, "run": 2}, certificate="", files={"key.pem": b""}) == {
+        "reason": "run_not_fenced",
+        "values": {"got": 2, "expected": 1},
+    }
 
 
-def test_the_module_names_errors_of_the_system(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_order_that_was_cut_short_is_not_carried_out(tmp_path: Path) -> None:
+    """Its sender died while it was sent: half a key must not be used, nor half an order."""
+    old, new = apple_like().push(TOPIC), apple_like().push(TOPIC, key="new")
+    (tmp_path / "push.pem").write_bytes(old.pem)
+    (tmp_path / "push.key").write_bytes(old.key_pem)
+    places = [{"certificate": str(tmp_path / "push.pem"), "key": str(tmp_path / "push.key")}]
+    run: dict[str, Any] = {"places": places, "run": 1, "token": TOKEN}
+    call(op="fence", **run)
+    switch = {**run, "op": "switch", "certificate": new.pem.decode(), "files": {"key.pem": new.key_pem}}
+    for cut in (1, len(new.key_pem), len(new.key_pem) + 2, len(new.key_pem) + 500):
+        assert call(cut=cut, **switch) is None
+    assert (tmp_path / "push.key").read_bytes() == old.key_pem
+
+
+def test_the_node_names_errors_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk is a reason with its short name."""
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(node_files, "step", full)
-    paths = {"places": [{"certificate": str(tmp_path / "a"), "key": str(tmp_path / "b")}]}
-    told = call(capsys, op="look", **paths)
-    assert (told["reason"], told["values"]) == (
-        "node_write_failed",
-        {"path": str(tmp_path / "a"), "got": "ENOSPC"},
-    )
+    monkeypatch.setattr(node_step, "_done", full)
+    order = {"op": "fence", "places": [{"pem": str(tmp_path / "a")}], "reloads": [], "run": 1, "token": TOKEN}
+    told = node_step.answered(order, {})
+    assert told == {
+        "reason": "node_write_failed",
+        "values": {"path": str(tmp_path / "a"), "got": "ENOSPC"},
+    }
+    assert node_step.answered({**order, "places": []}, {})["reason"] == "node_layout_unsupported"
+
+
+def test_the_node_s_own_main(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What the program runs, run here: one line of an answer."""
+    order = {"op": "look", "places": [{"pem": str(tmp_path / "a")}], "reloads": [], "run": 0, "token": ""}
+    node_step.main(io.BytesIO(json.dumps({**order, "files": {}}).encode() + b"\n"))
+    told = node_program.answer(capsys.readouterr().out)
+    assert told is not None
+    assert told["done"]["found"][0]["there"] is False
+    with pytest.raises(SystemExit):
+        node_step.main(io.BytesIO(json.dumps({**order, "files": {"key.pem": 3}}).encode() + b"\nab"))
 
 
 def action(kind: Any, monkeypatch: pytest.MonkeyPatch, **arguments: object) -> Any:
@@ -119,24 +157,14 @@ def test_the_pre_flight_refuses_what_it_cannot_read(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    ("setting", "pipelining", "reason"),
-    [
-        ("DEFAULT_KEEP_REMOTE_FILES", True, Reason.ANSIBLE_KEEPS_FILES),
-        ("DEFAULT_DEBUG", True, Reason.ANSIBLE_KEEPS_FILES),
-        (None, False, Reason.PIPELINING_NEEDED),
-    ],
+    ("named", "expected"), [("/opt/py/bin/python", "/opt/py/bin/python"), ("auto_silent", None), (None, None)]
 )
-def test_a_connection_that_leaves_traces(
-    monkeypatch: pytest.MonkeyPatch, setting: str | None, pipelining: bool, reason: Reason
-) -> None:
-    """Refused before anything is sent."""
-    if setting is not None:
-        monkeypatch.setattr(constants, setting, True)
-    lent = SimpleNamespace(_is_pipelining_enabled=lambda _: pipelining)
-    connection: Any = node._Connection(lent, {})  # type: ignore[arg-type]
-    with pytest.raises(Unusable) as caught:
-        connection.require_quiet()
-    assert caught.value.reason is reason
+def test_the_interpreter_an_inventory_names_is_used(named: str | None, expected: str | None) -> None:
+    """Discovery's words are no path: then the usual places are looked at on the node."""
+    lent = SimpleNamespace(_templar=SimpleNamespace(template=lambda value: value))
+    variables = {} if named is None else {"ansible_python_interpreter": named}
+    connection: Any = node._Connection(lent, variables)  # type: ignore[arg-type]
+    assert connection.python() == expected
 
 
 def test_an_orphan_ends_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,7 @@ class Target:
         self.fault = fault
         self.stores = stores
         self.refusal: RenewctlError | None = None
+        self.had_it = False
         self.did: list[str] = []
 
     def observe(self, now: datetime) -> Observation:
@@ -52,9 +53,14 @@ class Target:
         served = ServedCertificate(TOPIC, found.not_after, Source.DATABASE, serial=found.serial)
         return Observation("n1", now, up=True, certificates=(served,))
 
-    def install(self, pair: Pair) -> None:
+    def has(self, certificate: PushCertificate) -> bool:
+        """By what it serves."""
+        return self.serving == certificate.pem
+
+    def install(self, pair: Pair) -> bool:
         """Take a pair."""
         self._change("install", pair.certificate)
+        return not self.had_it
 
     def restore(self, previous: PairReference) -> None:
         """Take the previous pair."""
@@ -145,6 +151,17 @@ def test_present_says_what_the_ladder_says(
     assert target.did == ["install"]
 
 
+def test_a_node_that_finds_out_by_itself_is_unchanged(
+    settings: Settings, issued: tuple[Issued, Issued], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order came, the node had the pair already: nothing was changed, and it is proven all the same."""
+    monkeypatch.setattr(steps, "_prove", lambda *_: Proof(Verdict.PROVEN, RUNGS))
+    target = Target(issued[0].pem)
+    target.had_it = True
+    told = steps.present(target, settings)  # type: ignore[arg-type]
+    assert (told["renewctl"]["outcome"], told["changed"], target.did) == ("unchanged", False, ["install"])
+
+
 def test_present_changes_nothing_where_the_pair_is(
     settings: Settings, proof: SimpleNamespace, issued: tuple[Issued, Issued]
 ) -> None:
@@ -225,13 +242,9 @@ def test_a_fault_that_leaves_nothing_to_read_is_unknown(
 ) -> None:
     """The reason is the first one's: what stopped the installation, not the look after it."""
     target = Target(issued[0].pem, NodeFault(Reason.NODE_WRITE_FAILED, node="n1"))
-    looks: list[datetime] = []
 
     def observe(now: datetime) -> Observation:
-        looks.append(now)
-        if len(looks) > 1:
-            raise NodeFault(Reason.NODE_FILE_UNREADABLE, node="n1")
-        return Observation("n1", now)
+        raise NodeFault(Reason.NODE_FILE_UNREADABLE, node="n1")
 
     monkeypatch.setattr(target, "observe", observe)
     told = steps.present(target, settings)

@@ -65,20 +65,14 @@ class Place:
         if P12 in self.layouts:
             self.p12.write_bytes(bundle(pair))
 
-    def stage(self, pair: Issued, token: str = TOKEN) -> dict[str, str]:
-        """What the controller's commands leave; the digests it tells."""
-        staged = self.home / f"staged-{token}"
-        staged.mkdir(exist_ok=True)
-        sent = {"key.pem": pair.key_pem}
-        sent |= {f"{n}.p12": bundle(pair) for n, layout in enumerate(self.layouts) if layout == P12}
-        for name, data in sent.items():
-            (staged / name).write_bytes(data)
-        return {name: hashlib.sha256(data).hexdigest() for name, data in sent.items()}
+    def sent(self, pair: Issued) -> dict[str, bytes]:
+        """The files that come with an order to switch."""
+        bundles = {f"{n}.p12": bundle(pair) for n, layout in enumerate(self.layouts) if layout == P12}
+        return {"key.pem": pair.key_pem, **bundles}
 
     def switch(self, pair: Issued, run: int = 1, token: str = TOKEN) -> bool:
-        """Stage and switch."""
-        digests = self.stage(pair, token)
-        done: bool = self.files.switch(run, token, pair.pem.decode(), digests)
+        """Switch, as an order says."""
+        done: bool = self.files.switch(run, token, pair.pem, self.sent(pair))
         return done
 
     def serves(self, pair: Issued) -> bool:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps, versions, worker
@@ -18,8 +17,7 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTar
 # Ansible loads this file before it forks a worker for each node and task: what only some nodes need is loaded
 # here all the same, once, or every worker would take a third of a second for it.
 from renewctl.database import sql
-from renewctl.errors import RenewctlError, Unusable
-from renewctl.reasons import Reason
+from renewctl.errors import RenewctlError
 from renewctl.servers import (
     nanomdm,  # noqa: F401 - for the workers
     registry,
@@ -69,19 +67,12 @@ class _Connection:
         self._action = action
         self._task_vars = task_vars
 
-    def module(self, **arguments: Any) -> dict[str, Any]:
-        told: dict[str, Any] = self._action._execute_module(  # noqa: SLF001 - what action plugins have; it has no public name
-            module_name="renewctl.mdm.node_files", module_args=arguments, task_vars=self._task_vars
-        )
-        return told
+    def python(self) -> str | None:
+        named = self._action._templar.template((self._task_vars or {}).get("ansible_python_interpreter"))  # noqa: SLF001
+        return None if named is None or str(named).startswith("auto") else str(named)
 
-    def send(self, command: str, data: bytes) -> int:
-        # Not a module argument: those show under ANSIBLE_DEBUG even in tasks with no_log (facts/stack.md §3).
-        told = self._action._low_level_execute_command(command, in_data=data)  # noqa: SLF001
-        return int(told["rc"])
-
-    def require_quiet(self) -> None:
-        if constants.DEFAULT_KEEP_REMOTE_FILES or constants.DEFAULT_DEBUG:
-            raise Unusable(Reason.ANSIBLE_KEEPS_FILES, got="ANSIBLE_KEEP_REMOTE_FILES, ANSIBLE_DEBUG")
-        if not self._action._is_pipelining_enabled("new"):  # noqa: SLF001
-            raise Unusable(Reason.PIPELINING_NEEDED, got="ansible_pipelining: false", expected="true")
+    def send(self, command: str, data: bytes) -> tuple[int, str]:
+        # Not a module: its arguments show under ANSIBLE_DEBUG even in tasks with no_log, what a command is
+        # given on its standard input shows nowhere (facts/stack.md §3).
+        told = self._action._low_level_execute_command(command, in_data=data)  # noqa: SLF001 - what action plugins have
+        return int(told["rc"]), str(told["stdout"])

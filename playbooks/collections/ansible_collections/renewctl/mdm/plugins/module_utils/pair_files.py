@@ -6,7 +6,6 @@ Beside the first place's releases (see pair_place)::
 
     lock                      one step at a time
     state.json                0600  {v, run, token, phase, places: {path: {active, previous}}}
-    staged-<token>/           what the controller sent, until it becomes releases
 
 Each place is switched by one rename. Between the first and the last of them the journal says `switching`:
 whoever comes next puts every place back.
@@ -17,7 +16,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 
 from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk as disk
 from ansible_collections.renewctl.mdm.plugins.module_utils import node_reload
@@ -90,31 +88,29 @@ class PairFiles:
                 one["previous"] is not None for one in known["places"].values()
             )
             self._save(known, run=run, token=token)
-            self._drop_staged(keep=token)
             if undone:
                 self._go_back(known)
             elif known["phase"] == _COMMITTED:
                 self._prune(known)  # what a killed step could not
             return undone
 
-    def switch(self, run, token, certificate_pem, digests):
-        """Make the staged pair the one consumers read, reload, read back, commit; on failure go back.
+    def switch(self, run, token, pem, files):
+        """Make this pair the one consumers read, reload, read back, commit; on failure go back.
 
         Args:
-            digests: name of each file sent beforehand (`key.pem`; `0.p12` for the first place) -> SHA-256.
+            pem: the certificate.
+            files: name -> bytes: `key.pem`, and `0.p12` where the first place is PKCS#12, ready made.
 
         True: changed. False: it was this pair already, committed.
         """
-        pem = certificate_pem.encode("ascii")
         with self._lock():
             known = self._own(run, token)
-            held = all(place.holds(pem, digests["key.pem"]) for place in self.places)
+            held = all(place.holds(pem, disk.digest(files["key.pem"])) for place in self.places)
             if held and known["phase"] != _SWITCHING:
                 return False
-            staged = self._staged(token, digests)
             before = {place.path: place.convert() for place in self.places}
             after = {
-                place.path: place.build(pem, staged["key.pem"], staged.get("%d.p12" % index))
+                place.path: place.build(pem, files["key.pem"], files.get("%d.p12" % index))
                 for index, place in enumerate(self.places)
             }
             try:
@@ -124,7 +120,6 @@ class PairFiles:
                 fault.values["put_back"] = self._undo(known)
                 raise fault from None
             self._commit(known, known["places"])
-            self._drop_staged()
             return True
 
     def revert(self, run, token, fingerprint):
@@ -222,18 +217,6 @@ class PairFiles:
         for place in self.places:
             if place.path in names and not place.reads(names[place.path]):
                 raise Fault("node_read_back_differs", path=place.path)
-
-    def _staged(self, token, digests):
-        folder = os.path.join(self.home, "staged-" + token)
-        staged = {name: disk.read(os.path.join(folder, name)) for name in digests}
-        if any(data is None or disk.digest(data) != digests[name] for name, data in staged.items()):
-            raise Fault("staged_key_differs", path=self.home)
-        return staged
-
-    def _drop_staged(self, keep=None):
-        for entry in os.listdir(self.home):
-            if entry.startswith("staged-") and entry != "staged-%s" % keep:
-                shutil.rmtree(os.path.join(self.home, entry), ignore_errors=True)
 
     # The journal
 

@@ -4,19 +4,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from ansible_collections.renewctl.mdm.plugins.plugin_utils import pkcs12
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import node_program, pkcs12
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import require_ready
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import holds, now, require_ready
 
 from renewctl import secrets
 from renewctl.certificate.pushcert import Pair, PushCertificate
@@ -24,7 +21,7 @@ from renewctl.errors import NodeFault, Refused
 from renewctl.inventory.reading import FileInstall, Place
 from renewctl.observation import Failure, Observation, Source
 from renewctl.reasons import Reason
-from renewctl.servers.files import home_of, served
+from renewctl.servers.files import served
 from renewctl.servers.protocol import Server
 
 _TOKEN = re.compile(r"[0-9a-f]{8,64}")
@@ -43,35 +40,31 @@ _SEEN_THERE = frozenset(
 class Remote(Protocol):
     """What the action plugin lends: the connection to the node."""
 
-    def module(self, **arguments: Any) -> dict[str, Any]:
-        """Run `renewctl.mdm.node_files` on the node; its result."""
+    def python(self) -> str | None:
+        """The node's Python, where an inventory names one."""
 
-    def send(self, command: str, data: bytes) -> int:
-        """Run a command with `data` on its standard input; its exit code."""
-
-    def require_quiet(self) -> None:
-        """Refuse settings under which Ansible leaves files on the node, or prints what it sends."""
+    def send(self, command: str, data: bytes) -> tuple[int, str]:
+        """Run a command with `data` on its standard input; its exit code, and what it printed."""
 
 
 class FileTarget:
-    """Installed as files. The key travels on standard input; the module sees fingerprints alone."""
+    """Installed as files. One command a step; the key travels with the order, on its standard input."""
 
     def __init__(self, server: Server, install: FileInstall, settings: Settings, remote: Remote) -> None:
         self._install = install
         self._settings = settings
         self._remote = remote
         self._api = server
+        self._after: dict[str, Any] | None = None
         self.server: Server = PlacedServer(server, self._look)
 
     def require_ready(self) -> None:
-        """Its connection leaves no traces; its API, where it has one, answers and lets us in."""
-        self._remote.require_quiet()
+        """Its API, where it has one, answers and lets us in."""
         require_ready(self._api)
 
     def fence(self, *, check: bool) -> tuple[bool, dict[str, Any]]:
         """Take the run on the node, and undo what an interrupted one left. Under check: would it change?"""
         if check:
-            self._remote.require_quiet()
             return not self._step("carries")["done"], {}
         self._require_token()
         self.require_ready()
@@ -82,20 +75,20 @@ class FileTarget:
         """The run the node carries."""
         return int(self._look()["run"])
 
-    def install(self, pair: Pair) -> None:
-        """Stage the key, and PKCS#12 files ready made; then one call: switch, reload, read back, commit."""
-        self._remote.require_quiet()
+    def has(self, certificate: PushCertificate) -> bool:
+        """The switch finds out by itself, under the node's lock; asked only where a device is woken first."""
+        return self._settings.shared and holds(self.server.observe(now()), certificate)
+
+    def install(self, pair: Pair) -> bool:
+        """One command: switch, reload, read back, commit; or leave it as it is, where it is this pair."""
         self._require_token()
-        reloads = self._reloads()
-        files = {"key.pem": pair.key, **self._bundles(pair)}
-        for name, data in files.items():
-            self._stage(name, data)
-        self._step(
+        told = self._step(
             "switch",
-            reloads=reloads,
-            certificate_pem=pair.certificate.pem.decode("ascii"),
-            digests={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+            files={"key.pem": pair.key, **self._bundles(pair)},
+            reloads=self._reloads(),
+            certificate=pair.certificate.pem.decode("ascii"),
         )
+        return bool(told["done"])
 
     def restore(self, previous: PairReference) -> None:
         """Back to the release that is still on the node; sent again only if it is not."""
@@ -115,34 +108,30 @@ class FileTarget:
         }
 
     def _look(self) -> dict[str, Any]:
-        done: dict[str, Any] = self._step("look")["done"]
+        """What consumers read: a step that changed something has just said so."""
+        seen, self._after = self._after, None
+        done: dict[str, Any] = seen or self._step("look")["done"]
         return done
 
-    def _step(self, op: str, **more: Any) -> dict[str, Any]:
-        told = self._remote.module(
-            op=op,
-            places=[dict(place.files) for place in self._install.places],
-            run=self._settings.run,
-            token=self._settings.token,
+    def _step(self, op: str, files: Mapping[str, bytes] | None = None, **more: Any) -> dict[str, Any]:
+        order = {
+            "op": op,
+            "places": [dict(place.files) for place in self._install.places],
+            "reloads": [],
+            "run": self._settings.run,
+            "token": self._settings.token,
             **more,
-        )
-        if not told.get("failed"):
+        }
+        command = node_program.command(self._remote.python())
+        code, printed = self._remote.send(command, node_program.message(order, files or {}))
+        told = node_program.answer(printed)
+        if told is not None and "reason" not in told:
+            self._after = told["look"]
             return told
-        values = dict(told.get("values") or {})
-        try:
-            reason = Reason(str(told.get("reason")))
-        except ValueError:  # the module itself broke; its text may hold anything
-            reason, values = Reason.NODE_STEP_FAILED, {"got": op}
+        reason, values = Reason.NODE_STEP_FAILED, {"got": f"{op}, exit {code}"}
+        if told is not None:
+            reason, values = Reason(told["reason"]), told["values"]
         raise NodeFault(reason, **{"node": self._settings.node.name, **values})
-
-    def _stage(self, name: str, data: bytes) -> None:
-        folder = os.path.join(home_of(self._install.places[0].path), f"staged-{self._settings.token}")
-        place, file = shlex.quote(folder), shlex.quote(os.path.join(folder, name))
-        code = self._remote.send(f"umask 077 && mkdir -p {place} && cat > {file}", data)
-        if code != 0:
-            raise NodeFault(
-                Reason.NODE_WRITE_FAILED, node=self._settings.node.name, path=folder, got=f"exit {code}"
-            )
 
     def _require_token(self) -> None:
         if self._settings.run < 1 or not _TOKEN.fullmatch(self._settings.token):

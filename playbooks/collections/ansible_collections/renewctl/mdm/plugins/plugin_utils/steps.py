@@ -15,12 +15,11 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import (
     seen_by_people,
 )
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import Target, now
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import Target, holds, named, now
 
 from renewctl import verification
 from renewctl.certificate.pushcert import PushCertificate
 from renewctl.errors import NodeFault, Refused, RenewctlError
-from renewctl.observation import Observation
 from renewctl.reasons import Reason
 from renewctl.servers.protocol import OUTCOME_UNKNOWN
 from renewctl.verification import Proof, Verdict
@@ -70,7 +69,7 @@ def present(target: Target, settings: Settings) -> dict[str, Any]:
     name, reference = settings.node.name, settings.new()
     if settings.check:
         return _would(target, settings, reference.certificate, "would_install")
-    if holds(target.server.observe(now()), reference.certificate):
+    if target.has(reference.certificate):
         return _judged(
             settings, _prove(target, settings, reference.certificate), changed=False, done="unchanged"
         )
@@ -86,13 +85,15 @@ def present(target: Target, settings: Settings) -> dict[str, Any]:
         if seen.verdict is not Verdict.PROVEN and not _no_device(seen):
             return _canary_failed(name, seen)
     worker.require_watched()
+    changed = True
     try:
-        target.install(pair)
+        changed = target.install(pair)
     except NodeFault as fault:
         told = _after_fault(target, settings, fault)
         if told is not None:
             return told
-    return _judged(settings, _prove(target, settings, reference.certificate), changed=True, done="proven")
+    done = "proven" if changed else "unchanged"
+    return _judged(settings, _prove(target, settings, reference.certificate), changed=changed, done=done)
 
 
 def verified(target: Target, settings: Settings) -> dict[str, Any]:
@@ -139,22 +140,6 @@ def _would(target: Target, settings: Settings, certificate: PushCertificate, out
     return result(name, "unchanged" if there else outcome, changed=not there, observation=before)
 
 
-def holds(seen: Observation, certificate: PushCertificate) -> bool:
-    """The node was read back with exactly this certificate. A date alone is no proof of that."""
-    told = _named(seen, certificate)
-    return (
-        bool(told)
-        and seen.unseen is None
-        and all(name in {certificate.fingerprint, certificate.serial} for name in told)
-    )
-
-
-def _named(seen: Observation, certificate: PushCertificate) -> list[str]:
-    """Fingerprint, or else serial, of what each source says the node serves for this topic."""
-    found = [served for served in seen.certificates if served.topic == certificate.topic]
-    return [name for served in found if (name := served.fingerprint or served.serial) is not None]
-
-
 def _prove(target: Target, settings: Settings, certificate: PushCertificate) -> Proof:
     return verification.verify(
         target.server,
@@ -186,7 +171,7 @@ def _after_fault(
     if holds(seen, expected):
         return None
     # Without an answer it may still happen after this look; a 500 may come after storing.
-    unread = fault.reason is Reason.NODE_ERROR and not _named(seen, expected)
+    unread = fault.reason is Reason.NODE_ERROR and not named(seen, expected)
     unknown = unread or fault.reason in {*OUTCOME_UNKNOWN, Reason.NODE_UNREACHABLE}
     return of_error(name, fault, "unknown" if unknown else "failed")
 

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 
-from renewctl.certificate.pushcert import Pair
+from renewctl.certificate.pushcert import Pair, PushCertificate
+from renewctl.observation import Observation
 from renewctl.servers.protocol import Server
 
 
@@ -31,8 +32,11 @@ class Target(Protocol):
     def run(self) -> int:
         """The run the node carries; 0 where there is none."""
 
-    def install(self, pair: Pair) -> None:
-        """Make the pair the node's."""
+    def has(self, certificate: PushCertificate) -> bool:
+        """Whether it is known, before anything is sent, that the node has this certificate's pair."""
+
+    def install(self, pair: Pair) -> bool:
+        """Make the pair the node's. False: it was the node's already."""
 
     def restore(self, previous: PairReference) -> None:
         """Make the previous pair the node's again."""
@@ -58,9 +62,14 @@ class ApiTarget:
         """API nodes carry none."""
         return 0
 
-    def install(self, pair: Pair) -> None:
+    def has(self, certificate: PushCertificate) -> bool:
+        """By what the node says."""
+        return holds(self.server.observe(now()), certificate)
+
+    def install(self, pair: Pair) -> bool:
         """Send it."""
         self.server.install(pair)
+        return True
 
     def restore(self, previous: PairReference) -> None:
         """Send the previous one."""
@@ -70,6 +79,22 @@ class ApiTarget:
 def require_ready(server: Server) -> None:
     """Whoever does not answer now, or does not let us in, could not be given a pair later."""
     server.require_access()
+
+
+def holds(seen: Observation, certificate: PushCertificate) -> bool:
+    """The node was read back with exactly this certificate. A date alone is no proof of that."""
+    told = named(seen, certificate)
+    return (
+        bool(told)
+        and seen.unseen is None
+        and all(name in {certificate.fingerprint, certificate.serial} for name in told)
+    )
+
+
+def named(seen: Observation, certificate: PushCertificate) -> list[str]:
+    """Fingerprint, or else serial, of what each source says the node serves for this topic."""
+    found = [served for served in seen.certificates if served.topic == certificate.topic]
+    return [name for served in found if (name := served.fingerprint or served.serial) is not None]
 
 
 def now() -> datetime:
