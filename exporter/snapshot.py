@@ -12,6 +12,7 @@ from datetime import datetime
 
 from renewctl.observation import DeviceCounts, Observation, ServedCertificate
 from renewctl.reasons import Reason
+from renewctl.renewal.history import TopicHistory
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class NodeFacts:
         last_success: the last look without any failure.
         certificates: newest known, each with the time of the look that told of it.
         devices: newest known counts; None: never told.
+        devices_at: the look that told of them.
     """
 
     looked_at: datetime | None = None
@@ -41,17 +43,20 @@ class NodeFacts:
     last_success: datetime | None = None
     certificates: tuple[Known, ...] = ()
     devices: tuple[DeviceCounts, ...] | None = None
+    devices_at: datetime | None = None
 
     def after(self, seen: Observation) -> NodeFacts:
         """These facts after one more look."""
         failed = bool(seen.failures) or seen.up is False
+        kept = seen.devices is None and failed
         return NodeFacts(
             looked_at=seen.at,
             up=_answered(seen),
             failures=tuple(failure.reason for failure in seen.failures),
             last_success=self.last_success if failed else seen.at,
             certificates=self._certificates(seen, keep=failed),
-            devices=self.devices if seen.devices is None and failed else seen.devices,
+            devices=self.devices if kept else seen.devices,
+            devices_at=self.devices_at if kept else seen.at,
         )
 
     def failing(self, at: datetime, reason: Reason) -> NodeFacts:
@@ -106,6 +111,8 @@ class Snapshot:
         adopted: topic id -> the pair a person said is in use, until a node or a roll-out says more.
         store_up: the last read succeeded; None: no store is configured.
         store_head: the head of the store at the last read that succeeded; "" while it is empty or unread.
+        store_read: when the last read that succeeded began; None: never.
+        histories: topic id -> its renewals as last read; None: not read since the start (not kept on disk).
     """
 
     nodes: Mapping[str, NodeFacts] = field(default_factory=dict)
@@ -113,6 +120,8 @@ class Snapshot:
     adopted: Mapping[str, Known] = field(default_factory=dict)
     store_up: bool | None = None
     store_head: str = ""
+    store_read: datetime | None = None
+    histories: Mapping[str, TopicHistory] | None = None
 
     def node(self, name: str) -> NodeFacts:
         """The facts of a node, empty ones if there are none yet."""

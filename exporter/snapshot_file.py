@@ -38,6 +38,7 @@ def load(path: Path) -> Snapshot | None:
             renewals=tuple(_renewal_in(facts) for facts in stored["renewals"]),
             adopted={topic: _known_in(known) for topic, known in stored["adopted"].items()},
             store_head=str(stored.get("store_head", "")),  # files of before it was kept have none
+            store_read=_at_in(stored.get("store_read")),
         )
     except FileNotFoundError:
         return None
@@ -59,6 +60,7 @@ def save(path: Path, snapshot: Snapshot) -> None:
         "renewals": [_renewal_out(facts) for facts in snapshot.renewals],
         "adopted": {topic: _known_out(known) for topic, known in snapshot.adopted.items()},
         "store_head": snapshot.store_head,
+        "store_read": _at_out(snapshot.store_read),
     }
     beside = path.with_name(f"{path.name}.new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
@@ -82,6 +84,7 @@ def _node_out(facts: NodeFacts) -> dict[str, Any]:
         "last_success": _at_out(facts.last_success),
         "certificates": [_known_out(known) for known in facts.certificates],
         "devices": None if facts.devices is None else [_devices_out(counts) for counts in facts.devices],
+        "devices_at": _at_out(facts.devices_at),
     }
 
 
@@ -94,6 +97,7 @@ def _node_in(stored: dict[str, Any]) -> NodeFacts:
         last_success=_at_in(stored["last_success"]),
         certificates=tuple(_known_in(known) for known in stored["certificates"]),
         devices=None if devices is None else tuple(_devices_in(counts) for counts in devices),
+        devices_at=_at_in(stored.get("devices_at")),
     )
 
 

@@ -26,4 +26,5 @@ def starting_snapshot(path: Path | None, inventory: Inventory) -> Snapshot:
         nodes={name: facts for name, facts in kept.nodes.items() if name in expected},
         renewals=kept.renewals if inventory.store else (),
         store_up=False if inventory.store else None,
+        store_read=kept.store_read if inventory.store else None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from exporter.node_look import by_command
 from exporter.poller import Change
@@ -32,6 +33,7 @@ class StoreLook:
 
     def look(self) -> Change:
         """Read; while that fails the last values stay."""
+        at = datetime.now(UTC)
         try:
             topics, head = self._read()
         except RenewctlError as error:
@@ -42,7 +44,16 @@ class StoreLook:
         facts = tuple(renewal_facts(self._inventory, topics))
         known = adopted(self._inventory, topics)
         return lambda snapshot: self._publish(
-            replace(snapshot, renewals=facts, adopted=known, store_up=True, store_head=head), "read"
+            replace(
+                snapshot,
+                renewals=facts,
+                adopted=known,
+                histories=topics,
+                store_up=True,
+                store_head=head,
+                store_read=at,
+            ),
+            "read",
         )
 
     def overdue(self) -> Change:

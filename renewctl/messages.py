@@ -101,7 +101,7 @@ def instant(at: datetime, zone: str, language: str) -> str:
         zone: IANA name; the topic's.
         language: `en` or `ja`.
     """
-    local = at.astimezone(ZoneInfo(zone))
+    local = _local(at, zone)
     name = local.tzname() or zone
     if not name.isalpha():  # zones without letters call themselves "-03"
         name = zone
@@ -128,8 +128,16 @@ def readable(value: object, zone: str, language: str) -> object:
 
 def day(at: datetime, zone: str, language: str) -> str:
     """The day alone, for tables; the zone is the topic's and named nowhere."""
-    local = at.astimezone(ZoneInfo(zone))
+    local = _local(at, zone)
     return f"{local.year}年{local.month}月{local.day}日" if language == "ja" else f"{local:%Y-%m-%d}"
+
+
+def _local(at: datetime, zone: str) -> datetime:
+    """An instant in a zone; in UTC at the ends of time: year 9999 is "has no end" (RFC 5280 §4.1.2.5)."""
+    try:
+        return at.astimezone(ZoneInfo(zone))
+    except OverflowError:
+        return at.astimezone(UTC)
 
 
 def days(count: int, language: str) -> str:

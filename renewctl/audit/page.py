@@ -14,8 +14,8 @@ from xml.etree.ElementTree import Element
 from renewctl import messages
 from renewctl.audit.checks import Trace, Verdict
 from renewctl.audit.lines import Line
-from renewctl.audit.markup import page, tag
 from renewctl.audit.year import RenewalYear, TopicYear
+from renewctl.markup import page, style, tag
 from renewctl.reasons import Reason
 from renewctl.renewal.events import KEY_STORE
 from renewctl.renewal.rules import Renewal
@@ -75,7 +75,7 @@ def render(report: Report) -> bytes:
         tag("meta", name="viewport", content="width=device-width"),
         tag("meta", name="generator", content=GENERATOR),
         tag("title", title),
-        tag("style", _STYLE),
+        style(_STYLE),
     )
     body = tag("body", tag("header", tag("h1", title), _facts(report, words)))
     main = tag("main", _overview(report, words), _findings(report, words))
@@ -101,10 +101,7 @@ class _Words:
         return self.text(key, **values) if messages.has(key, self.language) else otherwise
 
     def instant(self, at: datetime) -> str:
-        try:
-            return messages.instant(at.replace(tzinfo=at.tzinfo or UTC), self.zone, self.language)
-        except OverflowError:  # year 9999: "has no end" (RFC 5280 §4.1.2.5)
-            return at.isoformat()
+        return messages.instant(at.replace(tzinfo=at.tzinfo or UTC), self.zone, self.language)
 
     def why(self, line: Line) -> str | None:
         """Why it did not go well, as a sentence."""

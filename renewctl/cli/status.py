@@ -14,12 +14,11 @@ from renewctl.cli.devices_view import DeviceCells
 from renewctl.cli.holder import holder_json, show_holder
 from renewctl.cli.options import Command, Option, common_options, json_option, pass_session, topic_option
 from renewctl.cli.output import Output, steps_json
-from renewctl.cli.overview import NodeView, TopicView, Warn, key_warnings, view
 from renewctl.cli.renewal_view import phase_text
 from renewctl.errors import ExitCode, Unusable
-from renewctl.guidance import Step, command
 from renewctl.inventory.reading import Inventory, Topic
 from renewctl.observation import Observation
+from renewctl.overview import NodeView, TopicView, Warn, is_fault, key_warnings, looks_first, view
 from renewctl.reasons import Reason
 from renewctl.renewal.history import TopicHistory, histories
 from renewctl.renewal.rules import Phase, owed
@@ -102,22 +101,11 @@ def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Repo
         replace(
             each,
             warnings=(*each.warnings, *vendor_warnings(each.topic, now)),
-            steps=_steps(session, each, seen),
+            steps=looks_first(each, session.options),
         )
         for each in views
     ]
     return Report(tuple(views), (*found, *_house(inventory), *_faults(seen)), seen, run)
-
-
-def _steps(session: Session, topic: TopicView, seen: Mapping[str, Observation]) -> tuple[Step, ...]:
-    """First look at the topic's nodes that did not tell all; then the rest, unless that is nothing."""
-    here = {name: seen[name] for one in topic.nodes if (name := one.node.name) in seen}
-    troubled = {str(warn.values["node"]) for warn in _faults(here)}
-    look = tuple(
-        Step("next.look_at_node", {"node": name}, command(session.options, "node", "observe", name))
-        for name in sorted(troubled)
-    )
-    return (*look, *(step for step in topic.steps if not look or step.key != "next.nothing_due"))
 
 
 def _recorded(session: Session) -> tuple[dict[str, TopicHistory], Run | None, list[Warn]]:
@@ -153,15 +141,13 @@ def _house(inventory: Inventory) -> list[Warn]:
 
 
 def _faults(seen: Mapping[str, Observation]) -> list[Warn]:
-    """What could not be learned from nodes: what they serve is not certain, so somebody must look.
-
-    That a pair lies on another host is no fault: there the roll-out reads it back.
-    """
+    """What could not be learned from nodes: what they serve is not certain, so somebody must look."""
     return [
         Warn("warning.node_fault", {"node": name, "reason": reason.value, **values})
         for name, observation in seen.items()
-        for reason, values in {failure.reason: failure.values for failure in observation.failures}.items()
-        if reason is not Reason.NODE_CERTIFICATE_ELSEWHERE
+        for reason, values in {
+            failure.reason: failure.values for failure in observation.failures if is_fault(failure)
+        }.items()
     ]
 
 

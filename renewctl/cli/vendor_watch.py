@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from renewctl.certificate.findings import Finding, Level
-from renewctl.cli.overview import Warn
 from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Topic
+from renewctl.overview import Warn
 from renewctl.reasons import Reason
 
 

@@ -229,6 +229,13 @@ def test_a_missing_sentence_shows_its_key() -> None:
     assert messages.has("file_empty", "ja")
 
 
+def test_the_ends_of_time_are_told_in_utc() -> None:
+    """A certificate that "has no end" (year 9999) is shown, whatever the topic's zone."""
+    endless = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert messages.instant(endless, "Asia/Tokyo", "en") == "9999-12-31 (Fri) 23:59 UTC"
+    assert messages.day(endless, "Asia/Tokyo", "ja") == "9999年12月31日"
+
+
 def test_the_day_alone() -> None:
     """Tables show the day, in the topic's zone."""
     at = datetime(2027, 1, 20, 23, 0, tzinfo=UTC)

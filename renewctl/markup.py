@@ -24,6 +24,13 @@ def tag(name: str, /, *content: Element | str | None, **attributes: str) -> Elem
     return made
 
 
+def style(text: str) -> Element:
+    """A style sheet of ours: it stands as it is, line ends too."""
+    made = Element("style")
+    made.text = text
+    return made
+
+
 def page(root: Element) -> bytes:
     """The document as a file: UTF-8, with its doctype."""
     return f"<!doctype html>\n{tostring(root, encoding='unicode', method='html')}\n".encode()

@@ -1,4 +1,4 @@
-"""What `status` has to tell of one topic, computed from inventory, events and observations. Pure."""
+"""What `status` and the status page tell of one topic: inventory, events and observations together. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from renewctl.certificate.pushcert import days_left
-from renewctl.guidance import Situation, Step, next_steps
+from renewctl.guidance import Situation, Step, command, next_steps
 from renewctl.inventory.reading import Inventory, Keys, Node, Topic
 from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
 from renewctl.reasons import Reason
@@ -160,6 +160,21 @@ def view(
         warnings=tuple(warnings),
         steps=next_steps(situation),
     )
+
+
+def looks_first(shown: TopicView, options: Sequence[str] = ()) -> tuple[Step, ...]:
+    """First look at the topic's nodes that did not tell all; then the rest, unless that is nothing."""
+    troubled = sorted(each.node.name for each in shown.nodes if any(map(is_fault, each.failures)))
+    look = tuple(
+        Step("next.look_at_node", {"node": name}, command(options, "node", "observe", name))
+        for name in troubled
+    )
+    return (*look, *(step for step in shown.steps if not look or step.key != "next.nothing_due"))
+
+
+def is_fault(failure: Failure) -> bool:
+    """That a pair lies on another host is no fault: there the roll-out reads it back."""
+    return failure.reason is not Reason.NODE_CERTIFICATE_ELSEWHERE
 
 
 def _accepted(history: TopicHistory) -> Renewal | None:

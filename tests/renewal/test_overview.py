@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from renewctl import messages
-from renewctl.cli.overview import State, TopicView, Turn, view
 from renewctl.inventory.model import Account
 from renewctl.inventory.reading import Inventory, Keys, Node, Product, Topic, Vendor
 from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
+from renewctl.overview import State, TopicView, Turn, view
 from renewctl.reasons import Reason
 from renewctl.renewal.events import PairRef
 from renewctl.renewal.history import TopicHistory
