@@ -1,4 +1,4 @@
-"""The endpoints: /metrics, /-/healthy, /-/ready, and a landing page. A scrape hands out bytes."""
+"""The endpoints: /metrics, /-/healthy, /-/ready, and the status page. A scrape hands out bytes."""
 
 from __future__ import annotations
 
@@ -6,33 +6,19 @@ from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from exporter.rendering import Page, accepts_gzip, choose_format
-from renewctl import __version__
-
-_LANDING = f"""<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>renewctl-exporter</title></head>
-<body>
-<h1>renewctl-exporter {__version__}</h1>
-<ul>
-<li><a href="/metrics">/metrics</a></li>
-<li><a href="/-/healthy">/-/healthy</a></li>
-<li><a href="/-/ready">/-/ready</a></li>
-</ul>
-</body>
-</html>
-"""
 
 
-def make_app(page: Callable[[], Page], ready: Callable[[], bool]) -> Starlette:
+def make_app(page: Callable[[], Page], ready: Callable[[], bool], status: Route) -> Starlette:
     """The ASGI application.
 
     Args:
         page: gives the newest page.
         ready: whether every node has answered or failed once.
+        status: the status page's route.
     """
 
     async def metrics(request: Request) -> Response:
@@ -51,15 +37,12 @@ def make_app(page: Callable[[], Page], ready: Callable[[], bool]) -> Starlette:
             return PlainTextResponse("ready\n")
         return PlainTextResponse("not every node has answered or failed once\n", status_code=503)
 
-    async def landing(_request: Request) -> Response:
-        return HTMLResponse(_LANDING, headers={"Content-Security-Policy": "default-src 'none'"})
-
     return Starlette(
         routes=[
             Route("/metrics", metrics),
             Route("/-/healthy", healthy),
             Route("/-/ready", is_ready),
-            Route("/", landing),
+            status,
         ]
     )
 

@@ -60,27 +60,29 @@ def choose_format(accept: str) -> Format:
 
 def accepts_gzip(accept_encoding: str) -> bool:
     """Whether an Accept-Encoding header lets us answer with gzip."""
-    quality = {coding.lower(): _quality(values) for coding, values in _entries(accept_encoding)}
+    quality = {coding.lower(): header_quality(values) for coding, values in header_entries(accept_encoding)}
     return quality.get("gzip", quality.get("*", 0)) > 0
 
 
 def _ranked(accept: str) -> Iterator[tuple[float, int, str]]:
     """Quality, earlier first, media type: for each entry that could be meant for us."""
-    for place, (media_type, values) in enumerate(_entries(accept)):
+    for place, (media_type, values) in enumerate(header_entries(accept)):
         if media_type == "application/openmetrics-text" and values.get("version", "1.0.0") != "1.0.0":
             continue
-        if (quality := _quality(values)) > 0:
+        if (quality := header_quality(values)) > 0:
             yield quality, -place, media_type
 
 
-def _entries(header: str) -> Iterator[tuple[str, dict[str, str]]]:
+def header_entries(header: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each entry of an `Accept…` header, in order: what is named, in lower case, and its parameters."""
     for entry in header.split(","):
         name, *parameters = (part.strip() for part in entry.split(";"))
         pairs = (parameter.partition("=") for parameter in parameters)
         yield name.lower(), {key.strip().lower(): value.strip() for key, _, value in pairs}
 
 
-def _quality(values: dict[str, str]) -> float:
+def header_quality(values: dict[str, str]) -> float:
+    """How much an entry is wanted, 0 to 1 (`q`); 1 where it does not say."""
     try:
         return min(max(float(values.get("q", "1")), 0), 1)
     except ValueError:

@@ -11,6 +11,7 @@ from exporter.node_look import NodeLook
 from exporter.poller import Look, Poller
 from exporter.publisher import Publisher
 from exporter.start import starting_snapshot
+from exporter.status.route import status_route
 from exporter.store_look import StoreLook
 from renewctl.inventory.reading import Inventory
 from renewctl.web.serving import listen, serve
@@ -50,7 +51,8 @@ def run(
     host, port = listener.getsockname()[:2]
     log.info("listening on %s:%d", f"[{host}]" if ":" in host else host, port)
     try:
-        serve(make_app(lambda: publisher.page, lambda: poller.all_asked), listener)
+        status = status_route(lambda: (inventory, poller.snapshot))
+        serve(make_app(lambda: publisher.page, lambda: poller.all_asked, status), listener)
     finally:
         poller.stop()
         publisher.stop()

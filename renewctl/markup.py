@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from xml.etree.ElementTree import Element, tostring
 
 from renewctl.visible import visible
 
+Content = Element | str | None
+"""What an element may hold: texts stay texts."""
 
-def tag(name: str, /, *content: Element | str | None, **attributes: str) -> Element:
+
+def tag(name: str, /, *content: Content, **attributes: str) -> Element:
     """An element; texts among its content are escaped when written, None is left out.
 
     Args:
@@ -21,6 +25,15 @@ def tag(name: str, /, *content: Element | str | None, **attributes: str) -> Elem
             made.append(one)
         elif one is not None:
             _append_text(made, visible(one))
+    return made
+
+
+def terms(pairs: Iterable[tuple[str, Content]]) -> Element:
+    """Terms and what they are; those without a value are left out."""
+    made = tag("dl")
+    for term, value in pairs:
+        if value is not None and value != "":
+            made.extend((tag("dt", term), tag("dd", value)))
     return made
 
 

@@ -15,7 +15,7 @@ from renewctl import messages
 from renewctl.audit.checks import Trace, Verdict
 from renewctl.audit.lines import Line
 from renewctl.audit.year import RenewalYear, TopicYear
-from renewctl.markup import page, style, tag
+from renewctl.markup import page, style, tag, terms
 from renewctl.reasons import Reason
 from renewctl.renewal.events import KEY_STORE
 from renewctl.renewal.rules import Renewal
@@ -114,15 +114,6 @@ class _Words:
         return messages.sentence(trace.reason, self.language, trace.values)[0]
 
 
-def _list(pairs: Iterable[tuple[str, Element | str | None]]) -> Element:
-    """Terms and what they are; those without a value are left out."""
-    made = tag("dl")
-    for term, value in pairs:
-        if value is not None and value != "":
-            made.extend((tag("dt", term), tag("dd", value)))
-    return made
-
-
 def _table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[Element | str | None]]) -> Element:
     """A table whose first column names its rows."""
     body = tag("tbody")
@@ -145,7 +136,7 @@ def _facts(report: Report, words: _Words) -> Element:
     events = sum(len(renewal.lines) for topic in report.topics for renewal in topic.renewals)
     found = len(report.verdict.traces)
     checked = words.text("audit.page.intact") if not found else words.text("audit.page.broken", count=found)
-    return _list(
+    return terms(
         [
             (words.text("audit.page.period"), words.text("audit.page.period_is", year=report.year)),
             (words.text("audit.page.topics"), ", ".join(topic.names.name for topic in _topics(report))),
@@ -224,7 +215,7 @@ def _topic(topic: TopicYear, language: str) -> Element:
         (words.text("audit.page.uid"), None if topic.uid is None else tag("code", topic.uid)),
         (words.text("audit.page.zone"), topic.names.zone),
     ]
-    section = tag("section", tag("h2", heading), _list(facts))
+    section = tag("section", tag("h2", heading), terms(facts))
     if not topic.renewals:
         section.append(tag("p", words.text("audit.page.nothing")))
     for renewal in topic.renewals:
@@ -271,7 +262,7 @@ def _renewal_facts(renewal: RenewalYear, words: _Words) -> Element:
         (words.text("audit.page.tickets"), _each(line.ticket for line in renewal.lines)),
         (words.text("audit.page.inventories"), digests),
     ]
-    return _list(facts)
+    return terms(facts)
 
 
 def _each(values: Iterable[str | None]) -> str:

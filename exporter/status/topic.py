@@ -1,0 +1,175 @@
+"""One topic as a section of the page. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from xml.etree.ElementTree import Element
+
+from exporter.status.tables import Cell, table
+from exporter.status.view import NodeStatus, TopicStatus, reachable_of
+from exporter.status.words import Words
+from renewctl.inventory.reading import Topic
+from renewctl.markup import Content, tag, terms
+from renewctl.observation import DeviceCounts, ServedCertificate
+from renewctl.overview import NodeView, State, is_fault
+
+_GOOD = frozenset({State.SAME, State.INSTALLED, State.PROVEN, State.BACK, State.BACK_PROVEN})
+
+
+def section(topic: TopicStatus, number: int, words: Words) -> Element:
+    """Everything there is to say of one topic.
+
+    Args:
+        number: its place on the page, for the address of its heading.
+    """
+    heading = tag("h2", f"{topic.view.topic.name} ", words.level(topic.level), id=anchor(number))
+    made = tag("section", heading, aria_labelledby=anchor(number), class_=f"topic {topic.level}")
+    made.append(_facts(topic, words))
+    if topic.warnings:
+        made.append(tag("h3", words.text("page.warnings")))
+        made.append(_list("ul", (words.warning(warn) for warn in topic.warnings), "warnings"))
+    made.append(_nodes(topic, words))
+    if topic.view.steps:
+        made.append(tag("h3", words.text("page.steps")))
+        made.append(_list("ol", _steps(topic, words), "steps"))
+    return made
+
+
+def anchor(number: int) -> str:
+    """The id of a topic's heading; names may hold anything."""
+    return f"topic-{number}"
+
+
+def _list(kind: str, entries: Iterable[Content], class_: str) -> Element:
+    return tag(kind, *(tag("li", entry) for entry in entries), class_=class_)
+
+
+def _facts(topic: TopicStatus, words: Words) -> Element:
+    said = topic.view.topic
+    return terms(
+        [
+            (words.text("page.expires"), _expires(topic, words)),
+            (words.text("page.turn"), _turn(topic, words)),
+            (words.text("page.renewal"), _renewal(topic, words)),
+            (words.text("page.devices"), _devices(topic, words)),
+            (words.text("page.uid"), tag("code", said.topic)),
+            (words.text("page.account"), said.account.address or said.account.alias),
+            (words.text("page.owner"), said.owner),
+            (words.text("page.deputy"), said.deputy),
+        ]
+    )
+
+
+def _expires(topic: TopicStatus, words: Words) -> Element:
+    """Date and days left; red from the renewal window on."""
+    class_ = "date bad" if topic.level.of_the_date else "date"
+    not_after = topic.view.not_after
+    if not_after is None:
+        return tag("strong", words.text("page.expires_unknown"), class_=class_)
+    served = any(node.view.serving is not None for node in topic.nodes)
+    key = "page.expires_is" if served else "page.expires_adopted"
+    return tag("strong", words.text(key, not_after=not_after, left=words.left(not_after)), class_=class_)
+
+
+def _turn(topic: TopicStatus, words: Words) -> str:
+    return words.text("page.turn_unknown" if topic.turn is None else f"turn.{topic.turn}")
+
+
+def _renewal(topic: TopicStatus, words: Words) -> str:
+    renewal, kept = topic.view.renewal, topic.renewal
+    if renewal is None:
+        if kept is None:
+            return words.text("page.renewal_none" if topic.turn is not None else "page.turn_unknown")
+        phase = words.text(f"phase.{kept.phase}")
+        return words.text("page.renewal_is", renewal=kept.renewal, phase=phase)
+    phase = words.text(f"phase.{renewal.phase}")
+    if topic.view.owed:
+        phase = words.text("phase.but_owed", phase=phase, nodes=", ".join(topic.view.owed))
+    key = "page.renewal_last" if renewal.ended else "page.renewal_since"
+    return words.text(key, renewal=renewal.name, phase=phase, since=renewal.last_at)
+
+
+def _devices(topic: TopicStatus, words: Words) -> str:
+    if topic.devices is None:
+        return words.text("page.devices_unknown")
+    reachable, enrolled = topic.devices
+    return words.text("page.devices_are", reachable=reachable, enrolled=enrolled)
+
+
+def _nodes(topic: TopicStatus, words: Words) -> Element:
+    names = ("node", "state", "expires", "serial", "source", "seen", "devices")
+    headings = [words.text("page.expires" if name == "expires" else f"page.column.{name}") for name in names]
+    caption = words.text("page.nodes", name=topic.view.topic.name)
+    return table(caption, headings, (_row(node, topic.view.topic, words) for node in topic.nodes))
+
+
+def _row(node: NodeStatus, topic: Topic, words: Words) -> list[Cell]:
+    at = node.view.at
+    return [
+        node.view.node.name,
+        _state(node, topic, words),
+        *_serving(node.view.serving, topic, words),
+        None if at is None else tag("time", words.age(at), datetime=at.isoformat()),
+        _node_devices(node, node.view.devices, words),
+    ]
+
+
+def _serving(serving: ServedCertificate | None, topic: Topic, words: Words) -> list[Cell]:
+    """Date, serial, and where that is known from."""
+    if serving is None:
+        return [None, None, None]
+    left = words.left_in_colour(serving.not_after, topic.window)
+    serial = None if serving.serial is None else tag("code", serving.serial)
+    source = words.text(f"source.{serving.source}")
+    return [tag("div", words.day(serving.not_after), left, class_="lines"), serial, source]
+
+
+def _state(node: NodeStatus, topic: Topic, words: Words) -> Element:
+    """What is to be said of the node, whether it answers, and what it did not tell."""
+    lines = [_judgement(node.view, topic, words)]
+    lines.append(tag("span", _answer(node, words), class_="bad" if node.silent else "quiet"))
+    lines += [
+        tag("span", words.fault(failure.reason), class_="bad" if is_fault(failure) else "quiet")
+        for failure in node.view.failures
+    ]
+    lines += [tag("span", _other(known.served, words), class_="bad") for known in node.others]
+    return tag("div", *lines, class_="lines")
+
+
+def _judgement(node: NodeView, topic: Topic, words: Words) -> Element:
+    """The node's state; a certificate that is due is no reason to look pleased."""
+    state = words.text(f"state.{node.state}")
+    if node.state not in _GOOD:
+        return tag("span", tag("span", "✕ ", aria_hidden="true"), state, class_="bad")
+    if node.serving is not None and node.serving.not_after - words.now <= topic.window:
+        return tag("span", state)
+    return tag("span", tag("span", "✓ ", aria_hidden="true"), state, class_="good")
+
+
+def _other(served: ServedCertificate, words: Words) -> str:
+    source = words.text(f"source.{served.source}")
+    return words.text("page.other", source=source, not_after=served.not_after, serial=served.serial)
+
+
+def _answer(node: NodeStatus, words: Words) -> str:
+    facts = node.facts
+    if facts.looked_at is None:
+        return words.text("page.up.never")
+    key = {True: "page.up.yes", False: "page.up.no", None: "page.up.none"}[facts.up]
+    return words.text("page.asked", answer=words.text(key), age=words.age(facts.looked_at))
+
+
+def _node_devices(node: NodeStatus, counts: DeviceCounts | None, words: Words) -> str | None:
+    if node.devices_of is not None:
+        return words.text("devices.shared", node=node.devices_of)
+    at = node.facts.devices_at
+    if counts is None:
+        return None
+    age = None if at is None else words.age(at)
+    return words.text("page.device_cell", reachable=reachable_of(counts), enrolled=counts.enabled, age=age)
+
+
+def _steps(topic: TopicStatus, words: Words) -> Iterable[Element]:
+    for step in topic.view.steps:
+        command = None if step.command is None else tag("pre", tag("code", step.command))
+        yield tag("div", tag("span", words.text(step.key, **step.values)), command)
