@@ -101,6 +101,7 @@ facts = st.builds(
     last_success=st.none() | instants,
     certificates=st.lists(known, max_size=3).map(tuple),
     devices=st.none() | st.lists(counts, max_size=2).map(tuple),
+    devices_at=st.none() | instants,
 )
 renewals = st.builds(
     RenewalFacts,
@@ -116,6 +117,7 @@ snapshots = st.builds(
     nodes=st.dictionaries(texts, facts, max_size=3),
     renewals=st.lists(renewals, max_size=2).map(tuple),
     store_head=texts,
+    store_read=st.none() | instants,
 )
 
 
@@ -207,3 +209,19 @@ def test_without_a_file_or_a_store_the_start_is_empty(tmp_path: Path) -> None:
     """No store configured is not a store that is down."""
     assert starting_snapshot(None, inventory(store="")) == Snapshot()
     assert starting_snapshot(tmp_path / "none.json", inventory()) == Snapshot(store_up=False)
+
+
+def test_how_old_the_facts_of_the_store_are_outlives_a_restart(tmp_path: Path) -> None:
+    """While the store cannot be read, what is told of renewals is told with the time it was read."""
+    path = tmp_path / "snapshot.json"
+    snapshot_file.save(path, Snapshot(store_up=True, store_read=NOW))
+    assert starting_snapshot(path, inventory()).store_read == NOW
+    assert starting_snapshot(path, inventory(store="")).store_read is None
+
+
+def test_devices_keep_the_time_they_were_told() -> None:
+    """A look that could not tell of devices takes neither their number nor its age away."""
+    told = NodeFacts().after(seen(devices=()))
+    kept = told.after(seen(minutes=5, failures=(Failure(Reason.DATABASE_UNREACHABLE),)))
+    assert (kept.devices, kept.devices_at) == ((), NOW)
+    assert kept.after(seen(minutes=9, devices=())).devices_at == NOW + timedelta(minutes=9)

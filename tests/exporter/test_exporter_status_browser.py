@@ -8,9 +8,13 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Route
 
+from exporter.snapshot import NodeFacts, Snapshot
+from exporter.status.page import Reader, render
+from renewctl.observation import Source
 from tests.support import status_world
 from tests.support.browser import Visit, chromium, visit
 from tests.support.exporter_process import Exporter, exporter
+from tests.support.exporter_values import NOW, inventory, node, seen, served, topic
 
 pytestmark = pytest.mark.slow  # a browser and an exporter: `make test`
 
@@ -157,6 +161,20 @@ def test_what_a_screen_reader_is_told(browser: Browser, address: str, width: int
     assert not [name for role, name in told if role not in {"StaticText", "InlineTextBox"} and "✕" in name]
 
 
+def test_nothing_is_too_long_for_a_phone(browser: Browser) -> None:
+    """Names and serials without a blank, of the longest kind: nothing has to be scrolled sideways."""
+    long = "W" * 250
+    told = NodeFacts().after(
+        seen(served(serial=long, uid=long), served(Source.FILE, 200, uid=long, serial="0a"))
+    )
+    known = inventory(topic(uid=long, owner=long), topic("osaka"), node(long, "tokyo", "osaka"))
+    content = render(known, Snapshot(store_up=True, histories={}).with_node(long, told), NOW, Reader("en"))
+    for width in (PHONE, DESK):
+        with visit(browser, "about:blank", width=width) as visited:
+            visited.page.set_content(content.decode())
+            assert visited.widths() == (width, width)
+
+
 def test_the_states_of_the_world(browser: Browser, address: str) -> None:
     """What the exporter learned from files, store and the snapshot of an earlier run, as a person reads it."""
     with visit(browser, f"{address}?lang=en") as visited:
@@ -183,5 +201,6 @@ _EXPECTED: dict[str, tuple[str, ...]] = {
     "Nagoya": ("needs attention", "nodes serve different push certificates"),
     "福岡": ("expired 3 days ago", "renewctl renewal open --topic fukuoka"),
     "Sapporo": ("critical", "9 days left", "does not answer", "3 d ago", "389 of 412", "5f0a9b3c7d21e846"),
+    "神戸": ("in order", "300 days left", "nobody"),
     "Sendai": ("date unknown", "cannot be reached (node_unreachable)", "renewctl node observe sendai"),
 }

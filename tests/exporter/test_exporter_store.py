@@ -51,6 +51,9 @@ def test_a_roll_out_half_way_is_read(sqlite_inventory: Inventory) -> None:
     snapshot = read(sqlite_inventory)
     [facts] = snapshot.renewals
     assert snapshot.store_up is True
+    assert snapshot.store_read is not None
+    assert snapshot.histories is not None
+    assert set(snapshot.histories) == {"tokyo"}
     assert (facts.renewal, facts.phase, facts.owed) == ("tokyo-1", "rolling_out", ("b",))
     recorded = facts.recorded["a"].served
     assert (recorded.not_after, recorded.serial, recorded.source) == (history.NEW_ENDS, "0b", Source.RECORDED)

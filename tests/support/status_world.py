@@ -1,8 +1,8 @@
 """A folder for an exporter whose status page has something of everything.
 
-Topics: `tokyo` due, its request ready for the portal; `osaka` in order, rolled out but for a node that is
-owed; `nagoya` with nodes that disagree; `fukuoka` expired; `sapporo` told long ago by a node that is silent
-now; `sendai` never told of.
+Topics: `tokyo` due, its request ready for the portal; `osaka` rolled out but for a node that is owed;
+`nagoya` with nodes that disagree; `fukuoka` expired; `sapporo` told long ago by a node that is silent now;
+`sendai` never told of; `kobe` in order.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _NAMES = {
     "fukuoka": "福岡 <script>alert(1)</script>",
     "sapporo": "Sapporo",
     "sendai": "Sendai",
+    "kobe": "神戸",
 }
 UIDS = {
     id_: f"com.apple.mgmt.External.0000000{number}-2222-4333-8444-555555555555"
@@ -48,25 +49,24 @@ def build(folder: Path) -> None:
         "osaka": {"osaka-1": ends["new"], "osaka-2": ends["old"]},
         "nagoya": {"nagoya-1": ends["left"], "nagoya-2": ends["right"]},
         "fukuoka": {"fukuoka-1": ends["gone"]},
+        "kobe": {"kobe-1": ends["new"]},
     }
     issued = {
-        (node, id_): _issue(folder, node, UIDS[id_], end)
+        (id_, end): apple_like().push(UIDS[id_], not_after=end)
         for id_, nodes in pairs.items()
-        for node, end in nodes.items()
+        for end in nodes.values()
     }
-    nodes = [{**files_node(node, folder / f"{node}.pem"), "topics": [id_]} for node, id_ in issued]
+    nodes: list[dict[str, object]] = []
+    for id_, served in pairs.items():
+        for node, end in served.items():
+            (folder / f"{node}.pem").write_bytes(issued[id_, end].pem)
+            nodes.append({**files_node(node, folder / f"{node}.pem"), "topics": [id_]})
     # Nobody listens on port 9 of the loopback.
     silent = {"product": "nanomdm", "url": "http://127.0.0.1:9"}
     nodes += [{"name": name, "topics": [name], **silent} for name in ("sapporo", "sendai")]
     _inventory(folder, nodes)
     _snapshot(folder, now)
-    _store(folder, now, issued["osaka-2", "osaka"], issued["osaka-1", "osaka"])
-
-
-def _issue(folder: Path, node: str, uid: str, ends: datetime) -> Issued:
-    made = apple_like().push(uid, not_after=ends)
-    (folder / f"{node}.pem").write_bytes(made.pem)
-    return made
+    _store(folder, now, issued["osaka", ends["old"]], issued["osaka", ends["new"]])
 
 
 def _inventory(folder: Path, nodes: list[dict[str, object]]) -> None:
