@@ -30,7 +30,7 @@ _HEADERS = {
 
 _SHARE = 20
 """A page is given out this many times as long as it took to make: at most 5 % of a core for each kind
-of reader, however many ask. A page of ten topics takes 20 ms, one of a thousand 1.6 s."""
+of reader, however many ask. A page of ten topics takes 10 ms, one of a thousand 1.6 s."""
 
 
 def status_route(known: Known) -> Route:

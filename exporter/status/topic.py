@@ -25,9 +25,9 @@ def section(topic: TopicStatus, number: int, words: Words) -> Element:
     heading = tag("h2", f"{topic.view.topic.name} ", words.level(topic.level), id=anchor(number))
     made = tag("section", heading, aria_labelledby=anchor(number), class_=f"topic {topic.level}")
     made.append(_facts(topic, words))
-    if topic.warnings:
+    if warnings := [*map(words.warning, topic.warnings), *_left_out(topic, words)]:
         made.append(tag("h3", words.text("page.warnings")))
-        made.append(_list("ul", (words.warning(warn) for warn in topic.warnings), "warnings"))
+        made.append(_list("ul", warnings, "warnings"))
     made.append(_nodes(topic, words))
     if topic.view.steps:
         made.append(tag("h3", words.text("page.steps")))
@@ -42,6 +42,12 @@ def anchor(number: int) -> str:
 
 def _list(kind: str, entries: Iterable[Content], class_: str) -> Element:
     return tag(kind, *(tag("li", entry) for entry in entries), class_=class_)
+
+
+def _left_out(topic: TopicStatus, words: Words) -> Iterable[str]:
+    """Nodes that are owed because somebody left them out, and the reason they gave."""
+    for node, why in topic.view.left_out.items():
+        yield words.text("status.left_out", node=node, why=why)
 
 
 def _facts(topic: TopicStatus, words: Words) -> Element:

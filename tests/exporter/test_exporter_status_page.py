@@ -7,7 +7,6 @@ from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from xml.etree.ElementTree import Element
 
 import pytest
 from hypothesis import given
@@ -15,65 +14,19 @@ from hypothesis import strategies as st
 
 from exporter import status
 from exporter.collectors.nodes import REASONS
-from exporter.snapshot import NodeFacts, RenewalFacts, Snapshot
+from exporter.snapshot import NodeFacts
 from exporter.status.page import POLICY, Reader, render
 from exporter.status.view import REACHABLE_SECONDS
 from exporter.status.words import Words
 from renewctl import messages
-from renewctl.inventory.reading import Account, Inventory
+from renewctl.inventory.reading import Account
 from renewctl.observation import DeviceCounts, Failure, Source
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind
-from renewctl.renewal.history import histories
 from renewctl.visible import visible
-from tests.support import history as past
 from tests.support.exporter_values import NOW, UID, inventory, node, seen, served, topic
 from tests.support.html_page import facts, of_class, read, rows, text
-
-READ = Snapshot(store_up=True, store_read=NOW - timedelta(minutes=2), histories={})
-TWO = inventory(topic(zone="Asia/Tokyo"), node("a"), node("b"))
-
-
-def page(snapshot: Snapshot, known: Inventory = TWO, language: str = "en", now: datetime = NOW) -> Element:
-    """The page as a tree."""
-    return read(render(known, snapshot, now, Reader(language)))
-
-
-def both(*certificates: object, **more: object) -> Snapshot:
-    """Nodes a and b say the same, just now."""
-    told = NodeFacts().after(seen(*certificates, **more))  # type: ignore[arg-type]
-    return READ.with_node("a", told).with_node("b", told)
-
-
-def in_phase(*events: object, snapshot: Snapshot | None = None) -> Snapshot:
-    """What nodes say, and a renewal with these events."""
-    told = histories({"tokyo-1": past.events(*events)})  # type: ignore[arg-type]
-    return replace(snapshot or both(served(days=30)), histories=told)
-
-
-def sections(root: Element) -> list[Element]:
-    """The topics' sections."""
-    return of_class(root, "topic")
-
-
-def section(root: Element) -> Element:
-    """The section of the one topic."""
-    [found] = sections(root)
-    return found
-
-
-def nodes(root: Element) -> dict[str, dict[str, str]]:
-    """The node table of the one topic, by node."""
-    [table] = section(root).iter("table")
-    return {
-        text(row.find("th")): cells for row, cells in zip(table.findall("tbody/tr"), rows(table), strict=True)
-    }  # type: ignore[arg-type]
-
-
-def steps(root: Element) -> str:
-    """The next steps of the one topic."""
-    [found] = of_class(section(root), "steps")
-    return text(found)
+from tests.support.status_pages import READ, TWO, both, in_phase, nodes, page, section, sections, steps
 
 
 @pytest.mark.parametrize(
@@ -99,6 +52,49 @@ def test_every_level_has_a_word_a_symbol_and_a_colour(
         [date] = of_class(found, "date")
         assert ("bad" in date.get("class", "").split()) == (level != "ok")
     assert left in facts(found)["有効期限"]
+
+
+@pytest.mark.parametrize(
+    ("left", "class_", "state"),
+    [(timedelta(days=60, seconds=1), "good", "✓ current"), (timedelta(days=60), "bad", "current")],
+)
+def test_days_left_in_tables_are_red_from_the_window_on(left: timedelta, class_: str, state: str) -> None:
+    """In the table of all topics and in a node's row; a certificate that is due is no reason for a tick."""
+    known = inventory(topic(), topic("osaka", uid="other"), node("a"))
+    told = NodeFacts().after(seen(replace(served(), not_after=NOW + left)))
+    found = page(READ.with_node("a", told), known)
+    days = [one for one in found.iter("span") if text(one).endswith("days left")]
+    assert [one.get("class") for one in days] == [class_, class_]
+    [row] = [row for row in found.iter("tr") if "API" in text(row)]
+    assert text(row).startswith(f"a {state} answers")
+
+
+def test_what_is_wrong_with_a_node_is_red() -> None:
+    """Silence and faults are; that its files lie elsewhere, or when it was asked, is not."""
+    silent = NodeFacts().failing(NOW, Reason.NODE_TIMEOUT)
+    elsewhere = NodeFacts().after(seen(up=None, failures=(Failure(Reason.NODE_CERTIFICATE_ELSEWHERE),)))
+    found = section(page(READ.with_node("a", silent).with_node("b", elsewhere)))
+    bad = [text(one) for one in of_class(found, "bad")]
+    quiet = [text(one) for one in of_class(found, "quiet")]
+    assert "does not answer, asked: just now" in bad
+    assert "gave no whole answer in time (node_timeout)" in bad
+    assert "cannot be asked from here, asked: just now" in quiet
+    assert "its files lie on another host (node_certificate_elsewhere)" in quiet
+
+
+def test_the_page_itself_is_in_the_zone_of_its_topics() -> None:
+    """In UTC where they have several; each topic keeps its own."""
+    assert "As of 2026-11-23 (Mon) 21:00 JST" in text(page(READ))
+    known = inventory(
+        topic(zone="Asia/Tokyo"),
+        topic("paris", uid="other", zone="Europe/Paris"),
+        node("a", "tokyo", "paris"),
+    )
+    told = NodeFacts().after(seen(served(), served(uid="other")))
+    found = text(page(READ.with_node("a", told), known))
+    assert "As of 2026-11-23 (Mon) 12:00 UTC" in found
+    for words in ("2027-09-19 (Sun) 21:00 JST", "2027-09-19 (Sun) 14:00 CEST"):
+        assert words in found
 
 
 def test_the_date_is_told_in_the_topics_zone() -> None:
@@ -200,124 +196,6 @@ def test_kept_devices_have_their_own_age() -> None:
     assert (found["a"]["Seen"], found["a"]["Devices reachable"]) == ("just now", "9 of 9 (3 d ago)")
 
 
-def test_no_renewal() -> None:
-    """Nothing is open, and it is nobody's turn; due, it is the operator's."""
-    quiet = facts(section(page(both(served(days=300)))))
-    assert (quiet["Renewal"], quiet["Whose turn"]) == ("none open", "nobody")
-    assert facts(section(page(both(served(days=3)))))["Whose turn"] == "the operator, with renewctl"
-
-
-PHASES = [
-    ((Kind.OPENED,), "open", "the operator, with renewctl", "renewctl renewal request --topic tokyo"),
-    (past.ACCEPTED[:3], "CSR made", "the MDM vendor", "--signed FILE"),
-    (past.ACCEPTED[:4], "request ready for the portal", "a person, at Apple's portal", "sign it again"),
-    (
-        past.ACCEPTED,
-        "certificate accepted, but still without the new pair: a, b",
-        "the operator, with renewctl",
-        "renewctl renewal roll-out --topic tokyo",
-    ),
-]
-
-
-@pytest.mark.parametrize(("events", "phase", "turn", "step"), PHASES)
-def test_an_open_renewal_and_whose_turn_it_is(
-    events: tuple[Kind, ...], phase: str, turn: str, step: str
-) -> None:
-    """Phase, since when, whose turn, and the command to type."""
-    found = page(in_phase(*events))
-    told = facts(section(found))
-    assert told["Renewal"] == f"tokyo-1: {phase}, since 2026-11-01 (Sun) 18:0{len(events)} JST"
-    assert told["Whose turn"] == turn
-    assert step in steps(found)
-
-
-def test_a_request_for_the_portal_names_account_uid_file_and_button() -> None:
-    """It is a person's turn: what they need at the portal stands on the page, in Japanese too."""
-    last = (NOW + timedelta(days=20)).isoformat()
-    requested = (*past.ACCEPTED[:3], (Kind.REQUESTED, {"last_day": last, "file": "/tmp/request.plist"}))
-    account = Account("mdm-tokyo", "mdm@example.invalid", second_factor="Sato's phone")
-    known = inventory(replace(topic(), account=account), node("a"))
-    told = in_phase(*requested)
-    english, japanese = page(told, known), page(told, known, "ja")
-    assert facts(section(english))["Whose turn"] == "a person, at Apple's portal"
-    for words in ("mdm@example.invalid", UID, "Renew", "request.plist", "Sato's phone"):
-        assert words in steps(english)
-        assert words in steps(japanese)
-    assert facts(section(japanese))["次の担当"] == "担当者（Appleのポータルでの作業）"
-
-
-ROLLED = (*past.ACCEPTED, (Kind.ROLL_OUT_STARTED, {"waves": [["a"], ["b"]]}), past.wave("a"))
-
-
-def test_owed_nodes() -> None:
-    """A node left out is named beside the phase, in its row and among the warnings."""
-    closed = (*ROLLED, past.told("a", "proven"), Kind.ROLL_OUT_FINISHED)
-    new = replace(served(), not_after=past.START + timedelta(days=365), serial="0b")
-    old = replace(served(), not_after=past.START + timedelta(days=42), serial="0a")
-    snapshot = READ.with_node("a", NodeFacts().after(seen(new))).with_node("b", NodeFacts().after(seen(old)))
-    found = page(in_phase(*closed, snapshot=snapshot))
-    assert "still without the new pair: b" in facts(section(found))["Renewal"]
-    assert "✕ owed" in nodes(found)["b"]["State"]
-    assert "✓ proven" in nodes(found)["a"]["State"]
-    assert "owed: b" in text(of_class(found, "warnings")[0])
-
-
-def test_rolled_back() -> None:
-    """Every node is back: the phase says so, and what can be done."""
-    back = (
-        *ROLLED, past.told("a", "wrong"), (Kind.ROLL_BACK_STARTED, {"nodes": ["a"]}),
-        past.wave("a", direction="previous"), past.told("a", "installed", "previous"), Kind.ROLL_BACK_FINISHED,
-    )  # fmt: skip
-    found = page(in_phase(*back), inventory(node("a")))
-    assert "rolled back" in facts(section(found))["Renewal"]
-    assert "renewctl renewal abort --topic tokyo" in steps(found)
-
-
-def test_an_ended_renewal_is_the_last_one() -> None:
-    """None is open; what became of the last is said."""
-    ended = (*ROLLED, past.told("a", "proven"), past.wave("b"), past.told("b", "proven"), Kind.ROLL_OUT_FINISHED, Kind.CLOSED)  # fmt: skip
-    assert facts(section(page(in_phase(*ended))))["Renewal"] == "none open; the last one, tokyo-1: closed"
-
-
-def test_an_adopted_date_is_told_as_such() -> None:
-    """No node tells it: the page does not pretend that one does."""
-    adopted = past.events(Kind.ADOPTED, name="tokyo-0")
-    told = replace(READ, histories=histories({"tokyo-0": adopted}))
-    assert "no node tells it: adopted" in facts(section(page(told)))["Expires"]
-
-
-@pytest.mark.parametrize(
-    ("snapshot", "english", "japanese"),
-    [
-        (READ, "read: 2 min ago", "最終読み込み 2分前"),
-        (replace(READ, store_up=False), "The store cannot be read", "ストアを読み込めません"),
-        (Snapshot(store_up=False), "has not been read yet", "まだ読み込めていない"),
-        (Snapshot(), "names no store", "ストアがない"),
-    ],
-)
-def test_the_state_of_the_store(snapshot: Snapshot, english: str, japanese: str) -> None:
-    """How old the facts of renewals are, or why there are none."""
-    [head] = page(snapshot).iter("header")
-    assert english in text(head)
-    [head] = page(snapshot, language="ja").iter("header")
-    assert japanese in text(head)
-
-
-def test_the_store_is_down_since_before_the_start() -> None:
-    """The phase that was kept is told, and that turns are unknown; nobody is sent anywhere."""
-    kept = RenewalFacts("tokyo", "tokyo-1", "rolling_out", owed=("b",))
-    found = page(Snapshot(renewals=(kept,), store_up=False, store_read=NOW - timedelta(hours=5)))
-    told = facts(section(found))
-    assert (told["Renewal"], told["Whose turn"]) == (
-        "tokyo-1: rolling out",
-        "unknown: the store has not been read",
-    )
-    assert of_class(found, "steps") == []
-    assert "5 h ago" in text(of_class(found, "bad")[1])
-    assert facts(section(page(Snapshot(store_up=False))))["Renewal"].startswith("unknown")
-
-
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(1)>&amp;\u202e{now}"
 
 
@@ -382,6 +260,12 @@ def test_it_is_built_for_a_screen_reader(language: str) -> None:
     assert all(one.get("aria-label") for one in found.iter("nav"))
     for table in found.iter("table"):
         assert text(table.find("caption"))  # type: ignore[arg-type]
+        # Browsers differ in what they take from a table whose rows are stacked: roles are spelled out.
+        roles = {
+            one.tag: one.get("role") for one in table.iter() if one.tag in {"table", "thead", "tr", "td"}
+        }
+        assert roles == {"table": "table", "thead": "rowgroup", "tr": "row", "td": "cell"}
+        assert {one.get("role") for one in table.iter("th")} == {"columnheader", "rowheader"}
         assert all(cell.get("scope") in {"col", "row"} for cell in table.iter("th"))
     assert found.find("head/meta[@name='viewport']") is not None
     title = found.find("head/title")

@@ -215,6 +215,15 @@ def test_what_the_store_tells_beats_what_was_kept() -> None:
     assert (status.view.renewal, status.renewal, status.turn) == (None, None, Turn.NOBODY)
 
 
+def test_what_is_known_of_a_node_alone_is_told_of_it() -> None:
+    """Once the store was read, its history says what was recorded; an adopted pair was read from no node."""
+    adopted = {"tokyo": Known(served(Source.ADOPTED, 100), NOW)}
+    kept = RenewalFacts("tokyo", "tokyo-1", "closed", recorded={"a": Known(served(Source.RECORDED), NOW)})
+    for told in (replace(READ, adopted=adopted), replace(READ, renewals=(kept,))):
+        [shown] = only(told).nodes
+        assert (shown.view.serving, shown.view.state) == (None, State.UNKNOWN)
+
+
 def test_a_lone_look_gives_the_same_as_status() -> None:
     """Exporter and `renewctl status` judge by one function: what a look gave is what is shown."""
     looked = Observation("a", NOW, up=True, certificates=(served(),), devices=())

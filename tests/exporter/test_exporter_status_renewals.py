@@ -1,0 +1,140 @@
+"""What the status page says of renewals: phase, whose turn it is, what is owed, and how old that is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from exporter.snapshot import NodeFacts, RenewalFacts, Snapshot
+from renewctl.inventory.reading import Account
+from renewctl.renewal.events import Kind
+from renewctl.renewal.history import histories
+from tests.support import history as past
+from tests.support.exporter_values import NOW, UID, inventory, node, seen, served, topic
+from tests.support.html_page import facts, of_class, text
+from tests.support.status_pages import READ, both, in_phase, nodes, page, section, steps
+
+
+def test_no_renewal() -> None:
+    """Nothing is open, and it is nobody's turn; due, it is the operator's."""
+    quiet = facts(section(page(both(served(days=300)))))
+    assert (quiet["Renewal"], quiet["Whose turn"]) == ("none open", "nobody")
+    assert facts(section(page(both(served(days=3)))))["Whose turn"] == "the operator, with renewctl"
+
+
+PHASES = [
+    ((Kind.OPENED,), "open", "the operator, with renewctl", "renewctl renewal request --topic tokyo"),
+    (past.ACCEPTED[:3], "CSR made", "the MDM vendor", "--signed FILE"),
+    (past.ACCEPTED[:4], "request ready for the portal", "a person, at Apple's portal", "sign it again"),
+    (
+        past.ACCEPTED,
+        "certificate accepted, but still without the new pair: a, b",
+        "the operator, with renewctl",
+        "renewctl renewal roll-out --topic tokyo",
+    ),
+]
+
+
+@pytest.mark.parametrize(("events", "phase", "turn", "step"), PHASES)
+def test_an_open_renewal_and_whose_turn_it_is(
+    events: tuple[Kind, ...], phase: str, turn: str, step: str
+) -> None:
+    """Phase, since when, whose turn, and the command to type."""
+    found = page(in_phase(*events))
+    told = facts(section(found))
+    assert told["Renewal"] == f"tokyo-1: {phase}, since 2026-11-01 (Sun) 18:0{len(events)} JST"
+    assert told["Whose turn"] == turn
+    assert step in steps(found)
+
+
+def test_a_request_for_the_portal_names_account_uid_file_and_button() -> None:
+    """It is a person's turn: what they need at the portal stands on the page, in Japanese too."""
+    last = (NOW + timedelta(days=20)).isoformat()
+    requested = (*past.ACCEPTED[:3], (Kind.REQUESTED, {"last_day": last, "file": "/tmp/request.plist"}))
+    account = Account("mdm-tokyo", "mdm@example.invalid", second_factor="Sato's phone")
+    known = inventory(replace(topic(), account=account), node("a"))
+    told = in_phase(*requested)
+    english, japanese = page(told, known), page(told, known, "ja")
+    assert facts(section(english))["Whose turn"] == "a person, at Apple's portal"
+    for words in ("mdm@example.invalid", UID, "Renew", "request.plist", "Sato's phone"):
+        assert words in steps(english)
+        assert words in steps(japanese)
+    assert facts(section(japanese))["次の担当"] == "担当者（Appleのポータルでの作業）"
+
+
+LEFT_OUT = {"waves": [["a"]], "left_out": {"b": "in repair"}}
+ROLLED = (*past.ACCEPTED, (Kind.ROLL_OUT_STARTED, LEFT_OUT), past.wave("a"))
+
+
+def test_owed_nodes() -> None:
+    """A node left out is named beside the phase, in its row and among the warnings, with the reason given."""
+    closed = (*ROLLED, past.told("a", "proven"), Kind.ROLL_OUT_FINISHED)
+    new = replace(served(), not_after=past.START + timedelta(days=365), serial="0b")
+    old = replace(served(), not_after=past.START + timedelta(days=42), serial="0a")
+    snapshot = READ.with_node("a", NodeFacts().after(seen(new))).with_node("b", NodeFacts().after(seen(old)))
+    found = page(in_phase(*closed, snapshot=snapshot))
+    assert "still without the new pair: b" in facts(section(found))["Renewal"]
+    assert "✕ owed" in nodes(found)["b"]["State"]
+    assert "✓ proven" in nodes(found)["a"]["State"]
+    [warnings] = of_class(found, "warnings")
+    assert [text(one) for one in warnings] == [
+        "Office tokyo: owed: b",
+        "left out of the roll-out: b: in repair",
+    ]
+
+
+def test_rolled_back() -> None:
+    """Every node is back: the phase says so, and what can be done."""
+    back = (
+        *ROLLED, past.told("a", "wrong"), (Kind.ROLL_BACK_STARTED, {"nodes": ["a"]}),
+        past.wave("a", direction="previous"), past.told("a", "installed", "previous"), Kind.ROLL_BACK_FINISHED,
+    )  # fmt: skip
+    found = page(in_phase(*back), inventory(node("a")))
+    assert "rolled back" in facts(section(found))["Renewal"]
+    assert "renewctl renewal abort --topic tokyo" in steps(found)
+
+
+def test_an_ended_renewal_is_the_last_one() -> None:
+    """None is open; what became of the last is said."""
+    ended = (*ROLLED, past.told("a", "proven"), past.wave("b"), past.told("b", "proven"), Kind.ROLL_OUT_FINISHED, Kind.CLOSED)  # fmt: skip
+    assert facts(section(page(in_phase(*ended))))["Renewal"] == "none open; the last one, tokyo-1: closed"
+
+
+def test_an_adopted_date_is_told_as_such() -> None:
+    """No node tells it: the page does not pretend that one does."""
+    adopted = past.events(Kind.ADOPTED, name="tokyo-0")
+    told = replace(READ, histories=histories({"tokyo-0": adopted}))
+    assert "no node tells it: adopted" in facts(section(page(told)))["Expires"]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "english", "japanese"),
+    [
+        (READ, "read: 2 min ago", "最終読み込み 2分前"),
+        (replace(READ, store_up=False), "The store cannot be read", "ストアを読み込めません"),
+        (Snapshot(store_up=False), "has not been read yet", "まだ読み込めていない"),
+        (Snapshot(), "names no store", "ストアがない"),
+    ],
+)
+def test_the_state_of_the_store(snapshot: Snapshot, english: str, japanese: str) -> None:
+    """How old the facts of renewals are, or why there are none."""
+    [head] = page(snapshot).iter("header")
+    assert english in text(head)
+    [head] = page(snapshot, language="ja").iter("header")
+    assert japanese in text(head)
+
+
+def test_the_store_is_down_since_before_the_start() -> None:
+    """The phase that was kept is told, and that turns are unknown; nobody is sent anywhere."""
+    kept = RenewalFacts("tokyo", "tokyo-1", "rolling_out", owed=("b",))
+    found = page(Snapshot(renewals=(kept,), store_up=False, store_read=NOW - timedelta(hours=5)))
+    told = facts(section(found))
+    assert (told["Renewal"], told["Whose turn"]) == (
+        "tokyo-1: rolling out",
+        "unknown: the store has not been read",
+    )
+    assert of_class(found, "steps") == []
+    assert "5 h ago" in text(of_class(found, "bad")[1])
+    assert facts(section(page(Snapshot(store_up=False))))["Renewal"].startswith("unknown")
