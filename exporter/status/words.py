@@ -48,10 +48,6 @@ class Words:
             return reason
         return self.text("page.fault", what=self.text(key), reason=reason.value)
 
-    def instant(self, at: datetime) -> Element:
-        """When, for people and for programs."""
-        return tag("time", messages.instant(at, self.zone, self.language), datetime=at.isoformat())
-
     def day(self, at: datetime) -> Element:
         """The day alone, for tables."""
         return tag("time", messages.day(at, self.zone, self.language), datetime=at.isoformat())
