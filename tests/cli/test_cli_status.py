@@ -153,7 +153,7 @@ def test_devices_of_one_storage_stand_once(desk: Desk, language: str, shared: st
         lines = desk.run(*words, "--lang", language).out.splitlines()
         rows = {line.split()[0]: line for line in lines if line.startswith(("n1 ", "n2 ", "n3 "))}
         assert [shared in rows[name] for name in ("n1", "n2", "n3")] == [False, False, True]
-        assert [name for name, row in rows.items() if " 7" in row] == ["n2"]
+        assert [name for name, row in rows.items() if "7" in row.split()] == ["n2"]
     (topic,) = desk.told("status", code=4)["topics"]
     counted = {(node["storage"], node["devices"]) for node in topic["nodes"]}
     assert counted == {("a", 2), ("b", 7)}
