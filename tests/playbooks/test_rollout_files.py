@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from renewctl import playbook_run
 from renewctl.reasons import Reason
 from tests.support.playbook_world import TOPIC, World
+from tests.support.scripted_nanomdm import Script
 from tests.support.sshd import Sshd, sshd
 
 pytestmark = pytest.mark.slow
@@ -175,6 +177,40 @@ def test_an_unreachable_host_changes_nothing_anywhere(mdm: World, ssh: Sshd) -> 
     dry = mdm.run("rollout", check=True)
     assert (dry.results["f1"].outcome, dry.results["f1"].reason) == ("unknown", Reason.NODE_UNREACHABLE)
     assert dry.results["n1"].outcome == "would_install"
+
+
+def test_files_come_after_nodes_with_an_api_and_only_when_those_are_well(mdm: World, ssh: Sshd) -> None:
+    """A refused push on the API node, in its wave: the file node, whose play would come next, keeps its pair."""
+    node = Files(mdm, ssh)
+    mdm.api_node("n1", Script(refuse={mdm.new.serial}))
+    ended = mdm.run("rollout")
+    assert ended.exit_code != 0
+    assert ended.results["n1"].outcome == "put_back"
+    assert ended.results["f1"].outcome == "fenced"
+    assert node.certificate.read_bytes() == mdm.old.pem
+
+
+def test_a_plain_inventory_is_sorted_by_how_nodes_are_installed(mdm: World, ssh: Sshd) -> None:
+    """Nobody named the groups: both kinds have their waves, each node its pair, and a dry run first says so."""
+    node = Files(mdm, ssh)
+    mdm.api_node("n1")
+    mdm.hosts["f1"].update(ssh.variables)
+    inventory, variables = mdm.plain_inventory()
+    told = json.loads(inventory.read_text())
+    del told["mdm"]["hosts"]["f1"]["ansible_connection"]
+    inventory.write_text(json.dumps(told))
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "renewctl.mdm.rollout"]
+    command += ["-i", str(inventory), "-e", f"@{variables}"]
+    environment = {**os.environ, **ssh.environment}
+    dry = subprocess.run([*command, "--check"], env=environment, capture_output=True, text=True, check=False)
+    assert dry.returncode == 0, dry.stdout
+    assert "n1: would_install" in dry.stdout
+    assert (node.certificate.read_bytes(), mdm.changes()) == (mdm.old.pem, {"n1": []})
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "n1: proven" in done.stdout
+    assert node.certificate.read_bytes() == mdm.new.pem
+    assert mdm.nodes["n1"].serial() == mdm.new.serial
 
 
 def forms(pem: bytes) -> list[bytes]:

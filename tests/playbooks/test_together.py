@@ -1,0 +1,154 @@
+"""One step on several API nodes at once: each its own answer, none hides another, shared storages take turns."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.renewctl.mdm.plugins.action import api_nodes
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import together
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import result
+
+from renewctl.errors import NodeFault
+from renewctl.reasons import Reason
+from tests.playbooks.test_plugin_edges import action
+
+Answers = Mapping[str, Callable[[], dict[str, Any]]]
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, answers: Answers, back: str = "put_back") -> list[str]:
+    """Steps that answer as written down, host by host; what was asked, in order."""
+    asked: list[str] = []
+
+    def step(_target: object, settings: Any) -> dict[str, Any]:
+        asked.append(f"{settings.state} {settings.node.name}")
+        if settings.state == "put_back":
+            return result(settings.node.name, back, changed=True)
+        return answers[settings.node.name]()
+
+    monkeypatch.setattr(together.steps, "chosen", lambda _: step)
+    return asked
+
+
+def node(**more: object) -> dict[str, Any]:
+    """A node as hosts carry it."""
+    return {"product": "nanomdm", "url": "http://127.0.0.1:1", **more}
+
+
+def arguments(tmp_path: Path, state: str = "present", **more: object) -> dict[str, Any]:
+    """What the task says for all nodes."""
+    spec = {name: how.get("default") for name, how in api_nodes.SPEC_TOGETHER.items()}
+    return {**spec, "state": state, "base": str(tmp_path), "topic": "t", **more}
+
+
+def alone(names: str, **more: object) -> dict[str, dict[str, Any]]:
+    """Nodes with a storage of their own."""
+    return {name: {"node": node(**more), "shared": False} for name in names.split()}
+
+
+def says(host: str, outcome: str, *, changed: bool = False) -> Callable[[], dict[str, Any]]:
+    """An answer."""
+    return lambda: result(host, outcome, changed=changed)
+
+
+def test_every_node_is_asked_whatever_becomes_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong one is put back at once; a broken, an unknown and a held one are named; the rest are well."""
+
+    def breaks() -> dict[str, Any]:
+        raise KeyError("a key")
+
+    def down() -> dict[str, Any]:
+        raise NodeFault(Reason.NODE_UNREACHABLE, node="n5", address="n5", got="refused")
+
+    answers = {
+        "n1": says("n1", "proven", changed=True),
+        "n2": says("n2", "wrong", changed=True),
+        "n3": breaks,
+        "n4": says("n4", "not_proven"),
+        "n5": down,
+        "n6": says("n6", "unchanged"),
+    }
+    asked, shown = answering(monkeypatch, answers), list[str]()
+    told = together.step(arguments(tmp_path), alone("n1 n2 n3 n4 n5 n6"), shown.append, check=False)
+    assert sorted(asked) == [*(f"present n{number}" for number in range(1, 7)), "put_back n2"]
+    assert told["renewctl_unwell"] == ["n2", "n3", "n4", "n5"]
+    assert (told["failed"], told["changed"]) == (True, True)
+    assert len(shown) == 7
+    assert "a key" not in str(told) + str(shown)
+    assert "n2: put_back" in told["msg"]
+    assert "n1" not in told["msg"]
+
+
+def test_all_well_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing changed, nothing failed."""
+    answering(monkeypatch, {"n1": says("n1", "unchanged")})
+    told = together.step(arguments(tmp_path), alone("n1"), lambda _: None, check=False)
+    assert told == {"changed": False, "failed": False, "msg": "all well", "renewctl_unwell": []}
+
+
+def test_a_dry_run_names_and_does_not_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The play that ends a dry run fails for it: here nodes of files must still have their turn."""
+    answering(monkeypatch, {"n1": says("n1", "unknown"), "n2": says("n2", "would_install", changed=True)})
+    told = together.step(arguments(tmp_path), alone("n1 n2"), lambda _: None, check=True)
+    assert (told["failed"], told["renewctl_unwell"]) == (False, ["n1"])
+
+
+@pytest.mark.parametrize("turns", [True, False])
+def test_nodes_of_one_storage_take_turns_where_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: bool
+) -> None:
+    """The others go on meanwhile; a node without a name for its storage has its own."""
+    at_once, most, lock = set[str](), set[frozenset[str]](), threading.Lock()
+
+    def busy(host: str) -> Callable[[], dict[str, Any]]:
+        def one() -> dict[str, Any]:
+            with lock:
+                at_once.add(host)
+                most.add(frozenset(at_once))
+            time.sleep(0.1)
+            with lock:
+                at_once.discard(host)
+            return result(host, "proven")
+
+        return one
+
+    nodes = {name: {"node": node(storage="main"), "shared": True} for name in ("a", "b")} | alone("c d")
+    answering(monkeypatch, {name: busy(name) for name in nodes})
+    together.step(arguments(tmp_path, turns=turns), nodes, lambda _: None, check=False)
+    together_once = any({"a", "b"} <= some for some in most)
+    assert together_once is not turns
+    assert any({"c", "d"} <= some for some in most)
+
+
+def test_whose_storage_is_shared() -> None:
+    """Counted over the whole group, also over hosts of no wave; what a host says itself goes before."""
+    hostvars = {
+        "a": {"renewctl_node": node(storage="main")},
+        "b": {"renewctl_node": node(storage="main")},
+        "c": {"renewctl_node": node(storage="own")},
+        "d": {"renewctl_node": node(), "renewctl_storage_shared": True},
+        "e": {"renewctl_node": node()},
+    }
+    found = together.nodes_of(["a", "c", "d", "e"], {"mdm": list(hostvars)}, hostvars)
+    assert {host: own["shared"] for host, own in found.items()} == {
+        "a": True,
+        "c": False,
+        "d": True,
+        "e": False,
+    }
+    assert found["c"]["node"] == node(storage="own")
+
+
+def test_another_version_of_renewctl_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused before any node is looked at; every host is unwell then."""
+    monkeypatch.setattr(api_nodes.versions, "COLLECTION", "0.0.9")
+    step = action(api_nodes.ActionModule, monkeypatch, state="fenced", hosts=["n1"], base=str(tmp_path))
+    told = step.run(None, {})
+    assert (told["failed"], told["renewctl_unwell"]) == (True, ["n1"])
+    assert "collection_differs" in told["msg"]
