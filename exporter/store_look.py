@@ -15,9 +15,9 @@ from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Inventory
 from renewctl.observation import ServedCertificate, Source
 from renewctl.reasons import Reason
-from renewctl.renewal.events import PairRef
+from renewctl.renewal.events import Direction, PairRef
 from renewctl.renewal.history import TopicHistory, histories
-from renewctl.renewal.rules import Direction, Renewal, owed, owed_previous
+from renewctl.renewal.rules import Renewal, owed, owed_previous
 from renewctl.secrets import SecretRef
 from renewctl.store.head import head_of
 

@@ -17,10 +17,10 @@ from typing import Any
 from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Kind
+from renewctl.renewal.events import Direction, Kind, Outcome
 from renewctl.renewal.history import TopicHistory
 from renewctl.renewal.key_record import Role
-from renewctl.renewal.rules import Direction, Outcome, Phase, Renewal, may, owed_previous
+from renewctl.renewal.rules import Phase, Renewal, may, owed_previous
 
 LOST = ("--reason", "key lost")
 """Why a key is made anew, for the record."""

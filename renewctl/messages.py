@@ -58,6 +58,7 @@ _COUNTED = ("count", "devices")
 """Values that choose between a sentence's forms (`msgstr[0]`, `msgstr[1]`): 1 node, 2 nodes."""
 
 _MANY = 2
+_LONG_NUMBER = 10  # digits; Python reads no number of thousands
 _ISO_INSTANT = re.compile(r"(?<![\w./:-])\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)(?![\w./-])")
 """How findings, proofs and events write instants, alone or among other words; never as part of a path."""
 
@@ -118,12 +119,26 @@ def readable(value: object, zone: str, language: str) -> object:
     if isinstance(value, str) and value in _SAID:
         return text(_SAID[value], language)
     if isinstance(value, str):
-        return _ISO_INSTANT.sub(
-            lambda found: instant(datetime.fromisoformat(found[0]), zone, language), value
-        )
+        return _ISO_INSTANT.sub(lambda found: _instant_within(found[0], zone, language), value)
     if isinstance(value, datetime):
         return instant(value.replace(tzinfo=value.tzinfo or UTC), zone, language)
     return value
+
+
+def _local(at: datetime, zone: str) -> datetime:
+    """An instant in a zone; as it stands where the calendar ends: 9999-12-31 is "no end" (RFC 5280)."""
+    try:
+        return at.astimezone(ZoneInfo(zone))
+    except OverflowError:
+        return at.replace(tzinfo=UTC)
+
+
+def _instant_within(text: str, zone: str, language: str) -> str:
+    """An instant out of a text; what only looks like one stays, for a server's words stand there too."""
+    try:
+        return instant(datetime.fromisoformat(text), zone, language)
+    except ValueError:
+        return text
 
 
 def day(at: datetime, zone: str, language: str) -> str:
@@ -175,7 +190,7 @@ def has(key: str, language: str) -> bool:
 def _count(values: Mapping[str, object]) -> int:
     """What chooses the form of a sentence; values out of events are text."""
     given = next((str(values[name]) for name in _COUNTED if name in values), "")
-    return int(given) if given.isdecimal() else _MANY
+    return int(given) if given.isdecimal() and len(given) < _LONG_NUMBER else _MANY
 
 
 def _template(key: str, language: str, count: int = _MANY) -> str:

@@ -12,9 +12,9 @@ from renewctl.guidance import Situation, Step, command, next_steps
 from renewctl.inventory.reading import Inventory, Keys, Node, Topic
 from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
 from renewctl.reasons import Reason
-from renewctl.renewal.events import PairRef
+from renewctl.renewal.events import Direction, Outcome, PairRef
 from renewctl.renewal.history import TopicHistory
-from renewctl.renewal.rules import Direction, NodeState, Outcome, Phase, Renewal, owed, owed_previous
+from renewctl.renewal.rules import NodeState, Phase, Renewal, owed, owed_previous
 
 REQUEST_WARNING = timedelta(days=14)
 """How long before its last day a request is warned of."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
+from renewctl.proof import Proof
 from renewctl.reasons import Reason
 
 
@@ -18,7 +19,7 @@ class NodeResult:
     Attributes:
         outcome: unchanged, proven, not_proven, wrong, put_back, failed, held, unknown, observed, fenced;
             under check also would_install, would_put_back.
-        proof: as `verification.Proof.from_json` reads it.
+        proof: as `proof.Proof.from_json` reads it.
         reason: why, where it is not well; of a node put back: why it had to be.
     """
 
@@ -105,9 +106,20 @@ class Ended:
     tail: str = ""
 
 
-def event_from_json(told: Mapping[str, Any]) -> PlaybookEvent:
-    """An event from one line of the collection's callback `renewctl.mdm.events`."""
-    return _EVENTS[told["event"]](told)
+def event_from_json(told: object) -> PlaybookEvent:
+    """An event from one line of the collection's callback `renewctl.mdm.events`.
+
+    Much of it a node said: whatever type a value is of, it is taken as written or not at all.
+
+    Raises:
+        ValueError: written by something else.
+    """
+    try:
+        fields = dict(told)  # type: ignore[call-overload] # a TypeError is foreseen
+        event = _EVENTS[fields["event"]](fields)
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError("no event of ours") from error
+    return event
 
 
 def last_word(before: NodeResult | None, event: NodeDone) -> NodeResult:
@@ -121,27 +133,26 @@ def last_word(before: NodeResult | None, event: NodeDone) -> NodeResult:
 
 
 def _node_done(told: Mapping[str, Any]) -> NodeDone:
-    reason = told.get("reason")
+    proof = told.get("proof")
     result = NodeResult(
-        node=str(told["node"]),
-        outcome=str(told["outcome"]),
+        node=_text(told["node"]),
+        outcome=_text(told["outcome"]),
         changed=bool(told.get("changed")),
         observation=_observation(told.get("observation")),
-        proof=told.get("proof"),
-        reason=None if reason is None else Reason(reason),
-        values=told.get("values") or {},
+        proof=None if proof is None else Proof.from_json(proof).as_json(),
+        reason=_reason(told.get("reason")),
+        values=_values(told.get("values")),
     )
     return NodeDone(result.node, str(told.get("state", "")), result)
 
 
 def _checked(told: Mapping[str, Any]) -> PushServiceChecked:
-    reason = told.get("reason")
     return PushServiceChecked(
         accepted=told.get("outcome") == "accepted",
-        new=told.get("new"),
-        previous=told.get("previous"),
-        reason=None if reason is None else Reason(reason),
-        values=told.get("values") or {},
+        new=_pair(told.get("new")),
+        previous=_pair(told.get("previous")),
+        reason=_reason(told.get("reason")),
+        values=_values(told.get("values")),
     )
 
 
@@ -150,35 +161,65 @@ def _observation(told: Mapping[str, Any] | None) -> Observation | None:
         return None
     devices = told["devices"]
     return Observation(
-        node=told["node"],
-        at=datetime.fromisoformat(told["at"]),
-        up=told["up"],
-        certificates=tuple(
-            ServedCertificate(
-                **{
-                    **part,
-                    "not_after": datetime.fromisoformat(part["not_after"]),
-                    "source": Source(part["source"]),
-                }
-            )
-            for part in told["certificates"]
-        ),
-        devices=None
-        if devices is None
-        else tuple(
-            DeviceCounts(p["topic"], p["enabled"], {int(k): v for k, v in p["seen_within"].items()})
-            for p in devices
-        ),
-        version=told["version"],
-        answered=tuple(Source(p) for p in told["answered"]),
-        failures=tuple(Failure(Reason(p["reason"]), p["values"]) for p in told["failures"]),
+        node=_text(told["node"]),
+        at=_instant(told["at"]),
+        up=None if told["up"] is None else bool(told["up"]),
+        certificates=tuple(_served(part) for part in told["certificates"]),
+        devices=None if devices is None else tuple(_counts(part) for part in devices),
+        version=_text_or_none(told["version"]),
+        answered=tuple(Source(part) for part in told["answered"]),
+        failures=tuple(Failure(Reason(part["reason"]), _values(part["values"])) for part in told["failures"]),
     )
 
 
+def _served(told: Mapping[str, Any]) -> ServedCertificate:
+    marks = {name: _text_or_none(told.get(name)) for name in _MARKS}
+    return ServedCertificate(
+        _text(told["topic"]), _instant(told["not_after"]), Source(told["source"]), **marks
+    )
+
+
+def _counts(told: Mapping[str, Any]) -> DeviceCounts:
+    seen = {int(window): int(count) for window, count in told["seen_within"].items()}
+    return DeviceCounts(_text(told["topic"]), int(told["enabled"]), seen)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(type(value).__name__)
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _instant(value: str) -> datetime:
+    at = datetime.fromisoformat(value)
+    if at.tzinfo is None:
+        raise ValueError("an instant without a zone")
+    return at
+
+
+def _reason(value: str | None) -> Reason | None:
+    return None if value is None else Reason(value)
+
+
+def _values(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return {_text(name): part for name, part in (value or {}).items()}
+
+
+def _pair(value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return None if value is None else _values(value)
+
+
+_OF_UNREACHABLE = ("node", "address", "detail")
+_MARKS = ("serial", "fingerprint", "key_fingerprint", "issuer")
+
 _EVENTS: Mapping[str, Callable[[Mapping[str, Any]], PlaybookEvent]] = {
-    "started": lambda told: NodeStarted(told["node"], told["state"]),
+    "started": lambda told: NodeStarted(_text(told["node"]), _text(told["state"])),
     "node": _node_done,
-    "unreachable": lambda told: NodeUnreachable(told["node"], told["address"], told["detail"]),
-    "stopped": lambda told: NodeStopped(told["node"], told["task"]),
+    "unreachable": lambda told: NodeUnreachable(*(_text(told[name]) for name in _OF_UNREACHABLE)),
+    "stopped": lambda told: NodeStopped(_text(told["node"]), _text(told["task"])),
     "apns": _checked,
 }

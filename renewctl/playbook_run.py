@@ -187,7 +187,7 @@ def run(
         with _child(arguments, folder, _environment(folder, hosts), permit) as (child, events, tail):
             for line in events:
                 if line.endswith("\n"):  # a child that was killed may leave half a line
-                    gathered.take(json.loads(line))
+                    gathered.take(line)
             code = child.wait()
     if code != 0 and not gathered.heard:
         raise Refused(Reason.PLAYBOOK_FAILED, got=code, detail=tail.text())
@@ -217,9 +217,13 @@ class _Gathered:
         self.heard = False
         self._on_event = on_event
 
-    def take(self, told: Mapping[str, Any]) -> None:
+    def take(self, line: str) -> None:
+        """One line; what cannot be read is no node's word, and whoever has none is *unknown*."""
+        try:
+            event = event_from_json(json.loads(line))
+        except (ValueError, RecursionError):
+            return
         self.heard = True
-        event = event_from_json(told)
         if isinstance(event, NodeDone):
             self.results[event.node] = last_word(self.results.get(event.node), event)
         elif isinstance(event, NodeUnreachable):

@@ -80,12 +80,16 @@ class Proof:
         """What `as_json` wrote.
 
         Raises:
-            KeyError, ValueError: written by something else.
+            ValueError: written by something else.
         """
-        return cls(
-            verdict=Verdict(value["verdict"]),
-            rungs={Rung(rung): RungState(state) for rung, state in value["rungs"].items()},
-            reason=None if value["reason"] is None else Reason(value["reason"]),
-            values={str(name): str(text) for name, text in value["values"].items()},
-            enrollment=value["enrollment"],
-        )
+        try:
+            enrollment = value["enrollment"]
+            return cls(
+                verdict=Verdict(value["verdict"]),
+                rungs={Rung(rung): RungState(state) for rung, state in value["rungs"].items()},
+                reason=None if value["reason"] is None else Reason(value["reason"]),
+                values={str(name): str(text) for name, text in value["values"].items()},
+                enrollment=None if enrollment is None else str(enrollment),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("no proof of ours") from error

@@ -117,6 +117,8 @@ _SPOKEN = tuple(
 _TOKEN_IN_PATH = re.compile(r"(/3/device/)[^\s\"']+")
 _LONG_HEX = re.compile(r"[0-9a-fA-F]{32,}")
 _DETAIL_CHARACTERS = 300
+_READ_CHARACTERS = 10_000
+"""Of a server's words; the rest is not looked at."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,7 @@ def reason_of(status: int | None, word: str | None) -> Reason | None:
 
 def reason_of_failure(text: str) -> Reason:
     """The reason behind a connection that failed, from the library's own words (Go or OpenSSL)."""
+    text = text[:_READ_CHARACTERS]
     for pattern, reason in (
         (_NOT_TRUSTED, Reason.PUSH_SERVICE_NOT_TRUSTED),
         (_RESET, Reason.PUSH_CONNECTION_RESET),
@@ -171,6 +174,7 @@ def reason_of_failure(text: str) -> Reason:
 
 def spoken(text: str) -> str:
     """A library's words (OpenSSL's, the resolver's, httpx's) as a person would say them."""
+    text = text[:_READ_CHARACTERS]
     for pattern, words in _SPOKEN:
         text = pattern.sub(words, text)
     return text.strip()
@@ -178,6 +182,7 @@ def spoken(text: str) -> str:
 
 def shown(text: str) -> str:
     """A server's words as they may be shown: one line, short, device tokens taken out."""
+    text = text[:_READ_CHARACTERS]
     text = _LONG_HEX.sub("<device token>", _TOKEN_IN_PATH.sub(r"\1<device token>", text))
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= _DETAIL_CHARACTERS else line[: _DETAIL_CHARACTERS - 1] + "…"

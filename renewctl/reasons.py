@@ -274,6 +274,7 @@ class Reason(StrEnum):
     KEYS_NOT_SHARED = "keys_not_shared"
     KEYS_FOLDER_OPEN = "keys_folder_open"
     KEYS_DENIED = "keys_denied"
+    RECIPIENTS_TOO_MANY = "recipients_too_many"
     RECIPIENTS_NONE = "recipients_none"
     RECIPIENT_INVALID = "recipient_invalid"
     RECIPIENT_IS_IDENTITY = "recipient_is_identity"

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from renewctl.renewal.events import Event, Kind
+from renewctl.renewal.events import NAME, Event, Kind
 from renewctl.store.head import Place, place_of
-from renewctl.store.read import canonical, event_from, event_hash, instant_text
+from renewctl.store.read import MAY_BE_ABSENT, canonical, event_from, event_hash, instant_from, instant_text
 
-_NAME = re.compile(r".+-(0|[1-9][0-9]*)", re.DOTALL)
 _BAD = (ValueError, TypeError, RecursionError)
-_MAY_BE_ABSENT = frozenset({"reason", "ticket"})
-_YEARS = range(1970, 9999)
-"""Years an event can be of: with those beyond, not every zone can be told."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ def _unread(fields: Mapping[str, Any]) -> str | None:
         if name == "seq":
             right = type(value) is int and value > 0
         else:
-            right = isinstance(value, str) or (value is None and name in _MAY_BE_ABSENT)
+            right = isinstance(value, str) or (value is None and name in MAY_BE_ABSENT)
         if not right:
             return name
     for name, reader in _READERS.items():
@@ -87,13 +81,12 @@ def _unread(fields: Mapping[str, Any]) -> str | None:
 
 
 def _name(text: str) -> None:
-    if not _NAME.fullmatch(text):
+    if not NAME.fullmatch(text):
         raise ValueError(text)
 
 
 def _instant(text: str) -> None:
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None or at.year not in _YEARS or instant_text(at) != text:
+    if instant_text(instant_from(text)) != text:
         raise ValueError(text)
 
 

@@ -20,8 +20,8 @@ from typing import BinaryIO
 from renewctl.errors import Unusable
 from renewctl.reasons import Reason
 
-CPU_SECONDS = 10
-MEMORY_BYTES = 768 * 1024 * 1024  # address space; the interpreter with its libraries takes about a fifth
+CPU_SECONDS = 3  # honest files ask for up to two million rounds (Firefox), which take half a second
+MEMORY_BYTES = 256 * 1024 * 1024  # address space; the interpreter with its libraries takes about a sixth
 _WALL_SECONDS = 30.0  # a busy machine may take its time, a stuck child may not
 _LENGTH_BYTES = 4
 

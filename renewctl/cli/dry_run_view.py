@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from renewctl import messages
 from renewctl.cli.output import Output
 from renewctl.reasons import Reason
-from renewctl.renewal.rules import Direction
+from renewctl.renewal.events import Direction
 
 if TYPE_CHECKING:
     from renewctl.cli.renewal_view import Voice

@@ -240,7 +240,7 @@ def proof_lines(output: Output, proof: Mapping[str, Any] | None, serial: str | N
     """
     if not proof:
         return []
-    known = {"serial": serial, "enrollment": proof["enrollment"]}
+    known = {"serial": serial, "enrollment": proof.get("enrollment")}
     return [output.text(f"proof.{rung}.{state}", **known) for rung, state in proof["rungs"].items()]
 
 
@@ -308,8 +308,8 @@ def _what(output: Output, event: Event) -> str:
     """The one thing worth a cell: which nodes, what became of one, why a certificate was refused."""
     body = event.body
     if event.kind is Kind.CERTIFICATE_REFUSED:
-        return output.text(body["reason"], **body["findings"][0]["values"])
-    if "outcome" in body and "node" in body:
+        return output.text(body["reason"], **(body["findings"][0]["values"] if body["findings"] else {}))
+    if "direction" in body and "node" in body:
         told = output.text(f"node.{body['direction']}.{body['outcome']}")
         return output.text("label.node", node=body["node"], text=told)
     return ", ".join(body.get("nodes", ()))

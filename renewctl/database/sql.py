@@ -132,6 +132,8 @@ class Database:
             raise Collision from None
         except exc.DBAPIError as error:
             raise self._error(error.orig or error) from None
+        except UnicodeDecodeError as error:  # a name in a damaged file
+            raise self._error(error) from None
 
     def _error(self, error: BaseException) -> RenewctlError:
         trouble = trouble_of(error, self._url and self._url.database)

@@ -75,6 +75,8 @@ def trouble_of(error: BaseException, database: str | None) -> Trouble:
         return _sqlite(int(code), str(error))
     if type(error).__module__.startswith("pymysql"):
         return _mysql(error)
+    if isinstance(error, UnicodeDecodeError):
+        return Trouble.DAMAGED
     state = getattr(error, "sqlstate", None)
     if state is not None:
         return _postgresql(str(state))

@@ -16,6 +16,8 @@ VERSION_ROW = "SELECT value AS schema_version FROM meta WHERE name = 'schema'"
 
 Row = dict[str, Any]
 
+_DIGITS = 10  # more than the years of this product
+
 
 def known(rows: Sequence[Row], store: str) -> None:
     """Check the `schema_version` that came with the first row.
@@ -38,7 +40,15 @@ def not_newer(rows: Sequence[Row], store: str) -> int:
     """
     if not rows:
         raise Unusable(Reason.STORE_NOT_A_STORE, store=store)
-    version = int(rows[0]["schema_version"])
+    version = _number(rows[0]["schema_version"])
+    if version is None:
+        raise Unusable(Reason.STORE_NOT_A_STORE, store=store)
     if version > SCHEMA:
         raise Refused(Reason.STORE_NEWER, store=store, got=version, expected=SCHEMA)
     return version
+
+
+def _number(value: object) -> int | None:
+    """A version as the table `meta` keeps it: digits; a backup tells it as a number."""
+    text = str(value) if isinstance(value, str | int) else ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else None

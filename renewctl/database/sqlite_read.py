@@ -37,13 +37,13 @@ class ReadOnlyFile:
             with contextlib.closing(sqlite_file.connect(self._path, read_only=True)) as connection:
                 connection.row_factory = sqlite3.Row
                 return [dict(row) for row in connection.execute(statement, parameters)]
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where a column's name is damaged
             raise self._fault(error) from None
 
     def close(self) -> None:
         """Nothing is held between two statements."""
 
-    def _fault(self, error: sqlite3.Error) -> RenewctlError:
+    def _fault(self, error: Exception) -> RenewctlError:
         trouble = looked_at(trouble_of(error, None), self._path)
         return store_fault(trouble, self.shown, " ".join(str(error).split()))
 

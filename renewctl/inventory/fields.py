@@ -24,6 +24,7 @@ _Default = TypeVar("_Default")
 _DURATION = re.compile(r"([1-9][0-9]{0,4})([dh])")
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")  # prometheus.io/docs/concepts/data_model
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1)}
+_MOST_FAULTS = 500  # of one file; nobody reads more before mending the first
 _LONGEST = timedelta(days=366)  # a push certificate lives one year
 _TEXT, _FLAG, _LIST = Word("word.type_text"), Word("word.type_flag"), Word("word.type_list")
 _NUMBER, _MAPPING = Word("word.type_number"), Word("word.type_mapping")
@@ -45,6 +46,8 @@ class Problems:
 
     def add(self, reason: Reason, path: str, **values: object) -> None:
         """Note one fault at `path`; values never hold a secret."""
+        if len(self.found) == _MOST_FAULTS:
+            return
         line = self._line(path)
         self.found.append(
             Unusable(reason, where=self.where(path), file=self.place, line=line, path=path or "-", **values),

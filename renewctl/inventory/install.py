@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 from renewctl.inventory.fields import Fields
@@ -76,6 +77,6 @@ def _path(fields: Fields, key: str) -> str:
 
 def _refuse_twice(below: Fields, places: tuple[Place, ...]) -> None:
     paths = [path for place in places for path in place.files.values() if path]
-    for path in sorted({path for path in paths if paths.count(path) > 1}):
+    for path in sorted(path for path, count in Counter(paths).items() if count > 1):
         where = below.problems.where(below.at("paths"))
         below.problem(Reason.INVENTORY_DUPLICATE, "paths", got=path, expected=where)

@@ -240,9 +240,10 @@ def _check_nodes(inventory: Inventory, entries: list[_Entry]) -> Inventory:
     """Names are unique, topics exist; a node that names no topic serves all."""
     _refuse_duplicates([node.name for node in inventory.nodes], entries, "name")
     ids = tuple(topic.id for topic in inventory.topics)
+    known = frozenset(ids)
     for node, entry in zip(inventory.nodes, entries, strict=True):
         for index, name in enumerate(node.topics):
-            if name not in ids:
+            if name not in known:
                 at = f"{entry.path}.topics[{index}]"
                 entry.document.problems.add(
                     Reason.INVENTORY_DANGLING, at, got=name, expected=", ".join(ids) or "-"

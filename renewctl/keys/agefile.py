@@ -15,8 +15,14 @@ from dataclasses import dataclass
 
 _FIRST = b"age-encryption.org/v1"
 _ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
-_LONGEST_HEADER = 64 * 1024  # hundreds of recipients
+_LONGEST_HEADER = 256 * 1024  # 200 recipients whose SSH keys are RSA of 4096 bits take 180 kB
 _TAG_BYTES = 4
+
+MOST_RECIPIENTS = 200
+"""To open one file the library works with the square of their number: a third of a second for so many."""
+
+LARGEST_SEALED = 512 * 1024
+"""Bytes of a sealed key: its header, and a key of a few thousand bytes."""
 _SSH = (["ssh-ed25519"], ["ssh-rsa"])
 
 
@@ -59,7 +65,7 @@ def header(sealed: bytes) -> Header:
     """Read a header, of a binary or an armored file.
 
     Raises:
-        ValueError: not an age file.
+        ValueError: not an age file, or one for more than `MOST_RECIPIENTS`.
     """
     first, *lines = _binary(sealed.lstrip()).split(b"\n")
     if first != _FIRST or not any(line.startswith(b"---") for line in lines):
@@ -70,6 +76,8 @@ def header(sealed: bytes) -> Header:
             break
         if line.startswith(b"-> "):  # other lines are a stanza's body
             stanzas.append(line.decode("ascii", "replace").split()[1:])
+    if len(stanzas) > MOST_RECIPIENTS:
+        raise ValueError("too many recipients")
     ssh = [words[1] for words in stanzas if words[:1] in _SSH and len(words) > 1]
     return Header(sum(words[:1] == ["X25519"] for words in stanzas), tuple(sorted(ssh)))
 

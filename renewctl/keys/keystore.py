@@ -136,7 +136,8 @@ class KeyFolder:
         """See `KeyHome.sealed`."""
         with self._faults():
             try:
-                return self._file(fingerprint).read_bytes()
+                with self._file(fingerprint).open("rb") as file:
+                    return file.read(agefile.LARGEST_SEALED)  # what is cut off does not open
             except FileNotFoundError:
                 raise _missing(fingerprint, str(self.path)) from None
 
@@ -321,6 +322,10 @@ _Recipient = Any  # pyrage is untyped: x25519.Recipient | ssh.Recipient
 
 def _parsed(recipients: Sequence[str]) -> list[_Recipient]:
     """All recipients; what is not one is told by its place and its first letters."""
+    if len(recipients) > agefile.MOST_RECIPIENTS:
+        raise Unusable(
+            Reason.RECIPIENTS_TOO_MANY, got=len(recipients), expected=f"<= {agefile.MOST_RECIPIENTS}"
+        )
     parsed = []
     for position, recipient in enumerate(recipients, start=1):
         text = recipient.strip()
@@ -329,7 +334,8 @@ def _parsed(recipients: Sequence[str]) -> list[_Recipient]:
         kind = pyrage.ssh.Recipient if text.startswith("ssh-") else pyrage.x25519.Recipient
         try:
             parsed.append(kind.from_str(text))
-        except pyrage.RecipientError:
+            agefile.expected([text])  # the library takes broken base64 that nobody else does
+        except (pyrage.RecipientError, ValueError):
             got = f"{text[:_HEAD]}…" if text.startswith(("age1", "ssh-")) else "…"
             expected = "age1…, ssh-ed25519 …, ssh-rsa …"
             raise Unusable(Reason.RECIPIENT_INVALID, position=position, got=got, expected=expected) from None

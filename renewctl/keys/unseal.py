@@ -10,13 +10,12 @@ import pyrage  # type: ignore[import-untyped]
 from renewctl import secrets, undumpable
 from renewctl.certificate import private_key
 from renewctl.errors import Refused, Unusable
+from renewctl.keys import agefile
 from renewctl.reasons import Reason
 from renewctl.secrets import SecretRef
 
 LARGEST_KEY_FILE = 1024 * 1024
 """Bytes; an RSA key is a few thousand, even between a chain of certificates."""
-
-_MAGIC = (b"age-encryption.org/v1", b"-----BEGIN AGE ENCRYPTED FILE-----")
 
 
 def open_key(sealed: bytes, identity: SecretRef) -> bytes:
@@ -33,8 +32,10 @@ def open_key(sealed: bytes, identity: SecretRef) -> bytes:
     """
     where = secrets.shown(identity)
     identities = _parsed(secrets.read(identity), where)
-    if not sealed.lstrip().startswith(_MAGIC):
-        raise Refused(Reason.SEALED_KEY_DAMAGED, where=where)
+    try:
+        agefile.header(sealed)  # before the library, which takes any number of recipients
+    except ValueError:
+        raise Refused(Reason.SEALED_KEY_DAMAGED, where=where) from None
     try:
         plain = pyrage.decrypt(sealed, identities)
     except pyrage.DecryptError as error:

@@ -39,6 +39,7 @@ Every body also has `store`: the event's place in the whole store, and the head 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,6 +48,9 @@ from typing import Any
 
 KEY_STORE = "_keys-0"
 """Where the key store's own events are kept; no topic's id begins so."""
+
+NAME = re.compile(r".+-(0|[1-9][0-9]{0,8})", re.DOTALL)
+"""A renewal's name: `<topic id>-<n>`."""
 
 
 class Kind(StrEnum):
@@ -73,6 +77,23 @@ class Kind(StrEnum):
     KEY_RESEALED = "key_resealed"
     DESTRUCTION_STARTED = "destruction_started"
     KEY_DESTROYED = "key_destroyed"
+
+
+class Direction(StrEnum):
+    """Which pair a node is being given."""
+
+    NEW = "new"
+    PREVIOUS = "previous"
+
+
+class Outcome(StrEnum):
+    """What is known of a node after the last thing done to it."""
+
+    UNKNOWN = "unknown"  # begun, or no answer: neither done nor failed
+    INSTALLED = "installed"  # read back; no device has been seen checking in yet
+    PROVEN = "proven"
+    FAILED = "failed"  # an answer said no; the node keeps what it had
+    WRONG = "wrong"  # an answer proved the pair wrong, and putting back is not proven either
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from renewctl.errors import Refused
 from renewctl.reasons import Reason, Word
-from renewctl.renewal.events import KEY_STORE, Event, Kind, PairRef
-from renewctl.renewal.rules import Direction, Phase, Renewal, fold
+from renewctl.renewal.events import KEY_STORE, Direction, Event, Kind, PairRef
+from renewctl.renewal.rules import Phase, Renewal, fold
 
 _IN_USE = frozenset({Phase.INSTALLED, Phase.PROVEN, Phase.CLOSED})
 

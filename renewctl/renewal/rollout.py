@@ -9,7 +9,7 @@ from enum import StrEnum
 from renewctl.errors import Unusable
 from renewctl.inventory.reading import Node
 from renewctl.reasons import Reason
-from renewctl.renewal.rules import Outcome
+from renewctl.renewal.events import Outcome
 
 DEFAULT_WAVES: tuple[int | str, ...] = (1, "25%", "100%")
 """One storage as the canary, a quarter, the rest; the last size repeats."""

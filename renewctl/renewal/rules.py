@@ -20,7 +20,7 @@ from typing import Any
 
 from renewctl.errors import Refused
 from renewctl.reasons import Reason, Word
-from renewctl.renewal.events import Event, Kind, PairRef
+from renewctl.renewal.events import Direction, Event, Kind, Outcome, PairRef
 
 
 class Phase(StrEnum):
@@ -40,23 +40,6 @@ class Phase(StrEnum):
 
 ENDED = frozenset({Phase.CLOSED, Phase.ABORTED})
 """Phases nothing follows."""
-
-
-class Direction(StrEnum):
-    """Which pair a node is being given."""
-
-    NEW = "new"
-    PREVIOUS = "previous"
-
-
-class Outcome(StrEnum):
-    """What is known of a node after the last thing done to it."""
-
-    UNKNOWN = "unknown"  # begun, or no answer: neither done nor failed
-    INSTALLED = "installed"  # read back; no device has been seen checking in yet
-    PROVEN = "proven"
-    FAILED = "failed"  # an answer said no; the node keeps what it had
-    WRONG = "wrong"  # an answer proved the pair wrong, and putting back is not proven either
 
 
 _GOOD = frozenset({Outcome.INSTALLED, Outcome.PROVEN})

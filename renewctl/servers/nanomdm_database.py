@@ -6,7 +6,8 @@ Needs SELECT on `push_certs(topic, cert_pem)` and on `enrollments(id, user_id, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from renewctl import secrets
@@ -81,16 +82,12 @@ class Database:
         )
         if any(row["youngest"] is None for row in rows):  # SQLite keeps any text as a date
             values = {"node": self._node, "got": "last_seen_at is no date"}
-            return tuple(_counts(row, with_windows=False) for row in rows), [
-                Failure(Reason.DATABASE_ERROR, values)
-            ]
-        youngest = min((_number(row["youngest"]) for row in rows), default=0.0)
+            return self._counted(rows, with_windows=False), [Failure(Reason.DATABASE_ERROR, values)]
+        youngest = min((self._number(row["youngest"]) for row in rows), default=0.0)
         if youngest >= _ZONE_FAULT_SECONDS:
-            return tuple(_counts(row, with_windows=True) for row in rows), []
+            return self._counted(rows, with_windows=True), []
         values = {"node": self._node, "got": f"{youngest:.0f}"}
-        return tuple(_counts(row, with_windows=False) for row in rows), [
-            Failure(Reason.DATABASE_ZONE, values)
-        ]
+        return self._counted(rows, with_windows=False), [Failure(Reason.DATABASE_ZONE, values)]
 
     def canaries(self, topic: str, limit: int) -> tuple[str, ...]:
         """Enabled devices of a topic, most recently seen first."""
@@ -119,6 +116,33 @@ class Database:
         row = self._one("SELECT token_hex, push_magic FROM enrollments WHERE id = :id", enrollment)
         return None if row is None else PushTarget(str(row["token_hex"]).lower(), str(row["push_magic"]))
 
+    def _counted(
+        self, rows: Sequence[Mapping[str, object]], *, with_windows: bool
+    ) -> tuple[DeviceCounts, ...]:
+        windows = WINDOWS if with_windows else ()
+        return tuple(
+            DeviceCounts(
+                str(row["topic"]),
+                int(self._number(row["enabled_devices"])),
+                {window: int(self._number(row[f"within_{window}"])) for window in windows},
+            )
+            for row in rows
+        )
+
+    def _number(self, value: object) -> float:
+        """Databases answer numbers as int, float or Decimal.
+
+        Raises:
+            NodeFault: `database_error`: it is none.
+        """
+        try:
+            number = float(str(value))
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise NodeFault(Reason.DATABASE_ERROR, node=self._node, got="no number where devices are counted")
+        return number
+
     def _one(self, statement: str, enrollment: str) -> Mapping[str, object] | None:
         rows = self._select(statement, {"id": enrollment})
         return rows[0] if rows else None
@@ -139,13 +163,3 @@ class Database:
             return sql.select(self._address(), statement, parameters or {}, TIMEOUT_SECONDS)
         except NodeFault as error:
             raise NodeFault(error.reason, **{**error.values, "node": self._node}) from None
-
-
-def _counts(row: Mapping[str, object], *, with_windows: bool) -> DeviceCounts:
-    windows = {window: int(_number(row[f"within_{window}"])) for window in WINDOWS} if with_windows else {}
-    return DeviceCounts(str(row["topic"]), int(_number(row["enabled_devices"])), windows)
-
-
-def _number(value: object) -> float:
-    """Databases answer numbers as int, float or Decimal."""
-    return float(str(value))

@@ -7,6 +7,8 @@ certificates (`*.key`): nothing here ever opens one.
 from __future__ import annotations
 
 import plistlib
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +24,7 @@ from renewctl.servers.protocol import PushTarget, Records, failure_of
 CHECK_IN_COMMAND = "renewctl-check-in"
 """CommandUUID of the one command we queue on a `file` store: always the same, so that none pile up."""
 
+_MICROSECONDS = re.compile(r"[0-9]{1,17}")  # Unix time; of a thousand digits none is a time
 _ZONE_FAULT_SECONDS = -60.0
 _USER_MARK = ":"  # service/nanomdm/service.go, normalize: a user channel's id is `<device>:<user>`
 
@@ -88,7 +91,7 @@ class KeyValueFolder:
 
     def _seen(self, enrollment: str) -> float:
         text = self._text(enrollment, "last_seen_at")
-        return int(text) / 1_000_000 if text.isdigit() else 0.0
+        return int(text) / 1_000_000 if _MICROSECONDS.fullmatch(text) else 0.0
 
     def _path(self, enrollment: str, what: str) -> Path:
         key = f"{enrollment}.{what}"  # storage/diskv: Split2X2Transform; our keys are never shorter than four
@@ -121,17 +124,17 @@ class PlainFolder:
 
     def devices(self, now: datetime) -> tuple[tuple[DeviceCounts, ...], list[Failure]]:  # noqa: ARG002
         """Enabled devices; this store does not keep when it last saw them."""
-        topics = [str(message.get("Topic", "")) for _, message in self._enabled()]
-        return tuple(DeviceCounts(topic, topics.count(topic)) for topic in sorted(set(topics))), []
+        topics = Counter(topic for _, topic in self._enabled())
+        return tuple(DeviceCounts(topic, count) for topic, count in sorted(topics.items())), []
 
     def canaries(self, topic: str, limit: int) -> tuple[str, ...]:
         """Enabled devices of a topic, those with the latest trace first."""
-        found = [name for name, message in self._enabled() if message.get("Topic") == topic]
+        found = [name for name, of in self._enabled() if of == topic]
         return tuple(sorted(found, key=lambda name: (-self._latest_trace(name), name))[:limit])
 
     def enrolled(self, enrollment: str, topic: str) -> bool:
         """Whether this enrollment is enabled, for this topic."""
-        return any(name == enrollment and message.get("Topic") == topic for name, message in self._enabled())
+        return (enrollment, topic) in self._enabled()
 
     def check_in(self, enrollment: str) -> str | None:
         """When the newest trace was written, nanoseconds."""
@@ -142,12 +145,14 @@ class PlainFolder:
         """None: a device woken from here would have no command to answer; nobody would see it check in."""
         return None
 
-    def _enabled(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def _enabled(self) -> Iterator[tuple[str, str]]:
+        """Enrollment and topic of every enabled device."""
         for path in _listed(self._node, self._folder, "*/TokenUpdate.plist"):
-            message = _plist(path)
+            topic = _plist(path).get("Topic")
             enabled = _USER_MARK not in path.parent.name and not localfile.exists(path.parent / "Disabled")
-            if enabled and message:
-                yield path.parent.name, message
+            # Ten arrays within ten within ten … are small until they are written out.
+            if enabled and isinstance(topic, str):
+                yield path.parent.name, topic
 
     def _latest_trace(self, enrollment: str) -> int:
         folder = self._folder / enrollment

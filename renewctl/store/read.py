@@ -18,7 +18,8 @@ from renewctl.database import sql_url, sql_version, sqlite_read
 from renewctl.database.sql_version import Row
 from renewctl.errors import NodeFault
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Event, Kind
+from renewctl.renewal import bodies
+from renewctl.renewal.events import NAME, Event, Kind
 from renewctl.store import head as store_head
 from renewctl.store.head import Tip
 
@@ -49,6 +50,12 @@ FROM meta LEFT JOIN documents ON documents.sha256 = :sha256 WHERE meta.name = 's
 _NEWEST_RUN = """
 SELECT meta.value AS schema_version, runs.* FROM meta LEFT JOIN runs
 ON runs.number = (SELECT max(number) FROM runs) WHERE meta.name = 'schema'"""
+
+MAY_BE_ABSENT = frozenset({"reason", "ticket"})
+"""Fields of an event that may be null."""
+
+YEARS = range(1970, 9999)
+"""Years an event can be of: with those beyond, not every zone can be told."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +171,8 @@ class StoreReader:
         rows = self._rows(_DOCUMENT, sha256=sha256)
         if rows[0]["body"] is None:
             raise NodeFault(Reason.DOCUMENT_MISSING, store=self.shown, got=sha256)
-        body = bytes(rows[0]["body"])
+        kept = rows[0]["body"]
+        body = bytes(kept) if isinstance(kept, bytes | memoryview) else b""
         if hashlib.sha256(body).hexdigest() != sha256:
             raise NodeFault(Reason.STORE_DAMAGED, store=self.shown, detail=f"document {sha256}")
         return body
@@ -212,7 +220,7 @@ class StoreReader:
 
     def _event(self, row: Mapping[str, Any]) -> Event:
         try:
-            return event_from(row)
+            return folded_event_from(row)
         except (ValueError, TypeError):
             raise _damaged(self.shown, row) from None
 
@@ -229,6 +237,7 @@ def tips_of(rows: Sequence[Mapping[str, Any]], store: str) -> list[Tip]:
             continue
         try:
             place = store_head.place_of(body_of(row))
+            _require(type(row["seq"]) is int and isinstance(row["hash"], str), "tip")
         except (ValueError, TypeError):
             raise _damaged(store, row) from None
         found.append(Tip(row["renewal"], row["seq"], row["hash"], place))
@@ -269,16 +278,48 @@ def fields_of(event: Event) -> dict[str, Any]:
 
 
 def event_from(row: Mapping[str, Any]) -> Event:
-    """An event out of a row of `events`.
+    """An event out of a row of `events`; its body is any object (`folded_event_from` asks for more).
 
     Raises:
-        ValueError, TypeError: the row is not as we write them.
+        KeyError, ValueError, TypeError: the row is not as we write them.
     """
     values = {name: row[name] for name in Event.__dataclass_fields__}
-    if any(isinstance(value, bytes) for value in values.values()):
-        raise TypeError("bytes")  # what SQLite holds is no UTF-8
-    read = {"at": datetime.fromisoformat(row["at"]), "kind": Kind(row["kind"]), "body": body_of(row)}
+    for name, value in values.items():
+        if name == "seq":
+            _require(type(value) is int and value > 0, name)
+        else:
+            _require(isinstance(value, str) or (value is None and name in MAY_BE_ABSENT), name)
+    _require(NAME.fullmatch(values["renewal"]), "renewal")
+    read = {"at": instant_from(row["at"]), "kind": Kind(row["kind"]), "body": body_of(row)}
     return Event(**{**values, **read})
+
+
+def folded_event_from(row: Mapping[str, Any]) -> Event:
+    """An event that can be folded: its body has what its kind tells, and its place in the store.
+
+    Raises:
+        KeyError, ValueError, TypeError: the row is not as we write them.
+    """
+    event = event_from(row)
+    bodies.require(event.kind, event.body)
+    store_head.place_of(event.body)
+    return event
+
+
+def instant_from(text: object) -> datetime:
+    """An instant as the store keeps it.
+
+    Raises:
+        ValueError, TypeError: none, or one that not every zone can tell.
+    """
+    at = datetime.fromisoformat(text)  # type: ignore[arg-type] # a TypeError is foreseen
+    _require(at.tzinfo is not None and at.year in YEARS, "at")
+    return at
+
+
+def _require(fits: object, name: str) -> None:
+    if not fits:
+        raise ValueError(name)
 
 
 def body_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -287,7 +328,10 @@ def body_of(row: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError, TypeError: no JSON object.
     """
-    body = json.loads(row["body"])
+    try:
+        body = json.loads(row["body"])
+    except RecursionError:
+        raise ValueError("body") from None
     if not isinstance(body, dict):
         raise TypeError(type(body).__name__)
     return body
@@ -300,5 +344,9 @@ def run_from(row: Mapping[str, Any]) -> Run:
         ValueError, TypeError: the row is not as we write them.
     """
     values = {name: row[name] for name in Run.__dataclass_fields__}
-    ended = None if row["ended"] is None else datetime.fromisoformat(row["ended"])
-    return Run(**{**values, "since": datetime.fromisoformat(row["since"]), "ended": ended})
+    for name in ("number", "beat"):
+        _require(type(values[name]) is int, name)
+    for name in ("token", "renewal", "holder", "host"):
+        _require(isinstance(values[name], str), name)
+    ended = None if row["ended"] is None else instant_from(row["ended"])
+    return Run(**{**values, "since": instant_from(row["since"]), "ended": ended})

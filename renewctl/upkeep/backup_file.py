@@ -36,9 +36,19 @@ TABLES = ("events", "documents", "runs")
 _MANIFEST = "manifest.json"
 _KEY = re.compile(r"keys/([0-9a-f]{64})\.age")
 _COLUMN = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _SEALED = b"age-encryption.org/v1\n"  # the first line of every age file (age-encryption.org/v1, §Header)
-_LARGEST = 1 << 30
-"""Bytes of one part; a store of ten thousand events has ten million."""
+_LARGEST = 1 << 28
+"""Bytes of all parts together; a store of ten thousand events has ten million."""
+
+_KEY_COLUMNS: Mapping[str, Mapping[str, type]] = {
+    "events": {"renewal": str, "seq": int, "kind": str, "hash": str},
+    "documents": {"sha256": str, "body": bytes},
+    "runs": {"number": int},
+}
+"""What a row is known by, in every schema there was."""
+
+_NUMBERS = range(-(2**63), 2**63)  # what databases hold
 
 Row = dict[str, Any]
 
@@ -195,14 +205,18 @@ def _manifest(backup: Backup, parts: Mapping[str, bytes]) -> tuple[bytes, str]:
 
 def _read_parts(path: Path) -> dict[str, bytes]:
     parts: dict[str, bytes] = {}
+    left = _LARGEST
     try:
         with tarfile.open(path, mode="r:") as tar:
             for about in tar:
-                content = tar.extractfile(about) if about.isreg() else None
-                if content is None or about.name in parts or about.size > _LARGEST:
+                # A sparse file is a gigabyte of holes in a kilobyte of tar.
+                plain = about.isreg() and not about.issparse()
+                content = tar.extractfile(about) if plain else None
+                left -= about.size
+                if content is None or about.name in parts or left < 0:
                     raise _damaged(path, about.name)
                 parts[about.name] = content.read()
-    except (tarfile.TarError, EOFError, ValueError):
+    except (tarfile.TarError, EOFError, ValueError, RecursionError):  # headers of headers of headers
         raise Unusable(Reason.BACKUP_UNREADABLE, path=str(path)) from None
     return parts
 
@@ -213,8 +227,19 @@ def _rows(path: Path, table: str, content: bytes) -> list[Row]:
         row = _json(path, table, line)
         if not isinstance(row, dict) or not all(_COLUMN.fullmatch(name) for name in row):
             raise _damaged(path, table)
-        rows.append({name: _bytes(path, table, value) for name, value in row.items()})
+        cells = {name: _bytes(path, table, value) for name, value in row.items()}
+        known = all(isinstance(cells.get(name), kind) for name, kind in _KEY_COLUMNS[table].items())
+        if not known or not all(_is_cell(value) for value in cells.values()):
+            raise _damaged(path, table)
+        rows.append(cells)
     return rows
+
+
+def _is_cell(value: object) -> bool:
+    """What a column can hold: no fraction, no list, no text that is no Unicode."""
+    if isinstance(value, str):
+        return not _SURROGATES.search(value)
+    return value is None or isinstance(value, bytes) or (type(value) is int and value in _NUMBERS)
 
 
 def _json(path: Path, part: str, content: bytes) -> Any:  # noqa: ANN401 - JSON

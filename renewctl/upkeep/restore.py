@@ -72,10 +72,13 @@ def newest_run(backup: Backup) -> int:
     return max((int(row["number"]) for row in backup.tables["runs"]), default=0)
 
 
-def fill(store: Store, backup: Backup, drafts: Sequence[Event], run: Mapping[str, Any]) -> None:
+def fill(
+    store: Store, backup: Backup, drafts: Sequence[Event], run: Mapping[str, Any], *, path: str = ""
+) -> None:
     """Fill an empty store.
 
     Args:
+        path: the backup's file, for messages.
         store: of our schema, and empty.
         backup: what goes into it.
         drafts: the events that tell of the restore; written after the backup's own.
@@ -84,6 +87,7 @@ def fill(store: Store, backup: Backup, drafts: Sequence[Event], run: Mapping[str
 
     Raises:
         Refused: `store_not_empty`.
+        Unusable: `backup_damaged`: a row stands in it twice.
         NodeFault, Unusable: as the store raises; nothing was changed.
     """
     if backup.schema != sql_version.SCHEMA:
@@ -108,6 +112,8 @@ def fill(store: Store, backup: Backup, drafts: Sequence[Event], run: Mapping[str
             transaction.change(_INSERT_RUN, **run, token=secrets.token_hex(16))
             for draft in drafts:
                 store.write(draft, transaction)
+    except sql.Collision:
+        raise Unusable(Reason.BACKUP_DAMAGED, path=path, got="a row twice") from None
     finally:
         database.close()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from renewctl.errors import Refused, Unusable
 from renewctl.reasons import Reason
+
+_PORT = re.compile(r"[0-9]{1,5}")
 
 HEAD_SECONDS = 10
 """From the first chance to send a request until its head is complete."""
@@ -103,7 +106,7 @@ def listen(address: str) -> socket.socket:
         Refused: `listen_failed`: the address is taken, not ours, or not permitted.
     """
     host, found, port = address.rpartition(":")
-    if not found or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - ports have 16 bits
+    if not found or not _PORT.fullmatch(port) or int(port) > 65535:  # noqa: PLR2004 - ports have 16 bits
         raise Unusable(Reason.LISTEN_ADDRESS_INVALID, got=address, expected="HOST:PORT | :PORT | [IPV6]:PORT")
     host = host.removeprefix("[").removesuffix("]")
     try:

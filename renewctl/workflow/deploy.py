@@ -8,8 +8,8 @@ from renewctl.certificate import findings, intake, private_key
 from renewctl.errors import Attention, Refused
 from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Kind, PairRef
-from renewctl.renewal.rules import Outcome, Phase, Renewal, owed, require
+from renewctl.renewal.events import Kind, Outcome, PairRef
+from renewctl.renewal.rules import Phase, Renewal, owed, require
 from renewctl.workflow.pairs import prove_key_opens
 from renewctl.workflow.workplace import Workplace
 

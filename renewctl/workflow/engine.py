@@ -11,8 +11,8 @@ from renewctl.errors import Attention, Refused, RenewctlError
 from renewctl.inventory.reading import Node, Topic
 from renewctl.playbook_run import Ended, NodeResult, PlaybookEvent
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Kind
-from renewctl.renewal.rules import Direction, Outcome, Renewal
+from renewctl.renewal.events import Direction, Kind, Outcome
+from renewctl.renewal.rules import Renewal
 from renewctl.store.lease import Lease
 from renewctl.verification import Verdict
 from renewctl.workflow.hosts import host_variables
@@ -48,6 +48,9 @@ _OUTCOMES: Mapping[str, Outcome] = {
     "wrong": Outcome.WRONG,
 }
 """The collection's words for what became of a node; any other says that it is not known."""
+
+_RUNS = range(2**31)
+"""What the store's column holds on every database."""
 
 _NO_ANSWER = frozenset({Reason.NODE_UNREACHABLE, Reason.NODE_TIMEOUT, Reason.DATABASE_UNREACHABLE})
 """A node that gave no answer has neither done nor refused anything."""
@@ -152,7 +155,12 @@ def fence(engine: Engine) -> tuple[RenewctlError | None, int]:
 
 def superseded_by(answer: NodeAnswer | NodeResult) -> int:
     """The run a node carries, where it refused ours because of it; 0 otherwise."""
-    return int(answer.values["expected"]) if answer.reason == Reason.RUN_SUPERSEDED else 0
+    return run_number(answer.values.get("expected")) or 0 if answer.reason == Reason.RUN_SUPERSEDED else 0
+
+
+def run_number(told: object) -> int | None:
+    """A run as a node tells it; None where that is no number a run can have, 0 for a node without any."""
+    return told if type(told) is int and told in _RUNS else None
 
 
 def refused_by(ended: Ended) -> RenewctlError | None:

@@ -21,10 +21,11 @@ from renewctl.keys.keystore import KeyHome
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Event, Kind
 from renewctl.renewal.history import TopicHistory, histories
-from renewctl.store.read import event_from, instant_text
+from renewctl.store.read import folded_event_from, instant_text
 from renewctl.store.write import Stamp, Store
 from renewctl.upkeep import backup_file, restore
 from renewctl.upkeep.backup_file import Backup
+from renewctl.workflow.engine import run_number
 from renewctl.workflow.hosts import host_variables
 
 
@@ -116,7 +117,7 @@ def bring_back(place: Place, path: Path, *, dry_run: bool) -> Restored:
     with Store(place.url, clock=place.now) as store:
         at = instant_text(place.now())
         drafts = list(_drafts(place, store, done, events))
-        restore.fill(store, backup, drafts, {**run, "at": at})
+        restore.fill(store, backup, drafts, {**run, "at": at}, path=str(path))
     return Restored(backup, sha256, done.run, told, keys)
 
 
@@ -125,7 +126,7 @@ def _events(backup: Backup, path: Path) -> dict[str, list[Event]]:
     found: dict[str, list[Event]] = {}
     for row in backup.tables["events"]:
         try:
-            found.setdefault(row["renewal"], []).append(event_from(row))
+            found.setdefault(row["renewal"], []).append(folded_event_from(row))
         except (KeyError, TypeError, ValueError):
             got = f"event {row.get('renewal')} {row.get('seq')}"
             raise Unusable(Reason.BACKUP_DAMAGED, path=str(path), got=got) from None
@@ -158,7 +159,7 @@ def _asked(place: Place, known: frozenset[str]) -> Iterator[Told]:
                     one.serial for one in served if one.topic == topic.topic and one.serial is not None
                 )
             )
-            run = int(result.values.get("run") or 0)
+            run = run_number(result.values.get("run", 0))
             yield Told(node.name, topic.id, run, serials, stranger=not known.issuperset(serials))
 
 

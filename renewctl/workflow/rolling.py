@@ -13,9 +13,9 @@ from renewctl.inventory.reading import Node, Topic
 from renewctl.observation import ServedCertificate
 from renewctl.playbook_run import Ended
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Kind, PairRef
+from renewctl.renewal.events import Direction, Kind, Outcome, PairRef
 from renewctl.renewal.rollout import DEFAULT_WAVES, Decision, decide, plan
-from renewctl.renewal.rules import Direction, Outcome, Renewal, out_of_order, owed, require
+from renewctl.renewal.rules import Renewal, out_of_order, owed, require
 from renewctl.store.lease import Lease
 from renewctl.store.read import Run
 from renewctl.workflow.engine import (

@@ -14,9 +14,9 @@ from renewctl.inventory.reading import Inventory, Keys, Node, Product, Topic, Ve
 from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
 from renewctl.overview import State, TopicView, Turn, view
 from renewctl.reasons import Reason
-from renewctl.renewal.events import PairRef
+from renewctl.renewal.events import Direction, Outcome, PairRef
 from renewctl.renewal.history import TopicHistory
-from renewctl.renewal.rules import Direction, NodeState, Outcome, Phase, Renewal, SignedRequest
+from renewctl.renewal.rules import NodeState, Phase, Renewal, SignedRequest
 from renewctl.secrets import Kind, SecretRef
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

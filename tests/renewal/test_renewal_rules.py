@@ -8,20 +8,8 @@ from hypothesis import strategies as st
 
 from renewctl.errors import Refused
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Kind
-from renewctl.renewal.rules import (
-    ENDED,
-    Direction,
-    Outcome,
-    Phase,
-    Renewal,
-    apply,
-    fold,
-    may,
-    owed,
-    owed_previous,
-    require,
-)
+from renewctl.renewal.events import Direction, Kind, Outcome
+from renewctl.renewal.rules import ENDED, Phase, Renewal, apply, fold, may, owed, owed_previous, require
 from tests.support.history import ACCEPTED, event, events, told, wave
 
 NODES = ("n1", "n2")

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from renewctl.errors import Unusable
 from renewctl.inventory.reading import Node, Product
+from renewctl.renewal.events import Outcome
 from renewctl.renewal.rollout import Decision, decide, parse_waves, plan
-from renewctl.renewal.rules import Outcome
 
 
 def _nodes(*storages: str) -> list[Node]:

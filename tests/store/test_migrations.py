@@ -21,8 +21,9 @@ from renewctl.database import sql, sql_tables, sql_url, sql_version
 from renewctl.errors import Attention, Refused, Unusable
 from renewctl.keys.keystore import KeyTable
 from renewctl.reasons import Reason
+from renewctl.renewal.events import Outcome
 from renewctl.renewal.history import histories
-from renewctl.renewal.rules import Outcome, Phase
+from renewctl.renewal.rules import Phase
 from renewctl.store import migrations
 from renewctl.store.lease import Timing
 from renewctl.store.read import StoreReader

@@ -24,8 +24,12 @@ FOLDER = 0o755
 #: Where the kernel keeps a file's SELinux label.
 LABEL = "security.selinux"
 
-_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
-_KEY = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
+#: Bytes of the largest file that is read: a pair with its chain has some thousand.
+LARGEST = 1024 * 1024
+
+# Neither goes over a text twice, whatever somebody has put there.
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----(\s[A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
+_KEY = re.compile(rb"-----BEGIN ([A-Z ]{0,20}PRIVATE KEY)-----")
 
 
 class Fault(Exception):
@@ -56,8 +60,12 @@ def certificate_block(pem):
 
 def key_block(pem):
     """The first private key of a PEM text alone, with its line end; None where there is none."""
-    found = _KEY.search(pem)
-    return None if found is None else found.group(0) + b"\n"
+    begin = _KEY.search(pem)
+    if begin is None:
+        return None
+    ending = b"-----END " + begin.group(1) + b"-----"
+    end = pem.find(ending, begin.end())
+    return None if end < 0 else pem[begin.start() : end] + ending + b"\n"
 
 
 def digest(data):
@@ -66,14 +74,18 @@ def digest(data):
 
 
 def read(path):
-    """The bytes of a file, or None where there is no file."""
+    """The bytes of a file, or None where there is no file. Neither a pipe nor a large file holds it up."""
     try:
-        with open(path, "rb") as handle:
-            return handle.read()
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as handle:
+            regular = stat.S_ISREG(os.fstat(handle.fileno()).st_mode)
+            content = handle.read(LARGEST + 1) if regular else b""
     except FileNotFoundError:
         return None
     except OSError as error:
         raise Fault("node_file_unreadable", path=path, got=errno.errorcode.get(error.errno, "")) from None
+    if not regular or len(content) > LARGEST:
+        raise Fault("node_file_unreadable", path=path, got="EFBIG" if regular else "EINVAL")
+    return content
 
 
 def sync_folder(path):

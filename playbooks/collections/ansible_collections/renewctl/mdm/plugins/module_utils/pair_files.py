@@ -229,14 +229,29 @@ class PairFiles:
             known = json.loads(raw)
             version = known["v"]
             if version == STATE_VERSION:
-                return {name: known[name] for name in ("v", *_FIELDS)}
-        except (ValueError, KeyError, TypeError):
+                return _checked({name: known[name] for name in ("v", *_FIELDS)})
+            newer = int(version) > STATE_VERSION
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise Fault("node_state_damaged", path=path) from None
+        if not newer:
+            raise Fault("node_state_damaged", path=path)
         raise Fault("node_state_newer", path=path, got=version, expected=STATE_VERSION)
 
     def _save(self, known, **changes):
         known.update(changes)
         disk.write(os.path.join(self.home, "state.json"), json.dumps(known, sort_keys=True).encode(), 0o600)
+
+
+def _checked(known):
+    """A journal as we write it; ValueError or TypeError for any other."""
+    texts = [known["token"], known["phase"], *known["places"]]
+    for path, one in known["places"].items():
+        if not os.path.isabs(path) or set(one) != {"active", "previous"}:
+            raise ValueError(path)
+        texts += [name for name in one.values() if name is not None]
+    if type(known["run"]) is not int or not all(isinstance(text, str) for text in texts):
+        raise TypeError("run")
+    return known
 
 
 def _first_other(names, than):

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import node_program, pkcs12
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import plain
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import holds, now, require_ready
 
@@ -24,6 +25,7 @@ from renewctl.reasons import Reason
 from renewctl.servers.files import served
 from renewctl.servers.protocol import Server
 
+_REASONS = frozenset(Reason)
 _TOKEN = re.compile(r"[0-9a-f]{8,64}")
 
 # What the inner server says of files it looked for on this machine; the node's own look is better.
@@ -65,15 +67,16 @@ class FileTarget:
     def fence(self, *, check: bool) -> tuple[bool, dict[str, Any]]:
         """Take the run on the node, and undo what an interrupted one left. Under check: would it change?"""
         if check:
-            return not self._step("carries")["done"], {}
+            return not self._step("carries").get("done"), {}
         self._require_token()
         self.require_ready()
-        undone = bool(self._step("fence", reloads=self._reloads())["done"])
+        undone = bool(self._step("fence", reloads=self._reloads()).get("done"))
         return undone, {"run": self._settings.run, "undone": undone}
 
     def run(self) -> int:
         """The run the node carries."""
-        return int(self._look()["run"])
+        run: int = self._look()["run"]
+        return run
 
     def has(self, certificate: PushCertificate) -> bool:
         """The switch finds out by itself, under the node's lock; asked only where a device is woken first."""
@@ -88,13 +91,13 @@ class FileTarget:
             reloads=self._reloads(),
             certificate=pair.certificate.pem.decode("ascii"),
         )
-        return bool(told["done"])
+        return bool(told.get("done"))
 
     def restore(self, previous: PairReference) -> None:
         """Back to the release that is still on the node; sent again only if it is not."""
         self._require_token()
         told = self._step("revert", reloads=self._reloads(), fingerprint=previous.certificate.fingerprint)
-        if told["done"] is None:
+        if told.get("done") is None:
             self.install(previous.open())
 
     def _bundles(self, pair: Pair) -> dict[str, bytes]:
@@ -108,10 +111,17 @@ class FileTarget:
         }
 
     def _look(self) -> dict[str, Any]:
-        """What consumers read: a step that changed something has just said so."""
+        """What consumers read: a step that changed something has just said so.
+
+        Raises:
+            NodeFault: `node_answer_unreadable`: not what our program says; somebody else's Python, say.
+        """
         seen, self._after = self._after, None
-        done: dict[str, Any] = seen or self._step("look")["done"]
-        return done
+        look = self._step("look").get("done") if seen is None else seen
+        if not _is_a_look(look, len(self._install.places)):
+            raise NodeFault(Reason.NODE_ANSWER_UNREADABLE, node=self._settings.node.name, got="look")
+        found: dict[str, Any] = look
+        return found
 
     def _step(self, op: str, files: Mapping[str, bytes] | None = None, **more: Any) -> dict[str, Any]:
         order = {
@@ -126,11 +136,13 @@ class FileTarget:
         code, printed = self._remote.send(command, node_program.message(order, files or {}))
         told = node_program.answer(printed)
         if told is not None and "reason" not in told:
-            self._after = told["look"]
+            self._after = told.get("look")
             return told
         reason, values = Reason.NODE_STEP_FAILED, {"got": f"{op}, exit {code}"}
-        if told is not None:
-            reason, values = Reason(told["reason"]), told["values"]
+        if told is not None and told["reason"] in _REASONS:
+            said = told.get("values")
+            reason = Reason(told["reason"])
+            values = {name: plain(value) for name, value in said.items()} if isinstance(said, dict) else {}
         raise NodeFault(reason, **{"node": self._settings.node.name, **values})
 
     def _require_token(self) -> None:
@@ -162,6 +174,27 @@ class FileTarget:
                     Reason.RELOAD_NOT_ALLOWED, node=self._settings.node.name, program=program, path=str(path)
                 )
         return [list(command) for command in commands]
+
+
+def _is_a_look(done: Any, places: int) -> bool:
+    """Whether this has the shape of what `PairFiles.look` tells; a node can say anything."""
+    found = done.get("found") if isinstance(done, dict) else None
+    return (
+        isinstance(found, list)
+        and len(found) == places
+        and type(done.get("run")) is int
+        and all(isinstance(one, dict) and _is_of_a_place(one) for one in found)
+    )
+
+
+def _is_of_a_place(one: dict[str, Any]) -> bool:
+    certificate = one.get("certificate", False)
+    return (
+        isinstance(one.get("path"), str)
+        and isinstance(one.get("there"), bool)
+        and isinstance(one.get("old_ciphers"), bool)
+        and (certificate is None or isinstance(certificate, str))
+    )
 
 
 def _password(place: Place) -> str:

@@ -14,8 +14,9 @@ from renewctl.certificate import private_key
 from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import Refused, Unusable
 from renewctl.inventory import reading as inventory
-from renewctl.keys import unseal
+from renewctl.keys import agefile, unseal
 from renewctl.reasons import Reason
+from renewctl.servers import localfile
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class PairReference:
             return None
         path = base / str(value.get("certificate") or "")
         try:
-            certificate = PushCertificate.from_pem(path.read_bytes())
+            certificate = PushCertificate.from_pem(localfile.read(path))
         except OSError:
             raise Unusable(Reason.FILE_UNREADABLE, path=str(path)) from None
         except ValueError:
@@ -91,7 +92,7 @@ class PairReference:
         if "sealed" in where:
             path = self.base / str(where["sealed"])
             try:
-                return path.read_bytes()
+                return localfile.read(path, agefile.LARGEST_SEALED)
             except OSError:
                 raise Unusable(Reason.FILE_UNREADABLE, path=str(path)) from None
         from renewctl.keys import keystore  # noqa: PLC0415 - SQLAlchemy, only where a table is used

@@ -34,6 +34,8 @@ _ONE_LINE = multiprocessing.get_context("fork").Lock()
 #: Seconds; a worker that was killed while it wrote must not hold up the others for ever.
 _LINE_SECONDS = 5.0
 
+_FLOAT_BYTES = 8
+
 
 @contextmanager
 def bound_to_parent() -> Iterator[None]:
@@ -81,8 +83,9 @@ def require_watched() -> None:
     """
     permit = os.environ.get(PERMIT_FD, "")
     if permit.isdecimal():
-        (until,) = struct.unpack("<d", os.pread(int(permit), 8, 0))
-        if time.clock_gettime(time.CLOCK_BOOTTIME) >= until:
+        told = os.pread(int(permit), _FLOAT_BYTES, 0)
+        until = struct.unpack("<d", told)[0] if len(told) == _FLOAT_BYTES else 0.0
+        if not time.clock_gettime(time.CLOCK_BOOTTIME) < until:  # nor where it is no number at all
             raise Attention(Reason.CONTROLLER_GONE)
     descriptor = events_fd()
     if descriptor is None:

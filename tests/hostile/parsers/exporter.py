@@ -1,0 +1,116 @@
+"""The exporter: its own file of the last snapshot, and whatever comes in on its port."""
+
+from __future__ import annotations
+
+import atexit
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import mkdtemp
+
+from exporter import snapshot_file
+from exporter.collectors import collect
+from exporter.rendering import Page, accepts_gzip, choose_format
+from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
+from renewctl.inventory import reading
+from renewctl.observation import DeviceCounts, ServedCertificate, Source
+from renewctl.reasons import Reason
+from tests.hostile.limited import MEGABYTES
+from tests.hostile.parser import Made, Parser
+from tests.support.inventories import TOPIC, right, write
+
+_AT = datetime(2026, 11, 29, 10, tzinfo=UTC)
+
+_SERVER = """
+import sys
+from exporter.app import make_app
+from exporter.rendering import Page
+from renewctl.web import serving
+listener = serving.listen("127.0.0.1:0")
+print(listener.getsockname()[1], flush=True)
+serving.serve(make_app(lambda: Page([]), lambda: True), listener)
+"""
+
+
+def _snapshot() -> Made:
+    folder = Path(mkdtemp())
+    path, inventory = folder / "snapshot.json", reading.load(write(folder, right()))
+    known = Known(ServedCertificate(TOPIC, _AT, Source.API, "0b", "f", "k", "CN=x"), _AT)
+    facts = NodeFacts(
+        looked_at=_AT,
+        up=True,
+        failures=(Reason.NODE_TIMEOUT,),
+        last_success=_AT,
+        certificates=(known,),
+        devices=(DeviceCounts(TOPIC, 3, {86_400: 2}),),
+    )
+    renewal = RenewalFacts("tokyo", "tokyo-1", "open", _AT, ("n1",), {"n1": known})
+    snapshot_file.save(path, Snapshot({"n1": facts}, (renewal,), {"tokyo": known}, store_head="h"))
+
+    def take(data: bytes) -> None:
+        path.write_bytes(data)
+        found = snapshot_file.load(path)
+        assert found is not None
+        Page(collect(inventory, found))  # it is what the exporter begins with
+
+    return Made(take, [path.read_bytes()])
+
+
+def _headers() -> Made:
+    def take(data: bytes) -> None:
+        text = data.decode("latin-1")  # as the server hands headers out
+        choose_format(text)
+        accepts_gzip(text)
+
+    return Made(
+        take, [b"application/openmetrics-text;version=1.0.0;q=0.9,text/plain;q=0.5", b"gzip;q=1, *;q=0"]
+    )
+
+
+def _http() -> Made:
+    """Raw bytes to the port; after each the server still says that it is healthy, and has not grown."""
+    server = subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True)
+    atexit.register(server.kill)
+    assert server.stdout is not None
+    port = int(server.stdout.readline())
+    status = Path(f"/proc/{server.pid}/status")
+
+    def said(data: bytes, wanted: bytes) -> bytes:
+        answer = b""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.2) as connection:
+            connection.sendall(data)
+            while wanted not in answer and (more := connection.recv(65_536)):
+                answer += more
+        return answer
+
+    def peak() -> int:
+        return next(
+            int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")
+        )
+
+    healthy = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    said(healthy, b"healthy\n")
+    before = peak()
+
+    def take(data: bytes) -> None:
+        said(data, b"\r\n\r\n")
+        assert b"200 OK" in said(healthy, b"healthy\n")
+        assert peak() - before < MEGABYTES * 1024
+
+    return Made(take, [healthy, b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n"])
+
+
+PARSERS = [
+    Parser(
+        "exporter.snapshot",
+        _snapshot,
+        ["exporter.snapshot_file", "exporter.families"],
+        (snapshot_file.UnusableSnapshot,),
+        json=True,
+    ),
+    Parser("exporter.headers", _headers, ["exporter.rendering"]),
+    Parser("exporter.http", _http, ["renewctl.web.serving", "exporter.app"], examples=0.5, seconds=2.0),
+]
