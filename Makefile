@@ -7,9 +7,10 @@ WORLD  ?= happy-year
 KEEP   ?=
 FULL   ?=
 PART   ?=
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo check test crash bench lint system peers prometheus3 catalogues constraints clean
+.PHONY: help install dev demo check test crash bench fuzz lint system peers prometheus3 catalogues constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +64,10 @@ crash: dev system peers ## kill it everywhere, print the table (FULL=1: the long
 
 bench: dev system ## what matters against named rivals, one run (on a quiet machine)
 	@$(BIN)/python -m tests.bench $(PART)
+
+fuzz: dev ## new hostile input for every parser, led by coverage (SECONDS=60 each; PART=store: some)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/hostile/atheris.txt
+	@$(BIN)/python -m tests.hostile.fuzz $(SECONDS) $(PART)
 
 prometheus3: dev system ## build Prometheus 3.x and run its tests with it (make test uses Debian's 2.42)
 	$(BIN)/python tests/peers/build.py prometheus3

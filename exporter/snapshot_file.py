@@ -44,7 +44,7 @@ def load(path: Path) -> Snapshot | None:
         return None
     except OSError as error:
         raise UnusableSnapshot(error.strerror or "cannot be read") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise UnusableSnapshot(f"damaged ({type(error).__name__})") from None
 
 
@@ -140,14 +140,14 @@ def _known_out(known: Known) -> dict[str, str | None]:
 def _known_in(stored: dict[str, Any]) -> Known:
     served = ServedCertificate(
         topic=str(stored["topic"]),
-        not_after=datetime.fromisoformat(stored["not_after"]),
+        not_after=_instant_in(stored["not_after"]),
         source=Source(stored["source"]),
         serial=_text_in(stored["serial"]),
         fingerprint=_text_in(stored["fingerprint"]),
         key_fingerprint=_text_in(stored["key_fingerprint"]),
         issuer=_text_in(stored["issuer"]),
     )
-    return Known(served, datetime.fromisoformat(stored["at"]))
+    return Known(served, _instant_in(stored["at"]))
 
 
 def _devices_out(counts: DeviceCounts) -> dict[str, Any]:
@@ -169,4 +169,12 @@ def _at_out(at: datetime | None) -> str | None:
 
 
 def _at_in(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    return None if text is None else _instant_in(text)
+
+
+def _instant_in(text: str) -> datetime:
+    """An instant with its zone: one without cannot be compared with the others."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("an instant without a zone")
+    return at

@@ -226,7 +226,7 @@ def _worth_a_look(info: zipfile.ZipInfo) -> bool:
     """Other packings than these two unpack a block at once, however large it says it is."""
     name = info.filename.rsplit("/", 1)[-1]
     return (
-        not info.is_dir()
+        bool(name)  # a folder's ends in a slash; some have none at all
         and not info.filename.startswith("__MACOSX/")
         and not name.startswith(".")
         and info.compress_type in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}

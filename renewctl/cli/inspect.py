@@ -160,13 +160,18 @@ def _keys(found: Intake) -> list[tuple[str, str | None]]:
     return keys
 
 
-def _csr_key(csr: bytes) -> str:
+def _csr_key(csr: bytes) -> str | None:
+    """None where its key is of a kind nobody here knows."""
     from cryptography import x509  # noqa: PLC0415 - heavy
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
 
     from renewctl.certificate.pushcert import spki_fingerprint  # noqa: PLC0415
 
-    public = x509.load_pem_x509_csr(csr).public_key()
+    try:
+        public = x509.load_pem_x509_csr(csr).public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return None
     return spki_fingerprint(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
