@@ -8,6 +8,7 @@ from datetime import datetime
 
 from renewctl.errors import Refused
 from renewctl.reasons import Reason, Word
+from renewctl.renewal import bodies
 from renewctl.renewal.events import KEY_STORE, Direction, Event, Kind, PairRef
 from renewctl.renewal.rules import Phase, Renewal, fold
 
@@ -114,14 +115,27 @@ def histories(events: Mapping[str, Sequence[Event]]) -> dict[str, TopicHistory]:
     """Every topic's history, by topic id, out of every renewal's events (each in order).
 
     Raises:
-        Refused: `history_broken` where events do not follow each other.
+        Refused: `history_broken` where events do not follow each other, or lack what their kind tells.
     """
     found: dict[str, TopicHistory] = {}
+    for told in events.values():
+        for event in told:
+            _require_fields(event)
     for name in sorted(events.keys() - {KEY_STORE}, key=_order):
         topic_id = name.rpartition("-")[0]
         before = found.get(topic_id, TopicHistory(topic_id))
         found[topic_id] = _with(before, events[name])
     return found
+
+
+def _require_fields(event: Event) -> None:
+    try:
+        bodies.require(event.kind, event.body)
+    except ValueError:
+        got = f"{event.seq} {event.kind.value}"
+        raise Refused(
+            Reason.HISTORY_BROKEN, renewal=event.renewal, got=got, expected=Word("word.whole_body")
+        ) from None
 
 
 def _with(before: TopicHistory, events: Sequence[Event]) -> TopicHistory:

@@ -18,7 +18,6 @@ from renewctl.database import sql_url, sql_version, sqlite_read
 from renewctl.database.sql_version import Row
 from renewctl.errors import NodeFault
 from renewctl.reasons import Reason
-from renewctl.renewal import bodies
 from renewctl.renewal.events import NAME, Event, Kind
 from renewctl.store import head as store_head
 from renewctl.store.head import Tip
@@ -220,9 +219,11 @@ class StoreReader:
 
     def _event(self, row: Mapping[str, Any]) -> Event:
         try:
-            return folded_event_from(row)
+            event = event_from(row)
+            store_head.place_of(event.body)
         except (ValueError, TypeError):
             raise _damaged(self.shown, row) from None
+        return event
 
 
 def tips_of(rows: Sequence[Mapping[str, Any]], store: str) -> list[Tip]:
@@ -278,7 +279,7 @@ def fields_of(event: Event) -> dict[str, Any]:
 
 
 def event_from(row: Mapping[str, Any]) -> Event:
-    """An event out of a row of `events`; its body is any object (`folded_event_from` asks for more).
+    """An event out of a row of `events`; its body is any object (`renewal.history` asks for more).
 
     Raises:
         KeyError, ValueError, TypeError: the row is not as we write them.
@@ -292,18 +293,6 @@ def event_from(row: Mapping[str, Any]) -> Event:
     _require(NAME.fullmatch(values["renewal"]), "renewal")
     read = {"at": instant_from(row["at"]), "kind": Kind(row["kind"]), "body": body_of(row)}
     return Event(**{**values, **read})
-
-
-def folded_event_from(row: Mapping[str, Any]) -> Event:
-    """An event that can be folded: its body has what its kind tells, and its place in the store.
-
-    Raises:
-        KeyError, ValueError, TypeError: the row is not as we write them.
-    """
-    event = event_from(row)
-    bodies.require(event.kind, event.body)
-    store_head.place_of(event.body)
-    return event
 
 
 def instant_from(text: object) -> datetime:

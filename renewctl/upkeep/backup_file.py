@@ -42,7 +42,7 @@ _LARGEST = 1 << 28
 """Bytes of all parts together; a store of ten thousand events has ten million."""
 
 _KEY_COLUMNS: Mapping[str, Mapping[str, type]] = {
-    "events": {"renewal": str, "seq": int, "kind": str, "hash": str},
+    "events": {"renewal": str, "seq": int, "hash": str},
     "documents": {"sha256": str, "body": bytes},
     "runs": {"number": int},
 }

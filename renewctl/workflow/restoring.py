@@ -21,7 +21,7 @@ from renewctl.keys.keystore import KeyHome
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Event, Kind
 from renewctl.renewal.history import TopicHistory, histories
-from renewctl.store.read import folded_event_from, instant_text
+from renewctl.store.read import event_from, instant_text
 from renewctl.store.write import Stamp, Store
 from renewctl.upkeep import backup_file, restore
 from renewctl.upkeep.backup_file import Backup
@@ -126,7 +126,7 @@ def _events(backup: Backup, path: Path) -> dict[str, list[Event]]:
     found: dict[str, list[Event]] = {}
     for row in backup.tables["events"]:
         try:
-            found.setdefault(row["renewal"], []).append(folded_event_from(row))
+            found.setdefault(row["renewal"], []).append(event_from(row))
         except (KeyError, TypeError, ValueError):
             got = f"event {row.get('renewal')} {row.get('seq')}"
             raise Unusable(Reason.BACKUP_DAMAGED, path=str(path), got=got) from None

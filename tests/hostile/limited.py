@@ -59,6 +59,7 @@ class Limited:
         self._parser = parser
         self._child: subprocess.Popen[bytes] | None = None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as this object
+        self._folder = tempfile.TemporaryDirectory(prefix="hostile-")
         self.good: list[bytes] = []
         self.bad: list[bytes] = []
         self.first: list[str] = []
@@ -79,6 +80,7 @@ class Limited:
         """End the child."""
         self._stop()
         self._errors.close()
+        self._folder.cleanup()
 
     def __enter__(self) -> Self:
         return self
@@ -90,6 +92,7 @@ class Limited:
 
     def _start(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+        environment["TMPDIR"] = self._folder.name  # a child that is killed tidies nothing
         self._child = subprocess.Popen(
             [sys.executable, "-m", "tests.hostile.worker", self._parser.name],
             stdin=subprocess.PIPE,

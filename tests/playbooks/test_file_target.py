@@ -301,5 +301,6 @@ def test_places_that_differ_or_hide_are_told(tmp_path: Path, pair: Issued) -> No
 
 def test_a_key_where_the_only_file_should_be_is_no_certificate(tmp_path: Path) -> None:
     """Something is there and cannot be read as a certificate; of PKCS#12 that alone is no fault."""
-    node = many(tmp_path, Remote(look={"found": [found_at("/etc/b/push.pem", None)], "run": 0}))
+    only = found_at("/etc/b/push.pem", None)
+    node = target(tmp_path, Remote(look={"found": [only], "run": 0}), paths={"pem": "/etc/b/push.pem"})
     assert fault_of(lambda: node.server.observe(NOW)).reason is Reason.NODE_FILE_NOT_CERTIFICATE

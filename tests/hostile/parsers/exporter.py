@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import socket
 import subprocess
 import sys
@@ -25,7 +24,8 @@ from tests.support.inventories import TOPIC, right, write
 _AT = datetime(2026, 11, 29, 10, tzinfo=UTC)
 
 _SERVER = """
-import sys
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()  # it ends with the child
 from exporter.app import make_app
 from exporter.rendering import Page
 from renewctl.web import serving
@@ -72,15 +72,15 @@ def _headers() -> Made:
 
 def _http() -> Made:
     """Raw bytes to the port; after each the server still says that it is healthy, and has not grown."""
-    server = subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True)
-    atexit.register(server.kill)
+    pipe = subprocess.PIPE
+    server = subprocess.Popen([sys.executable, "-c", _SERVER], stdin=pipe, stdout=pipe, text=True)
     assert server.stdout is not None
     port = int(server.stdout.readline())
     status = Path(f"/proc/{server.pid}/status")
 
-    def said(data: bytes, wanted: bytes) -> bytes:
+    def said(data: bytes, wanted: bytes, seconds: float = 5.0) -> bytes:
         answer = b""
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.2) as connection:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
             connection.sendall(data)
             while wanted not in answer and (more := connection.recv(65_536)):
                 answer += more
@@ -96,7 +96,7 @@ def _http() -> Made:
     before = peak()
 
     def take(data: bytes) -> None:
-        said(data, b"\r\n\r\n")
+        said(data, b"\r\n\r\n", 0.2)
         assert b"200 OK" in said(healthy, b"healthy\n")
         assert peak() - before < MEGABYTES * 1024
 
