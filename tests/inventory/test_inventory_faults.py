@@ -244,6 +244,11 @@ BYTES: list[tuple[str, bytes, Reason]] = [
     ("list-as-key", b"? [a, b]\n: 1\n", R.INVENTORY_SYNTAX),
     ("endless", b"a: &a [*a]\n", R.INVENTORY_TOO_MUCH),
     ("unknown-alias", b"a: *b\n", R.INVENTORY_SYNTAX),
+    ("anchor-twice", b"a: &x 1\nb: &x 2\n", R.INVENTORY_SYNTAX),
+    ("alias-as-key", b"a: &x k\n*x : 1\n", R.INVENTORY_SYNTAX),
+    ("long-key", b"? " + b"k" * 201 + b"\n: 1\n", R.INVENTORY_TOO_MUCH),
+    ("long-number", b"version: 0x" + b"f" * 200 + b"\n", R.INVENTORY_TAG),
+    ("deeper-than-a-stack", b"[" * 100_000, R.INVENTORY_TOO_MUCH),
     ("deep", b"[" * 3000 + b"]" * 3000, R.INVENTORY_TOO_MUCH),
 ]
 

@@ -207,6 +207,8 @@ def test_values_as_people_read_them() -> None:
         ("uid 2027-01-20T23:30:00+00:00", "uid 2027-01-21 (Thu) 08:30 JST"),
         ("/backup/2027-01-20T23:30:00Z/push.pem", "/backup/2027-01-20T23:30:00Z/push.pem"),
         ("push-2027-01-20T23:30:00Z.pem", "push-2027-01-20T23:30:00Z.pem"),
+        ("a server's 2026-99-99T99:99:99Z", "a server's 2026-99-99T99:99:99Z"),
+        ("until 9999-12-31T23:59:59Z", "until 9999-12-31 (Fri) 23:59 UTC"),
     ],
 )
 def test_instants_within_a_text(value: str, shown: str) -> None:

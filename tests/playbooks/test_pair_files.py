@@ -300,3 +300,13 @@ def test_two_steps_at_once_wait_for_each_other(tmp_path: Path, monkeypatch: pyte
         pytest.fail("two holders")
     with node_disk.locked(lock, seconds=0):
         pass
+
+
+def test_a_pipe_or_a_disk_image_in_a_files_place_holds_nobody_up(tmp_path: Path) -> None:
+    """Neither waited for nor read in: the operator hears which path it is."""
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "image").open("wb") as file:
+        file.truncate(node_disk.LARGEST + 1)
+    assert reason_of(lambda: node_disk.read(str(tmp_path / "pipe"))) == "node_file_unreadable"
+    assert reason_of(lambda: node_disk.read(str(tmp_path / "image"))) == "node_file_unreadable"
+    assert node_disk.read(str(tmp_path / "nothing")) is None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
+import struct
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -200,6 +202,20 @@ def test_events_are_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
     assert getattr(apns, "accepted", None) is True
     assert stopped == NodeStopped("n1", "Gate")
     assert unreachable == NodeUnreachable("n1", "192.0.2.1", "refused")
+
+
+@pytest.mark.parametrize(
+    "told", [b"", b"\0" * 7, struct.pack("<d", 0.0), struct.pack("<d", math.nan)], ids=range(4)
+)
+def test_a_permit_that_says_nothing_permits_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: bytes
+) -> None:
+    """Empty, cut short, over, or no number at all: no change begins."""
+    (tmp_path / "permit").write_bytes(told)
+    with (tmp_path / "permit").open("rb") as file:
+        monkeypatch.setenv(worker.PERMIT_FD, str(file.fileno()))
+        with pytest.raises(Attention, match="controller_gone"):
+            worker.require_watched()
 
 
 def test_events_without_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:

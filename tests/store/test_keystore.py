@@ -112,6 +112,15 @@ def test_a_key_that_is_not_there_is_named(make_home: Callable[..., KeyHome]) -> 
     assert caught.value.values["fingerprint"] == "ab" * 32
 
 
+def test_a_key_is_not_sealed_to_more_than_can_be_opened_soon(tmp_path: Path) -> None:
+    """Opening takes the square of their number; 200 are taken, one more is refused before anything is made."""
+    recipient = unseal.new_identity()[1]
+    assert len(KeyFolder(tmp_path, [recipient] * 200).recipients) == 200
+    with pytest.raises(Unusable) as caught:
+        KeyFolder(tmp_path, [recipient] * 201)
+    assert (caught.value.reason, caught.value.values["got"]) == (Reason.RECIPIENTS_TOO_MANY, 201)
+
+
 def test_without_recipients_nothing_is_sealed(make_home: Callable[..., KeyHome]) -> None:
     """A key nobody could open is not written."""
     home = make_home()
