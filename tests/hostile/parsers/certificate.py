@@ -217,7 +217,7 @@ def _wrappings() -> Made:
     return Made(take, [_zip(push.pem), push.pem, b"<html><title>x</title>", push.pem.hex().encode()])
 
 
-_CHILDREN = {"examples": 0.15, "seconds": unlock.CPU_SECONDS + 1.0}
+_CHILDREN = {"examples": 0.15, "seconds": unlock._WALL_SECONDS + 5}
 """Each opens a child of its own, whose limits are the product's."""
 
 PARSERS = [
