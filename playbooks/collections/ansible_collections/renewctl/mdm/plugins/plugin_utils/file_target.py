@@ -139,7 +139,7 @@ class FileTarget:
             self._after = told.get("look")
             return told
         reason, values = Reason.NODE_STEP_FAILED, {"got": f"{op}, exit {code}"}
-        if told is not None and told["reason"] in _REASONS:
+        if told is not None and str(told["reason"]) in _REASONS:
             said = told.get("values")
             reason = Reason(told["reason"])
             values = {name: plain(value) for name, value in said.items()} if isinstance(said, dict) else {}
