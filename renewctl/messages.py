@@ -125,14 +125,6 @@ def readable(value: object, zone: str, language: str) -> object:
     return value
 
 
-def _local(at: datetime, zone: str) -> datetime:
-    """An instant in a zone; as it stands where the calendar ends: 9999-12-31 is "no end" (RFC 5280)."""
-    try:
-        return at.astimezone(ZoneInfo(zone))
-    except OverflowError:
-        return at.replace(tzinfo=UTC)
-
-
 def _instant_within(text: str, zone: str, language: str) -> str:
     """An instant out of a text; what only looks like one stays, for a server's words stand there too."""
     try:

@@ -44,13 +44,16 @@ NOT_FROM_OUTSIDE = {
     "renewctl.cli.vendor_watch": "files through `certificate.intake`",
     "renewctl.visible": "makes text printable; reads nothing",
     "renewctl.database.sqlite_file": "the kernel's list of mounts; cells' text is covered by `store.file`",
+    "renewctl.database.sql": "names of drivers; rows are covered by `store.rows`",
     "renewctl.renewal.bodies": "checks what `store.rows` reads",
     "renewctl.renewal.rollout": "waves as typed on the command line",
     "renewctl.store.write": "reads through `store.read`",
     "renewctl.upkeep.upgrade": "a run's row, after `store.meta`; a backup through `upkeep.backup_file`",
     "renewctl.workflow.prepare": "files through `certificate.intake`",
     "exporter.main": "words of the command line",
+    "exporter.status.page": "its own style sheet",
     "exporter.store_look": "reads through `store.read`",
+    "ansible_collections.renewctl.mdm.plugins.module_utils.node_step": "orders of the controller, which may do more",
     "ansible_collections.renewctl.mdm.plugins.plugin_utils.pkcs12": "writes; reads keys opened before",
 }
 """Modules that read nothing anybody else could have made, and why; a package stands for all in it."""

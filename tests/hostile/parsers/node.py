@@ -20,7 +20,7 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import observ
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
 
 from renewctl.certificate.pushcert import Pair, PushCertificate
-from renewctl.errors import Attention, RenewctlError
+from renewctl.errors import Attention, NodeFault, RenewctlError
 from renewctl.keys import keystore, unseal
 from renewctl.servers.registry import connect
 from tests.hostile.parser import Made, Parser
@@ -47,7 +47,7 @@ def _asked(files: PairFiles, run: int = 1) -> None:
     files.carries(run, _TOKEN)
     files.fence(run, _TOKEN)
     files.revert(run, _TOKEN, "f" * 64)
-    files.switch(run, _TOKEN, apple_like().push().pem.decode(), {"key.pem": "0" * 64})
+    files.switch(run, _TOKEN, apple_like().push().pem, {"key.pem": b"0" * 64, "0.p12": b"0"})
 
 
 def _journal() -> Made:
@@ -101,19 +101,16 @@ def _pair_on_disk() -> Made:
 
 
 class _Remote:
-    """A node that says what it is told to say."""
+    """A node that prints what it is told to."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        self._told = told
+    def __init__(self, printed: str) -> None:
+        self._printed = printed
 
-    def module(self, **_arguments: Any) -> dict[str, Any]:
-        return self._told
+    def python(self) -> str | None:
+        return None
 
-    def send(self, _command: str, _data: bytes) -> int:
-        return 0
-
-    def require_quiet(self) -> None:
-        pass
+    def send(self, _command: str, _data: bytes) -> tuple[int, str]:
+        return 0, self._printed
 
 
 def _answers() -> Made:
@@ -128,17 +125,13 @@ def _answers() -> Made:
     install, server = settings.node.install, connect(settings.node)
 
     def take(data: bytes) -> None:
-        try:
-            told = json.loads(data)
-        except (ValueError, RecursionError):
-            return
-        if not isinstance(told, dict):  # Ansible itself hands out a mapping or fails
-            return
-        target = FileTarget(server, install, settings, _Remote(told))
+        printed = data.decode("utf-8", "surrogateescape")  # as Ansible hands it on
+        target = FileTarget(server, install, settings, _Remote(f"renewctl-answer {printed}"))
         for step in (target.run, lambda: target.install(pair), lambda: target.fence(check=False)):
             with suppress(RenewctlError):
                 step()
-        json.dumps(observation_json(target.server.observe(NOW)))
+        with suppress(NodeFault):
+            json.dumps(observation_json(target.server.observe(NOW)))
 
     place = {
         "path": "/etc/mdm/push.pem",
@@ -155,8 +148,8 @@ def _answers() -> Made:
     }
     return Made(
         take,
-        [json.dumps({"done": done}).encode()],
-        [json.dumps({"failed": True, "reason": "node_file_missing", "values": {"path": "/x"}}).encode()],
+        [json.dumps({"done": done, "look": done}).encode()],
+        [json.dumps({"reason": "node_file_missing", "values": {"path": "/x"}}).encode()],
     )
 
 
@@ -223,7 +216,7 @@ PARSERS = [
     Parser(
         "node.answers",
         _answers,
-        [f"{_PLUGINS}.file_target", f"{_PLUGINS}.results"],
+        [f"{_PLUGINS}.file_target", f"{_PLUGINS}.node_program", f"{_PLUGINS}.results"],
         (RenewctlError,),
         json=True,
     ),

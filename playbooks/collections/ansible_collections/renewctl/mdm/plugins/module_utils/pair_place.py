@@ -164,7 +164,7 @@ class Place:
             if not found[_P12].startswith(b"\x30"):  # every PKCS#12 file is an ASN.1 SEQUENCE
                 raise Fault("node_file_not_pkcs12", path=self.path)
             return found
-        pem = found.get(_PEM) or found[CERTIFICATE]
+        pem = found[_PEM] if _PEM in found else found[CERTIFICATE]
         if disk.certificate_fingerprint(pem) is None:
             raise Fault("node_file_not_certificate", path=self.path)
         return found if CERTIFICATE in found else {CERTIFICATE: disk.certificate_block(pem), **found}

@@ -70,7 +70,7 @@ def answer(stdout: str) -> dict[str, Any] | None:
         if line.startswith(ANSWER):
             try:
                 told = json.loads(line[len(ANSWER) :])
-            except ValueError:
+            except (ValueError, RecursionError):
                 return None
             return told if isinstance(told, dict) else None
     return None
