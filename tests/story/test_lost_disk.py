@@ -47,7 +47,7 @@ class FileNodes:
         certificate = x509.load_pem_x509_certificate((self.folder / name / "push.pem").read_bytes())
         key = load_pem_private_key((self.folder / name / "push.key").read_bytes(), None)
         assert certificate.public_key() == key.public_key(), f"{name}: a mixed pair"
-        return f"{certificate.serial_number:x}"
+        return _hex(certificate)
 
     def lose_disk(self) -> None:
         """Of the host with the store: store and keys are gone, the inventory is in git."""
@@ -74,7 +74,13 @@ def _killed_after_the_first_node(person: Operator, nodes: FileNodes, old: str) -
 
 def _changed(nodes: FileNodes, name: str, old: str) -> bool:
     pem = (nodes.folder / name / "push.pem").read_bytes()
-    return f"{x509.load_pem_x509_certificate(pem).serial_number:x}" != old
+    return _hex(x509.load_pem_x509_certificate(pem)) != old
+
+
+def _hex(certificate: x509.Certificate) -> str:
+    """Its serial number in whole bytes, as `renewctl` and openssl write it."""
+    number = certificate.serial_number
+    return number.to_bytes((number.bit_length() + 7) // 8).hex()
 
 
 def test_the_roll_out_is_completed_after_the_disk_was_lost_in_its_middle(person: Operator) -> None:
