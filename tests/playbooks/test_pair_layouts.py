@@ -29,6 +29,7 @@ from tests.support.pair_place import (
 )
 
 ALL = (TWO, PEM, P12)
+LABEL = "security.selinux"
 
 
 @pytest.fixture(scope="module")
@@ -172,44 +173,56 @@ def test_a_key_in_another_folder(tmp_path: Path, pairs: tuple[Issued, Issued]) -
     assert (paths["certificate"].read_bytes(), paths["key"].read_bytes()) == (new.pem, new.key_pem)
 
 
-def test_each_place_keeps_its_own_owner_mode_and_label(
-    tmp_path: Path, pairs: tuple[Issued, Issued], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Consumers run as different users; each reads its file as before. Labels: the calls, on a kernel without SELinux."""
+def test_each_place_keeps_its_own_owner_mode_and_label(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
+    """Consumers run as different users; each reads its file as before, there and back and there again."""
     old, new = pairs
-    labels: dict[int, bytes] = {}
-
-    def get(file: str | int, name: str) -> bytes:
-        assert name == "security.selinux"
-        try:
-            return labels[(os.fstat(file) if isinstance(file, int) else Path(file).stat()).st_ino]
-        except KeyError:
-            raise OSError(61, "No data available") from None
-
-    def put(file: int, name: str, value: bytes) -> None:
-        assert name == "security.selinux"
-        labels[os.fstat(file).st_ino] = value
-
-    monkeypatch.setattr(os, "getxattr", get)
-    monkeypatch.setattr(os, "setxattr", put)
     place = Place(tmp_path, old, layouts=ALL)
-    wanted = {}
+
+    def looks() -> dict[str, tuple[int, int, int, bytes]]:
+        paths = (place.certificate, place.key, place.pem, place.p12)
+        told = {path: path.stat() for path in paths}
+        return {
+            path.name: (stat.S_IMODE(own.st_mode), own.st_uid, own.st_gid, os.getxattr(path, LABEL))
+            for path, own in told.items()
+        }
+
     for number, (path, mode) in enumerate(
         [(place.certificate, 0o640), (place.key, 0o400), (place.pem, 0o440), (place.p12, 0o660)]
     ):
         path.chmod(mode)
         os.chown(path, 1000 + number, 2000 + number)
-        labels[path.stat().st_ino] = b"system_u:object_r:cert_%d_t:s0\0" % number
-        wanted[path] = (mode, 1000 + number, 2000 + number, labels[path.stat().st_ino])
+        os.setxattr(path, LABEL, b"system_u:object_r:cert_%d_t:s0\0" % number)
+    wanted = looks()
+    assert len(set(wanted.values())) == len(wanted)
     place.files.fence(1, TOKEN)
-    place.switch(new)
-    for _ in range(2):
-        for path, expected in wanted.items():
-            about = path.stat()
-            got = (stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid, labels[about.st_ino])
-            assert (path.name, got) == (path.name, expected)
-        place.switch(old)
+    for pair in (new, old, new):
+        assert place.switch(pair) is True
+        assert place.serves(pair)
+        assert looks() == wanted
+    assert place.files.revert(1, TOKEN, fingerprint(old)) is True
+    assert place.serves(old)
+    assert looks() == wanted
+    beside = {os.getxattr(one / "cert.pem", LABEL) for one in place.releases(place.pem).values()}
+    assert beside == {wanted["both.pem"][-1]}
+
+
+def test_a_label_that_cannot_be_kept_is_a_refusal(
+    tmp_path: Path, pairs: tuple[Issued, Issued], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under another label its consumer could not read it: refused, and nothing is switched."""
+    old, new = pairs
+    place = Place(tmp_path, old)
+    os.setxattr(place.key, LABEL, b"system_u:object_r:mdm_key_t:s0\0")
+    place.files.fence(1, TOKEN)
+
+    def denied(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setxattr", denied)
+    with pytest.raises(PermissionError):
         place.switch(new)
+    assert place.serves(old)
+    assert not place.key.is_symlink()
 
 
 def test_an_owner_that_cannot_be_kept_is_a_refusal(
