@@ -1,4 +1,4 @@
-"""`renewctl` as a real process that waits for a word at its most delicate moment.
+"""`renewctl` as a real process, on a host of another name, that waits for a word at its most delicate moment.
 
 ::
 
@@ -28,6 +28,9 @@ from tests.support.certs import NOW
 from tests.support.pretended_playbooks import Playbooks
 
 WAITING = "waiting\n"
+HOST = "ops2"
+_ON_ANOTHER_HOST = ("unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', HOST)
+"""What goes before a command line: the kernel itself tells it another host name (root; util-linux)."""
 BEATING = Timing(beat=0.05, lost=100.0, patience=100.0, look=0.02)
 
 
@@ -42,7 +45,7 @@ class Actor:
         """Begin the command in a folder, with `--json` and without a terminal; come back once it waits."""
         told = json.dumps({"words": [*words, "--json"], "waits": waits, "shift": shift})
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.support.actor", told],
+            [*_ON_ANOTHER_HOST, sys.executable, "-W", "error", "-m", "tests.support.actor", told],
             cwd=folder,
             env={**os.environ, "LC_ALL": "C", "PYTHONPATH": str(Path(__file__).parents[2])},
             stdin=subprocess.PIPE,

@@ -16,10 +16,10 @@ OTHER = Stamp("suzuki@ops2", "ops2", "0.1.0", "d" * 64)
 
 
 @pytest.fixture
-def accepted(sqlite_desk: Desk) -> Desk:
-    """The new certificate is accepted."""
-    sqlite_desk.to_accepted()
-    return sqlite_desk
+def accepted(desk: Desk) -> Desk:
+    """The new certificate is accepted; once on SQLite, once on PostgreSQL."""
+    desk.to_accepted()
+    return desk
 
 
 def refuse(playbooks: Playbooks, playbook: str, node: str, carried: int) -> None:
@@ -169,9 +169,9 @@ class TestWhoHolds:
         assert accepted.told("renewal", "verify")["renewal"]["phase"] == "proven"
 
 
-def test_a_raised_run_is_the_same_holders(sqlite_desk: Desk) -> None:
+def test_a_raised_run_is_the_same_holders(desk: Desk) -> None:
     """Raised once, it beats and ends under its new number; one that was lost is not raised."""
-    with Store(sqlite_desk.store) as store:
+    with Store(desk.store) as store:
         with store.lease("tokyo-1", OTHER) as lease:
             lease.raise_above(41)
             held = store.open_run()

@@ -1,4 +1,4 @@
-"""Two real processes on one store: a robot without a terminal, and whoever runs the test."""
+"""Two real processes on one store: a robot on another host, its clock hours off, and whoever runs the test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from renewctl.store.lease import Timing
 from renewctl.store.write import Store
-from tests.support.actor import Actor
+from tests.support.actor import HOST, Actor
 from tests.support.desk import OLD, QUICK_RUNS, Desk
 
 pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
@@ -17,7 +17,7 @@ HOUR = 3600.0
 
 def overtaken(desk: Desk, *words: str, name: str = "tokyo-1") -> None:
     """The robot is about to write; somebody else does the same command first; the robot is told by whom."""
-    robot = Actor.start(desk.folder, *words, waits="append")
+    robot = Actor.start(desk.folder, *words, waits="append", shift=6 * HOUR)
     desk.run(*words)
     events = desk.events(name)
     ended, told = robot.end()
@@ -33,12 +33,13 @@ def overtaken(desk: Desk, *words: str, name: str = "tokyo-1") -> None:
 
 def held(desk: Desk, *words: str, others: tuple[tuple[str, ...], ...]) -> None:
     """The robot is at the nodes; every changing command of somebody else is told; then the robot ends well."""
-    robot = Actor.start(desk.folder, *words, waits="playbook")
+    robot = Actor.start(desk.folder, *words, waits="playbook", shift=-6 * HOUR)
     kinds = desk.kinds()
     for other in (words, *others):
         error = desk.told(*other, code=4)["error"]
         assert error["reason"] == "run_held", (words, other, error)
         run = desk.told("renewal", "show")["run"]
+        assert run["host"] == HOST
         assert error["values"] == {
             name: run["number" if name == "run" else name]
             for name in ("holder", "host", "since", "run", "renewal")
@@ -71,28 +72,29 @@ def test_whoever_comes_second_is_told_at_every_changing_command(
 
 
 @pytest.mark.parametrize("shift", [-6 * HOUR, 6 * HOUR], ids=["six hours behind", "six hours ahead"])
-def test_wrong_clocks_decide_nothing(
-    sqlite_desk: Desk, monkeypatch: pytest.MonkeyPatch, shift: float
-) -> None:
-    """A holder whose clocks are hours wrong is not taken over while it beats, and is once it is dead."""
-    sqlite_desk.to_accepted()
+def test_wrong_clocks_decide_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch, shift: float) -> None:
+    """Two hosts, one store of either kind, clocks hours apart: who beats is not taken over, who is dead is."""
+    desk.to_accepted()
     monkeypatch.setitem(Store.__init__.__kwdefaults__, "timing", PATIENT)
-    robot = Actor.start(sqlite_desk.folder, "renewal", "roll-out", waits="playbook", shift=shift)
-    error = sqlite_desk.told("renewal", "roll-out", code=4)["error"]
-    assert error["reason"] == "run_held"
+    robot = Actor.start(desk.folder, "renewal", "roll-out", waits="playbook", shift=shift)
+    error = desk.told("renewal", "roll-out", code=4)["error"]
+    assert (error["reason"], error["values"]["host"]) == ("run_held", HOST)
     robot.kill()
-    shown = sqlite_desk.told("renewal", "show")
+    shown = desk.told("renewal", "show")
     assert (shown["run"]["number"], shown["renewal"]["phase"]) == (1, "rolling_out")
     monkeypatch.setitem(Store.__init__.__kwdefaults__, "timing", QUICK_RUNS)
-    assert sqlite_desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
-    assert sqlite_desk.told("renewal", "show")["run"] is None
+    assert desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
+    assert desk.told("renewal", "show")["run"] is None
+    hosts = [event.host for event in desk.events()]
+    assert hosts.index(HOST) > 0
+    assert hosts[-1] == hosts[0] != HOST
 
 
-def test_sigterm_gives_the_lease_back(sqlite_desk: Desk) -> None:
+def test_sigterm_gives_the_lease_back(desk: Desk) -> None:
     """A stopped job ends as Ctrl-C ends it, with 143; the next roll-out begins at once and goes on."""
-    sqlite_desk.to_accepted()
-    robot = Actor.start(sqlite_desk.folder, "renewal", "roll-out", waits="playbook")
+    desk.to_accepted()
+    robot = Actor.start(desk.folder, "renewal", "roll-out", waits="playbook")
     code, said = robot.terminate()
     assert (code, said.strip()) == (143, "")
-    assert sqlite_desk.told("renewal", "show")["run"] is None
-    assert sqlite_desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
+    assert desk.told("renewal", "show")["run"] is None
+    assert desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
