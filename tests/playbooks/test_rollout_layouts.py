@@ -222,8 +222,10 @@ def test_old_releases_go_but_never_the_active_or_the_previous_one(mdm: World, ss
         play("rollout", year, previous, new)
         assert node.serve(new)
     (node.folder / ".renewctl" / "push.pem" / "releases" / ("0" * 64)).mkdir()
+    node.reloads()
     play("rollback", 4, *pairs[-2:])
     assert node.serve(pairs[-2])
+    assert node.reloads() == ["two", "pem", "p12", "last"]
 
 
 def test_a_reload_that_hangs_is_ended_and_every_place_goes_back(mdm: World, ssh: Sshd) -> None:
