@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    load_pem_private_key,
+    pkcs12,
+)
+from cryptography.x509 import load_pem_x509_certificate
 
 from renewctl.keys.unseal import open_key
+from renewctl.sandbox.stage import Stage
 from renewctl.sandbox.worlds import NODES, world
 from renewctl.secrets import Kind, SecretRef
 from tests.support.certs import pkcs1, rsa_key
 from tests.support.cli import Done
 from tests.support.leaks import Seen, files_in, forms_of_key, forms_of_text, leaks, watched
 from tests.support.operator import Operator, operator
+from tests.support.postgres import Database, database
 from tests.support.sandbox_parts import eventually
 from tests.support.sshd import sshd
+
+__all__ = ["database"]
 
 pytestmark = pytest.mark.slow
 
@@ -46,26 +62,59 @@ playbook_run._Tail._read = keep
 from renewctl.cli.main import main
 sys.exit(main())
 """
+PASSPHRASE, CONSUMER = "der alte Schlüssel, 2025", "what the consumer knows"
 QUICK = ("--check-in-timeout", "5", "--canaries", "1")
 
 
-def test_a_whole_renewal_shows_and_leaves_no_secret(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_whole_renewal_shows_and_leaves_no_secret(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Outputs, Ansible's debug log, arguments, environments, temp files (also of a killed roll-out), store, nodes.
 
-    Three nodes through their API, one over SSH; keys, identity and passwords in every usual encoding.
+    Three nodes through their API, one over SSH with every layout; keys, identity and passwords (also of the
+    database and of PKCS#12 files) in every usual encoding; a store in PostgreSQL as `pg_dump` writes it out.
+    The SSH node has no part where Ansible debugs: it is refused, because Ansible would then print what it sends
+    there and leave files. It is tried so, and then done at the highest verbosity without debugging.
     """
     temporary = tmp_path / "tmp"
     temporary.mkdir()
+    database: Database | None = None if kind == "sqlite" else request.getfixturevalue("database")
     with operator(replace(world("happy-year"), devices=3), tmp_path) as person, _ssh_node(person) as ssh:
+        if database is not None:
+            _keep_all_in(database, person)
         loud = _Loud(person, temporary, ssh)
         with watched(temporary, whose=str(temporary)) as seen:
             loud.whole_renewal()
             loud.killed_roll_out()
         places = {"output": loud.told.encode(), **seen.places, **_left_behind(person, temporary)}
-        wanted = _secrets(person)
+        wanted = _secrets(person, database)
+        if database is not None:
+            places |= _database_shows(database)
         assert leaks(places, wanted) == set()
         _was_worth_it(loud, seen, places)
         _only_the_nodes_own_key_files_hold_one(tmp_path / "node", wanted)
+
+
+def _keep_all_in(database: Database, person: Operator) -> None:
+    """Store and keys lie in PostgreSQL; its URL, with a password, in a file that only the inventory names."""
+    reference = person.world.stage.identity.with_name("store.url")
+    reference.write_text(database.url)
+    reference.chmod(0o600)
+    inventory = yaml.safe_load(person.world.inventory.read_text())
+    inventory["store"] = {"file": str(reference)}
+    del inventory["keys"]["folder"]
+    person.world.inventory.write_text(yaml.safe_dump(inventory))
+
+
+def _database_shows(database: Database) -> dict[str, bytes]:
+    """The whole store as its dump, and the server's log."""
+    cluster = database.cluster
+    command = ["pg_dump", "-h", str(cluster.folder), "-p", str(cluster.port), "-U", "postgres", database.name]
+    dump = subprocess.run(command, capture_output=True, check=True).stdout
+    assert b"roll_out_started" in dump
+    assert b"COPY public.keys" in dump
+    return {"pg_dump": dump, "log of the database": (cluster.folder / "log").read_bytes()}
 
 
 class _Loud:
@@ -107,7 +156,11 @@ class _Loud:
         """From `init` to a roll-out and back."""
         stage, request = self.person.world.stage, self.person.request
         self.run("init", "--existing")
-        self.run("adopt", "--certificate", stage.old_certificate, "--key", stage.old_key)
+        passphrase, bundle = stage.identity.with_name("passphrase"), self.person.folder / "old.p12"
+        passphrase.write_text(PASSPHRASE)
+        bundle.write_bytes(_bundle(stage, PASSPHRASE))
+        adopted = self.run("adopt", "--certificate", bundle, "--key", bundle, "--passphrase-file", passphrase)
+        assert adopted.code == 0, adopted
         self.run("renewal", "open")
         self.run("renewal", "request", "--out", request)
         self.run("keys", "check")
@@ -140,34 +193,60 @@ def _ssh_node(person: Operator) -> Iterator[dict[str, str]]:
     folder = person.folder.parent / "node"
     folder.mkdir()
     stage = person.world.stage
-    for name, source in (("push.pem", stage.old_certificate), ("push.key", stage.old_key)):
-        (folder / name).write_bytes(source.read_bytes())
+    password = stage.identity.with_name("consumer.password")
+    password.write_text(CONSUMER)
+    certificate, key = stage.old_certificate.read_bytes(), stage.old_key.read_bytes()
+    held = {"push.pem": certificate, "push.key": key, "both.pem": key + certificate}
+    for name, content in {**held, "push.p12": _bundle(stage, CONSUMER)}.items():
+        (folder / name).write_bytes(content)
         (folder / name).chmod(0o600)
     with sshd(person.folder.parent / "sshd") as server:
         inventory = yaml.safe_load(person.world.inventory.read_text())
-        paths = {"certificate": str(folder / "push.pem"), "key": str(folder / "push.key")}
+        paths: list[dict[str, Any]] = [
+            {"certificate": str(folder / "push.pem"), "key": str(folder / "push.key")},
+            {"pem": str(folder / "both.pem")},
+            {"pkcs12": str(folder / "push.p12"), "password": {"file": str(password)}},
+        ]
         install = {"paths": paths, "variables": dict(server.variables)}
         inventory["nodes"].append({"name": "branch", "product": "files", "install": install})
         person.world.inventory.write_text(yaml.safe_dump(inventory))
         yield server.environment
 
 
-def _secrets(person: Operator) -> dict[str, set[bytes]]:
-    """Every key, the identity, every node's password, the vendor's key."""
+def _bundle(stage: Stage, password: str) -> bytes:
+    """The old pair as PKCS#12, as an administrator made it."""
+    key = load_pem_private_key(stage.old_key.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    certificate = load_pem_x509_certificate(stage.old_certificate.read_bytes())
+    locked = BestAvailableEncryption(password.encode())
+    return pkcs12.serialize_key_and_certificates(b"push", key, certificate, None, locked)
+
+
+def _sealed(person: Operator, database: Database | None) -> list[bytes]:
+    """Every sealed key, wherever it is kept."""
+    if database is None:
+        return [path.read_bytes() for path in (person.world.stage.folder / "keys").glob("*.age")]
+    with database.connect() as connection:
+        return [bytes(row[0]) for row in connection.execute("SELECT sealed FROM keys")]  # type: ignore[call-overload]
+
+
+def _secrets(person: Operator, database: Database | None) -> dict[str, set[bytes]]:
+    """Every key, the identity, every node's password, those of PKCS#12 files and of the database, the vendor's key."""
     stage = person.world.stage
     reference = SecretRef(Kind.FILE, (str(stage.identity),))
-    sealed = sorted((stage.folder / "keys").glob("*.age"))
-    keys = {f"key {path.stem[:8]}": open_key(path.read_bytes(), reference) for path in sealed}
+    keys = {f"key {n}": open_key(sealed, reference) for n, sealed in enumerate(_sealed(person, database))}
     assert len(keys) == 2
     keys["vendor key"] = (stage.folder / "vendor" / "vendor.key").read_bytes()
-    passwords = {f"password of {name}": stage.password_file(name).read_text().strip() for name in NODES}
-    identity = next(
+    texts = {f"password of {name}": stage.password_file(name).read_text().strip() for name in NODES}
+    texts |= {"passphrase of a PKCS#12 file": PASSPHRASE, "password of a node's PKCS#12 file": CONSUMER}
+    if database is not None:
+        texts["password of the database"] = database.password
+    texts["identity"] = next(
         line for line in stage.identity.read_text().splitlines() if line.startswith("AGE-SECRET-KEY-")
     )
     return {
         **{name: forms_of_key(pem) for name, pem in keys.items()},
-        **{name: forms_of_text(password) for name, password in passwords.items()},
-        "identity": forms_of_text(identity),
+        **{name: forms_of_text(text) for name, text in texts.items()},
     }
 
 
@@ -194,38 +273,83 @@ def _only_the_nodes_own_key_files_hold_one(node: Path, wanted: dict[str, set[byt
     holding = {path for path, _ in leaks(files_in([node]), wanted)}
     assert holding
     assert {oct(Path(path).stat().st_mode & 0o777) for path in holding} == {"0o600"}
-    assert {Path(path).name for path in holding} <= {"push.key", "key.pem", "key"}
+    names = {"push.key", "both.pem", "key.pem", "pair.pem"}
+    assert {Path(path).name for path in holding} == names - {"push.key", "both.pem"}  # those are links now
 
 
 # The check can fail
 
 
 KEY = pkcs1(rsa_key("planted"))
+DER = base64.b64decode(b"".join(KEY.splitlines()[1:-1]))
 PASSWORD = "correct+horse/battery=staple%21"
+OTHER = 'it\'s \\a "passwört"'
+
+
+def _zip(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("noise", b"noise " * 50)
+        archive.writestr("module.py", content)
+    return packed.getvalue()
+
+
+def _openssl(content: bytes) -> bytes:
+    """Colons and folded lines, as `openssl rsa -text` prints a number."""
+    text = content.hex(":")
+    return b"".join(b"    %s\n" % text[start : start + 45].encode() for start in range(0, len(text), 45))
+
+
+#: How bytes are shown or packed, between other bytes.
+WAYS: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes,
+    "hex": lambda raw: raw.hex().encode(),
+    "upper-case hex": lambda raw: raw.hex().upper().encode(),
+    "hex with colons": lambda raw: raw.hex(":").encode(),
+    "upper-case hex with colons": lambda raw: raw.hex(":").upper().encode(),
+    "hex as openssl folds it": _openssl,
+    "Python's repr": lambda raw: repr(raw).encode(),
+    "UTF-16, little end first": lambda raw: raw.decode("latin-1").encode("utf-16-le"),
+    "UTF-16, big end first": lambda raw: raw.decode("latin-1").encode("utf-16-be"),
+    "url": lambda raw: quote(raw, safe="").encode(),
+    "base64": base64.b64encode,
+    "base64, one byte on": lambda raw: base64.b64encode(b"x" + raw),
+    "base64, two bytes on": lambda raw: base64.b64encode(b"xy" + raw),
+    "base64 for urls": lambda raw: base64.urlsafe_b64encode(b"x" + raw),
+    "base64 in lines": lambda raw: base64.encodebytes(b"x" + raw),
+    "gzip": gzip.compress,
+    "zlib": zlib.compress,
+    "zip": _zip,
+    "zip in base64, as Ansible sends modules": lambda raw: base64.b64encode(_zip(raw)),
+    "gzip in base64, in lines": lambda raw: base64.encodebytes(gzip.compress(raw)),
+    "gzip in base64": lambda raw: base64.b64encode(gzip.compress(raw)),
+    "hex in gzip": lambda raw: gzip.compress(raw.hex().encode()),
+    "gzip in gzip": lambda raw: gzip.compress(gzip.compress(raw)),
+}
+WHAT = {"pem": KEY, "der": DER, "password": PASSWORD.encode(), "other password": OTHER.encode()}
 PLANTS = {
-    "pem": KEY,
+    **{f"{what}: {way}": shown(raw) for what, raw in WHAT.items() for way, shown in WAYS.items()},
     "a single line": KEY.splitlines()[14],
     "json": json.dumps({"key": KEY.decode()}).encode(),
-    "url": quote(KEY.decode(), safe="").encode(),
-    "base64 of pem": base64.b64encode(b"x" + KEY),
     "base64 without line ends": b"".join(KEY.splitlines()[1:-1]),
-    "hex of pem": KEY.hex().encode(),
-    "der": base64.b64decode(b"".join(KEY.splitlines()[1:-1])),
-    "hex of der": base64.b64decode(b"".join(KEY.splitlines()[1:-1])).hex().encode(),
     "basic authentication": b"Basic " + base64.b64encode(f"nanomdm:{PASSWORD}".encode()),
-    "password": f"password={PASSWORD}".encode(),
     "password in a url": f"https://nanomdm:{quote(PASSWORD, safe='')}@mdm".encode(),
-    "password in hex": PASSWORD.encode().hex().encode(),
+}
+
+
+WANTED = {
+    "key": forms_of_key(KEY),
+    "password": forms_of_text(PASSWORD),
+    "other password": forms_of_text(OTHER),
 }
 
 
 @pytest.mark.parametrize("plant", PLANTS.values(), ids=PLANTS)
 def test_a_planted_leak_is_found(plant: bytes) -> None:
     """Whatever the encoding, between other bytes; and nothing is found where nothing is."""
-    wanted = {"key": forms_of_key(KEY), "password": forms_of_text(PASSWORD)}
-    assert len(leaks({"log": b"noise " * 50 + plant + b" noise"}, wanted)) == 1
+    assert len(leaks({"log": b"noise " * 50 + plant + b" noise"}, WANTED)) == 1
     public = rsa_key("planted").public_key().public_numbers().n
-    assert leaks({"log": b"noise " * 50 + public.to_bytes(256).hex().encode()}, wanted) == set()
+    assert leaks({"log": b"noise " * 50 + public.to_bytes(256).hex().encode()}, WANTED) == set()
 
 
 def test_a_leak_in_a_running_process_or_a_passing_file_is_found(tmp_path: Path) -> None:
