@@ -182,7 +182,6 @@ def test_every_layout_goes_there_and_back_and_each_consumer_is_told(mdm: World, 
     assert (again.outcome, again.changed) == ("proven", True)
     assert node.serve(mdm.new)
     assert {path: look(path) for path in node.files} == before
-    assert not list(node.folder.glob(".renewctl/*/staged-*"))
 
 
 def test_folders_and_files_of_a_release_and_its_one_rename(mdm: World, ssh: Sshd) -> None:

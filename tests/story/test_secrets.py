@@ -49,8 +49,8 @@ pytestmark = pytest.mark.slow
 _LOUD = """
 import sys
 from renewctl import playbook_run
-log, debug = sys.argv.pop(1), sys.argv.pop(1)
-playbook_run._FIXED.update(ANSIBLE_DEBUG=debug, ANSIBLE_VERBOSITY="5", ANSIBLE_LOG_PATH=log)
+log = sys.argv.pop(1)
+playbook_run._FIXED.update(ANSIBLE_DEBUG="1", ANSIBLE_KEEP_REMOTE_FILES="1", ANSIBLE_VERBOSITY="5", ANSIBLE_LOG_PATH=log)
 
 def keep(tail):
     with open(log + ".out", "a") as out:
@@ -74,8 +74,6 @@ def test_a_whole_renewal_shows_and_leaves_no_secret(
 
     Three nodes through their API, one over SSH with every layout; keys, identity and passwords (also of the
     database and of PKCS#12 files) in every usual encoding; a store in PostgreSQL as `pg_dump` writes it out.
-    The SSH node has no part where Ansible debugs: it is refused, because Ansible would then print what it sends
-    there and leave files. It is tried so, and then done at the highest verbosity without debugging.
     """
     temporary = tmp_path / "tmp"
     temporary.mkdir()
@@ -133,17 +131,17 @@ class _Loud:
             "RENEWCTL_DEBUG": "1",
         }
 
-    def run(self, *words: str | Path, debug: bool = True) -> Done:
+    def run(self, *words: str | Path) -> Done:
         """One command to its end."""
-        process = self.start(*words, debug=debug)
+        process = self.start(*words)
         out, err = process.communicate(timeout=240)
         self.told += out + err
         return Done(process.returncode, out, err)
 
-    def start(self, *words: str | Path, debug: bool) -> subprocess.Popen[str]:
+    def start(self, *words: str | Path) -> subprocess.Popen[str]:
         """One command that goes on."""
         return subprocess.Popen(
-            [sys.executable, "-c", _LOUD, str(self.log), str(int(debug)), *map(str, words)],
+            [sys.executable, "-c", _LOUD, str(self.log), *map(str, words)],
             cwd=self.person.folder,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -166,20 +164,15 @@ class _Loud:
         self.run("keys", "check")
         accepted = self.run("renewal", "accept", self.person.world.person(request))
         assert accepted.code == 0, accepted
-        # Debugging, Ansible keeps files on a node and shows what it sends there: refused, nothing is sent.
-        refused = self.run("renewal", "roll-out", *QUICK, "--json")
-        assert "ansible_keeps_files" in refused.out, refused
-        without = self.run("renewal", "roll-out", "--leave-out", "branch=debug", *QUICK, "--json")
-        assert "nodes_owed" in without.out, without
         for words in (("renewal", "roll-out", *QUICK), ("renewal", "roll-back", *QUICK)):
-            done = self.run(*words, debug=False)
+            done = self.run(*words)
             assert done.code == 0, (done.out, done.err)
         self.run("renewal", "show")
 
     def killed_roll_out(self) -> None:
         """Once more, killed once the first node was given the pair: its temp files stay."""
         before = self.person.changes()
-        process = self.start("renewal", "roll-out", *QUICK, debug=False)
+        process = self.start("renewal", "roll-out", *QUICK)
         eventually(lambda: self.person.changes() != before or process.poll() is not None, seconds=120)
         process.send_signal(signal.SIGKILL)
         out, err = process.communicate(timeout=60)
