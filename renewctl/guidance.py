@@ -20,7 +20,7 @@ from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind
 from renewctl.renewal.history import TopicHistory
 from renewctl.renewal.key_record import Role
-from renewctl.renewal.rules import Direction, Outcome, Phase, Renewal, may, owed_previous
+from renewctl.renewal.rules import Direction, Outcome, Phase, Renewal, may
 
 LOST = ("--reason", "key lost")
 """Why a key is made anew, for the record."""
@@ -89,6 +89,7 @@ class Situation:
 
     Attributes:
         owed: nodes of the topic still owed the accepted pair.
+        owed_previous: nodes of the topic a roll-back is not known to have put back.
         not_after: end of the certificate in use, as best known; None: not known.
         options: what every command needs again (`--inventory FILE`), already split.
         refused: why the command that ends here did not do what was asked; None: it did, or nothing was asked.
@@ -103,6 +104,7 @@ class Situation:
     history: TopicHistory
     now: datetime
     owed: Sequence[str] = ()
+    owed_previous: Sequence[str] = ()
     not_after: datetime | None = None
     options: Sequence[str] = ()
     refused: RenewctlError | None = None
@@ -317,8 +319,8 @@ def _accepted(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
 def _rolling_out(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     roll_out = situation.command("renewal", "roll-out")
     roll_back = situation.command("renewal", "roll-back")
-    if renewal.moving is Direction.PREVIOUS or owed_previous(renewal):
-        return (Step("next.roll_back_again", {"nodes": ", ".join(owed_previous(renewal))}, roll_back),)
+    if renewal.moving is Direction.PREVIOUS:
+        return (Step("next.roll_back_again", {"nodes": ", ".join(situation.owed_previous)}, roll_back),)
     held = renewal.previous is not None and renewal.previous.key_fingerprint is not None
     or_back = (Step("next.or_roll_back", {}, roll_back),) if held else ()
     if renewal.moving is Direction.NEW:
@@ -343,8 +345,8 @@ def _proven(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
     return _owed(situation) or (close,)
 
 
-def _rolled_back(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
-    left = owed_previous(renewal)
+def _rolled_back(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
+    left = situation.owed_previous
     if left:
         return (
             Step(

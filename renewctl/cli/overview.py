@@ -143,6 +143,7 @@ def view(
         history,
         now,
         owed=left_owed,
+        owed_previous=() if accepted is None else owed_previous(accepted, [node.name for node in configured]),
         not_after=not_after,
         options=options,
         store_missing=store_missing,
@@ -170,7 +171,7 @@ def _accepted(history: TopicHistory) -> Renewal | None:
 def _owed(renewal: Renewal | None, nodes: list[str]) -> tuple[str, ...]:
     if renewal is None:
         return ()
-    left = {*owed(renewal, nodes), *owed_previous(renewal)}
+    left = {*owed(renewal, nodes), *owed_previous(renewal, nodes)}
     return tuple(node for node in nodes if node in left)
 
 

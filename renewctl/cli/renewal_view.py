@@ -16,7 +16,7 @@ from renewctl.guidance import Step
 from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind
-from renewctl.renewal.rules import Phase, Renewal, owed
+from renewctl.renewal.rules import Phase, Renewal, behind, owed, owed_previous
 
 if TYPE_CHECKING:
     from renewctl.certificate.findings import Finding
@@ -212,6 +212,7 @@ def renewal_json(renewal: Renewal, nodes: Sequence[str]) -> dict[str, Any]:
         "forward_only": renewal.forward_only,
         "refusals": renewal.refusals,
         "owed": owed(renewal, nodes),
+        "owed_previous": owed_previous(renewal, nodes),
         "left_out": renewal.left_out,
         "nodes": {
             name: {
@@ -252,20 +253,21 @@ def _show_state(voice: Voice, work: Workplace, renewal: Renewal) -> None:
 
 def _show_phase(output: Output, renewal: Renewal, nodes: Sequence[str]) -> None:
     words = _words(output, renewal)
-    phase = phase_text(output, renewal, owed(renewal, nodes))
-    output.show("renewal.is", **{**words, "phase": phase})
+    output.show("renewal.is", **{**words, "phase": phase_text(output, renewal, nodes)})
 
 
-def phase_text(output: Output, renewal: Renewal, left: Sequence[str]) -> str:
-    """The phase in words; a renewal some of whose nodes are owed is never called proven alone.
+def phase_text(output: Output, renewal: Renewal, nodes: Sequence[str]) -> str:
+    """The phase in words; a renewal with nodes left is never called proven, or rolled back, alone.
 
     Args:
-        left: nodes still owed the accepted pair.
+        nodes: of its topic.
     """
     phase = output.text(f"phase.{renewal.phase.value}")
-    if renewal.phase not in {Phase.INSTALLED, Phase.PROVEN} or not left:
+    left = behind(renewal, nodes)
+    if not left:
         return phase
-    return output.text("phase.but_owed", phase=phase, nodes=", ".join(left))
+    key = "phase.but_not_back" if renewal.phase is Phase.ROLLED_BACK else "phase.but_owed"
+    return output.text(key, phase=phase, nodes=", ".join(left))
 
 
 def _words(output: Output, renewal: Renewal) -> dict[str, Any]:

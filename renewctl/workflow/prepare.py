@@ -176,8 +176,7 @@ def abort(work: Workplace, topic: Topic) -> Renewal:
     """
     renewal = work.open_renewal(topic)
     require(renewal, Kind.ABORTED)
-    names = {node.name for node in work.nodes(topic)}
-    if left := [name for name in owed_previous(renewal) if name in names]:
+    if left := owed_previous(renewal, [node.name for node in work.nodes(topic)]):
         raise Attention(Reason.ROLL_BACK_OWED, renewal=renewal.name, nodes=", ".join(left))
     work.store.require_unheld(renewal.name)
     return work.append(renewal, Kind.ABORTED, {})

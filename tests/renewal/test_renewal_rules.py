@@ -16,6 +16,7 @@ from renewctl.renewal.rules import (
     Phase,
     Renewal,
     apply,
+    behind,
     fold,
     may,
     owed,
@@ -89,7 +90,7 @@ def test_a_roll_back_ends_rolled_back_and_nothing_is_owed() -> None:
     renewal = _folded(*ACCEPTED, *out, *back, Kind.ROLL_BACK_FINISHED)
     assert renewal.phase is Phase.ROLLED_BACK
     assert renewal.has_previous_back("n1")
-    assert (owed(renewal, NODES), owed_previous(renewal)) == ((), ())
+    assert (owed(renewal, NODES), owed_previous(renewal, NODES)) == ((), ())
     assert may(renewal, Kind.ROLL_OUT_STARTED)
     assert may(renewal, Kind.ABORTED)
 
@@ -98,10 +99,24 @@ def test_a_node_that_could_not_be_put_back_is_owed_the_previous_pair() -> None:
     """While a roll-back is under way, what it has not put back is told by name."""
     out = (Kind.ROLL_OUT_STARTED, wave("n1"), told("n1", "proven"), Kind.ROLL_OUT_FINISHED)
     back = (Kind.ROLL_BACK_STARTED, wave("n1", direction="previous"))
-    assert owed_previous(_folded(*ACCEPTED, *out, *back)) == ("n1",)
+    assert owed_previous(_folded(*ACCEPTED, *out, *back), NODES) == ("n1",)
     ended = _folded(*ACCEPTED, *out, *back, told("n1", "unknown", "previous"), Kind.ROLL_BACK_FINISHED)
     assert ended.phase is Phase.ROLLED_BACK
-    assert owed_previous(ended) == ("n1",)
+    assert owed_previous(ended, NODES) == behind(ended, NODES) == ("n1",)
+
+
+def test_a_roll_back_that_died_before_its_wave_owes_every_node_it_set_out_for() -> None:
+    """Announced, nothing begun: no node that holds the new pair is passed over; one never touched owes nothing."""
+    out = (Kind.ROLL_OUT_STARTED, wave("n1"), told("n1", "proven"), Kind.ROLL_OUT_FINISHED)
+    assert owed_previous(_folded(*ACCEPTED, *out, Kind.ROLL_BACK_STARTED), NODES) == ("n1",)
+
+
+def test_a_node_that_was_away_during_the_roll_back_is_owed_when_it_returns() -> None:
+    """Out of the inventory while others were put back, and not known to hold the previous pair: told, once it is in again."""
+    out = (wave("n1", "n2"), told("n1", "proven"), told("n2", "unknown"), Kind.ROLL_OUT_FINISHED)
+    back = (wave("n1", direction="previous"), told("n1", "proven", "previous"), Kind.ROLL_BACK_FINISHED)
+    ended = _folded(*ACCEPTED, Kind.ROLL_OUT_STARTED, *out, Kind.ROLL_BACK_STARTED, *back)
+    assert (ended.phase, behind(ended, ("n1",)), behind(ended, NODES)) == (Phase.ROLLED_BACK, (), ("n2",))
 
 
 def test_a_roll_back_that_left_a_new_pair_somewhere_is_not_rolled_back() -> None:

@@ -50,10 +50,19 @@ def test_a_node_that_is_not_put_back_is_owed(proven: Desk, outcome: str) -> None
     error = proven.told("renewal", "roll-back", code=4)["error"]
     assert (error["reason"], error["values"]["nodes"]) == ("roll_back_owed", "n2")
     assert proven.events()[-1].body["outcome"] == "owed"
-    steps = proven.told("renewal", "show")["next_steps"]
-    assert [step["key"] for step in steps] == ["next.roll_back_again"]
+    shown = proven.told("renewal", "show")
+    assert [step["key"] for step in shown["next_steps"]] == ["next.roll_back_again"]
+    told = shown["renewal"]
+    assert (told["phase"], told["owed"], told["owed_previous"]) == ("rolled_back", [], ["n2"])
+    assert (
+        "rolled back, but not known to have the previous pair back: n2" in proven.run("renewal", "show").out
+    )
+    (topic,) = proven.told("status", "--offline", code=4)["topics"]
+    assert (topic["owed"], topic["renewal"]["owed_previous"]) == (["n2"], ["n2"])
     proven.playbooks.answers.clear()
-    assert proven.told("renewal", "roll-back")["renewal"]["phase"] == "rolled_back"
+    told = proven.told("renewal", "roll-back")["renewal"]
+    assert (told["phase"], told["owed"], told["owed_previous"]) == ("rolled_back", [], [])
+    assert "n2" not in proven.run("renewal", "show").out.splitlines()[0]
 
 
 def test_put_back_without_a_check_in_is_put_back(proven: Desk) -> None:
