@@ -197,16 +197,18 @@ def roll_out(
 ) -> int:
     """Give every node the accepted pair."""
     from renewctl.renewal import rollout  # noqa: PLC0415
+    from renewctl.workflow import dry_run as dry  # noqa: PLC0415
     from renewctl.workflow import rolling  # noqa: PLC0415
+    from renewctl.workflow.choices import Options  # noqa: PLC0415
 
-    options = rolling.Options(
+    options = Options(
         waves=rollout.DEFAULT_WAVES if waves is None else rollout.parse_waves(waves),
         left_out=dict(_left_out(item) for item in leave_out),
         **choices,
     )
     with voice.workplace({"ticket": ticket, "reason": reason}) as work:
         if dry_run:
-            return show_dry_run(voice, rolling.dry_run(work, voice.topic, options), options.left_out)
+            return show_dry_run(voice, dry.dry_run(work, voice.topic, options), options.left_out)
         return voice.ending(work, lambda: rolling.roll_out(work, voice.topic, options), "renewal.rolled_out")
 
 
@@ -217,8 +219,9 @@ def roll_out(
 def verify(voice: Voice, *, ticket: str | None, reason: str | None, **choices: Any) -> int:  # noqa: ANN401
     """Prove every node again."""
     from renewctl.workflow import rolling  # noqa: PLC0415
+    from renewctl.workflow.choices import Options  # noqa: PLC0415
 
-    options = rolling.Options(**choices)
+    options = Options(**choices)
     with voice.workplace({"ticket": ticket, "reason": reason}) as work:
         return voice.ending(work, lambda: rolling.verify(work, voice.topic, options), "renewal.verified")
 
@@ -236,14 +239,16 @@ def roll_back(
     **choices: Any,  # noqa: ANN401 - passed on to Options
 ) -> int:
     """Put every node back to the previous pair."""
-    from renewctl.workflow import rolling  # noqa: PLC0415
+    from renewctl.workflow import dry_run as dry  # noqa: PLC0415
+    from renewctl.workflow import rolling_back  # noqa: PLC0415
+    from renewctl.workflow.choices import Options  # noqa: PLC0415
 
-    options = rolling.Options(**choices)
+    options = Options(**choices)
     with voice.workplace({"ticket": ticket, "reason": reason}) as work:
         if dry_run:
-            return show_dry_run(voice, rolling.dry_run_back(work, voice.topic, options), {})
+            return show_dry_run(voice, dry.dry_run_back(work, voice.topic, options), {})
         return voice.ending(
-            work, lambda: rolling.roll_back(work, voice.topic, options), "renewal.rolled_back"
+            work, lambda: rolling_back.roll_back(work, voice.topic, options), "renewal.rolled_back"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind
 from renewctl.renewal.rules import Direction, Outcome, Renewal
 from renewctl.store.lease import Lease
+from renewctl.store.read import Run
 from renewctl.verification import Verdict
 from renewctl.workflow.hosts import host_variables
 from renewctl.workflow.workplace import Workplace
@@ -213,3 +214,21 @@ def teller(work: Workplace) -> Callable[[PlaybookEvent], None]:
         work.tell("roll.event", {"event": event})
 
     return on_event
+
+
+def lease_of(work: Workplace, renewal: Renewal) -> Lease:
+    """The right to change a renewal's nodes; the person is told while it is waited for.
+
+    Raises:
+        Attention: `run_held`.
+    """
+
+    def watching(run: Run, left: float) -> None:
+        work.tell("roll.waiting", {"holder": run.holder, "run": run.number, "seconds": round(left)})
+
+    return work.store.lease(renewal.name, work.stamp, watching=watching)
+
+
+def own_troubles(answers: Iterable[NodeAnswer]) -> tuple[RenewctlError, ...]:
+    """Each node's own reason, where it gave one."""
+    return tuple(Refused(Reason(a.reason), **{**a.values, "node": a.node}) for a in answers if a.reason)
