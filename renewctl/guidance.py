@@ -103,8 +103,15 @@ def next_steps(situation: Situation) -> tuple[Step, ...]:
     return (*past, *(step for step in steps if step.command not in _refused_again(situation, reason)))
 
 
+_BACK_IN_DOUBT = frozenset(
+    {Reason.ROLL_BACK_TO_EXPIRED, Reason.ROLL_BACK_TO_REFUSED, Reason.ROLL_BACK_FORWARD_ONLY}
+)
+
+
 def _refused_again(situation: Situation, reason: Reason | None) -> tuple[str, ...]:
-    """Commands that would be refused once more: a way back is missing that nothing here brings."""
+    """Commands that would be refused once more: nothing here brings the way back that is missing."""
+    if reason in _BACK_IN_DOUBT:
+        return (situation.command("renewal", "roll-back"),)
     if reason not in {Reason.PREVIOUS_PAIR_MISSING, Reason.PREVIOUS_PAIR_REFUSED}:
         return ()
     roll_out = situation.command("renewal", "roll-out")
@@ -133,6 +140,9 @@ def _after_refusal(situation: Situation, renewal: Renewal, reason: Reason | None
         return (restore, Step("next.forward_only", {}, forward))
     if reason is Reason.PREVIOUS_PAIR_REFUSED:
         return (Step("next.forward_only", {}, forward),)
+    if reason in _BACK_IN_DOUBT:
+        back = shlex.join(["--without-push", "--reason", "why it is wanted"])
+        return (Step("next.back_without_push", {}, f"{situation.command('renewal', 'roll-back')} {back}"),)
     return _leave_out(situation, renewal)
 
 
@@ -261,7 +271,7 @@ def _rolling_out(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     roll_out = situation.command("renewal", "roll-out")
     roll_back = situation.command("renewal", "roll-back")
     if renewal.moving is Direction.PREVIOUS:
-        return (Step("next.roll_back_again", {"nodes": ", ".join(situation.owed_previous)}, roll_back),)
+        return _back_again(situation, renewal)
     held = renewal.previous is not None and renewal.previous.key_fingerprint is not None
     or_back = (Step("next.or_roll_back", {}, roll_back),) if held else ()
     if renewal.moving is Direction.NEW:
@@ -286,21 +296,26 @@ def _proven(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
     return _owed(situation) or (close,)
 
 
-def _rolled_back(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
-    left = situation.owed_previous
-    if left:
-        return (
-            Step(
-                "next.roll_back_again",
-                {"nodes": ", ".join(left)},
-                situation.command("renewal", "roll-back"),
-            ),
-        )
+def _rolled_back(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
+    if situation.owed_previous:
+        return _back_again(situation, renewal)
     return (
         Step("next.rolled_back", {}),
         Step("next.roll_out_after_back", {}, situation.command("renewal", "roll-out")),
         Step("next.abort", {}, situation.command("renewal", "abort")),
     )
+
+
+def _back_again(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
+    """Nodes are not known to be back. Where the previous pair does not work, doing so again will not help."""
+    left = situation.owed_previous
+    roll_out = situation.command("renewal", "roll-out")
+    nodes = {"nodes": ", ".join(left)}
+    again = Step("next.roll_back_again", nodes, situation.command("renewal", "roll-back"))
+    states = [renewal.nodes[name] for name in left if name in renewal.nodes]
+    if any((one.direction, one.outcome) == (Direction.PREVIOUS, Outcome.WRONG) for one in states):
+        return (Step("next.roll_out_instead", nodes, roll_out), again)
+    return (again, Step("next.or_roll_out", {}, roll_out))
 
 
 def _owed(situation: Situation) -> tuple[Step, ...]:

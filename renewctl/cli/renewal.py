@@ -26,6 +26,7 @@ from renewctl.cli.renewal_view import Voice, show_end, show_findings, show_renew
 from renewctl.errors import ExitCode, RenewctlError, Unusable
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind
+from renewctl.renewal.rules import Renewal
 
 _FILE = click.Path(path_type=Path)
 
@@ -227,6 +228,7 @@ def verify(voice: Voice, *, ticket: str | None, reason: str | None, **choices: A
 
 
 @_command("roll-back")
+@click.option("--without-push", cls=Option, is_flag=True, help="help.option.without_push")
 @_with(_PROOF_OPTIONS)
 @dry_run_option
 @_at_work
@@ -247,9 +249,11 @@ def roll_back(
     with voice.workplace({"ticket": ticket, "reason": reason}) as work:
         if dry_run:
             return show_dry_run(voice, dry.dry_run_back(work, voice.topic, options), {})
-        return voice.ending(
-            work, lambda: rolling_back.roll_back(work, voice.topic, options), "renewal.rolled_back"
-        )
+
+        def act() -> Renewal:
+            return rolling_back.roll_back(work, voice.topic, options, voice.confirms)
+
+        return voice.ending(work, act, "renewal.rolled_back")
 
 
 @_command("close")

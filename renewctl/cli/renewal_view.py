@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -77,6 +78,14 @@ class Voice:
         self.output.json({"dry_run": True, "step": step, "renewal": renewal, "findings": found})
         self.output.show(f"dry_run.{step}", renewal=renewal)
         return self.was_dry()
+
+    def confirms(self, doubt: RenewctlError) -> bool:
+        """Whether a person at a terminal wants what is doubtful; without one, or for JSON, nobody does."""
+        if self.session.as_json or not sys.stdin.isatty():
+            return False
+        happened, _ = self.output.sentence(doubt.reason, doubt.values)
+        self.output.say("ask.doubt", text=happened)
+        return self.session.ask("ask.go_back", str(doubt.values["option"]), "no").strip().lower() == "yes"
 
     def was_dry(self) -> int:
         """The end of a dry run that nothing stood in the way of: how to do it."""

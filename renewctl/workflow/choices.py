@@ -17,6 +17,7 @@ class Options:
         waves: sizes, counted in storages.
         left_out: node -> why it is left out; it stays owed.
         forward_only: go without a way back.
+        without_push: go back although no push may go through with the previous pair.
         unproven_ok: installed is enough; do not wait for a person where no device checks in.
         canaries: devices tried a node before giving up on a check-in.
         check_in_timeout: seconds to wait for each device.
@@ -25,6 +26,7 @@ class Options:
     waves: Sequence[int | str] = DEFAULT_WAVES
     left_out: Mapping[str, str] = field(default_factory=dict)
     forward_only: bool = False
+    without_push: bool = False
     unproven_ok: bool = False
     canaries: int = 3
     check_in_timeout: float = 20.0

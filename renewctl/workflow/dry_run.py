@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,11 @@ from renewctl.reasons import Reason
 from renewctl.renewal.events import PairRef
 from renewctl.renewal.rules import Direction, Outcome, Renewal
 from renewctl.workflow.choices import Options, proof_variables
-from renewctl.workflow.engine import NodeAnswer, answer_of, fixed, own_troubles, refused_by
+from renewctl.workflow.engine import NodeAnswer, answer_of, fixed, refused_by
 from renewctl.workflow.hosts import host_variables
-from renewctl.workflow.pairs import accepted, told, way_back
+from renewctl.workflow.pairs import accepted, told
 from renewctl.workflow.rolling import ready_for
-from renewctl.workflow.rolling_back import can_roll_back, touched
+from renewctl.workflow.rolling_back import can_roll_back, not_back
 from renewctl.workflow.workplace import Workplace
 
 
@@ -62,20 +62,22 @@ def dry_run(work: Workplace, topic: Topic, options: Options) -> Plan:
 
 
 def dry_run_back(work: Workplace, topic: Topic, options: Options) -> Plan:
-    """What `roll_back` would change where. Changes nothing, and appends nothing.
+    """What `roll_back` would change where. Changes nothing, and appends nothing; nobody is asked.
 
     Raises:
-        Refused: as `roll_back`, before it begins.
+        Refused: as `roll_back`, before it begins, but for a doubtful way back: that is in the plan.
     """
-    renewal = can_roll_back(work, topic)
-    previous, nodes = way_back(renewal), touched(work, topic, renewal)
-    with told(work, accepted(renewal), previous) as pairs:
-        ended = _played_dry(work, topic, "rollback", nodes, {**pairs, **proof_variables(options)})
-    answers = [answer_of(node.name, ended, Direction.PREVIOUS) for node in nodes]
-    waves = [(node.name,) for node in reversed(nodes)]
-    refused = _stays_owed(renewal, answers)
+    back = can_roll_back(work, topic)
+    with told(work, accepted(back.renewal), back.previous) as pairs:
+        ended = _played_dry(work, topic, "rollback", back.nodes, {**pairs, **proof_variables(options)})
+    answers = [answer_of(node.name, ended, Direction.PREVIOUS) for node in back.nodes]
+    waves = [(node.name,) for node in reversed(back.nodes)]
+    refused = not_back(back.renewal, answers)
+    if back.doubt is not None and not options.without_push:
+        back.doubt.others = () if refused is None else (refused, *refused.others)
+        refused = back.doubt
     before = _serving(ended, topic)
-    return Plan(renewal.name, Direction.PREVIOUS, waves, answers, before, previous, refused)
+    return Plan(back.renewal.name, Direction.PREVIOUS, waves, answers, before, back.previous, refused)
 
 
 def _played_dry(
@@ -93,16 +95,6 @@ def _played_dry(
 def _serving(ended: Ended, topic: Topic) -> dict[str, ServedCertificate | None]:
     looks = {node: result.observation for node, result in ended.results.items()}
     return {node: None if seen is None else seen.serving(topic.topic) for node, seen in looks.items()}
-
-
-def _stays_owed(renewal: Renewal, answers: Iterable[NodeAnswer]) -> RenewctlError | None:
-    """The way back stops at nobody, but does not reach a node that cannot be asked now."""
-    bad = [answer for answer in answers if answer.outcome not in {Outcome.PROVEN, Outcome.INSTALLED}]
-    if not bad:
-        return None
-    error = Attention(Reason.ROLL_BACK_OWED, renewal=renewal.name, nodes=", ".join(a.node for a in bad))
-    error.others = own_troubles(bad)
-    return error
 
 
 def _unknown(renewal: Renewal, answers: Sequence[NodeAnswer]) -> RenewctlError | None:

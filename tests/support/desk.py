@@ -20,6 +20,8 @@ import pytest
 import yaml
 from cryptography import x509
 
+from renewctl.apns import PairCheck
+from renewctl.certificate.pushcert import Pair
 from renewctl.cli import main as shell
 from renewctl.cli.context import Session
 from renewctl.errors import Attention
@@ -59,18 +61,27 @@ class Desk:
 
     Attributes:
         store: the store's URL, absolute.
+        shown: serials of the pairs a command itself has shown to the push service.
+        push_service: what that says of a pair.
     """
 
     folder: Path
     store: str
     capsys: pytest.CaptureFixture[str]
     playbooks: Playbooks = field(default_factory=Playbooks)
+    shown: list[str] = field(default_factory=list)
+    push_service: PairCheck = field(default_factory=lambda: PairCheck(accepted=True))
 
     @property
     def inventory(self) -> dict[str, Any]:
         """The inventory file, as it is now."""
         read: dict[str, Any] = yaml.safe_load((self.folder / "renewctl.yaml").read_text())
         return read
+
+    def check(self, pair: Pair) -> PairCheck:
+        """Stands where `PushService.check` is."""
+        self.shown.append(pair.certificate.serial)
+        return self.push_service
 
     def rewrite(self, **changes: Any) -> None:
         """Replace top-level keys of the inventory; None takes one away."""
@@ -236,6 +247,7 @@ def desk_in(
     patch.setattr("renewctl.certificate.request.make_key", lambda: pkcs1(rsa_key(f"made {next(numbers)}")))
     desk = Desk(folder, postgresql or f"sqlite:///{folder}/state/renewctl.db", capsys)
     patch.setattr("renewctl.playbook_run.run", desk.playbooks.run)
+    patch.setattr("renewctl.apns.PushService.check", lambda _service, pair: desk.check(pair))
     identity = Identity(folder, "age")
     for name, content in (("vendor.pem", VENDOR.pem), ("vendor.key", VENDOR.key_pem), ("pw", b"secret")):
         desk.file(name, content).chmod(0o600)

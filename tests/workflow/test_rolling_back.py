@@ -43,15 +43,16 @@ def test_roll_back_says_what_it_does(proven: Desk) -> None:
     assert "every node is back on the previous pair" in done.err
 
 
-@pytest.mark.parametrize("outcome", ["unknown", "failed", "wrong"])
+@pytest.mark.parametrize("outcome", ["unknown", "failed"])
 def test_a_node_that_is_not_put_back_is_owed(proven: Desk, outcome: str) -> None:
-    """The others are put back; exit 4 names the one; the next roll-back finishes."""
+    """The others are put back; exit 4 names the one and why; the next roll-back finishes."""
     proven.playbooks.says("rollback", "n2", outcome, reason=Reason.NODE_TIMEOUT)
     error = proven.told("renewal", "roll-back", code=4)["error"]
     assert (error["reason"], error["values"]["nodes"]) == ("roll_back_owed", "n2")
+    assert [other["reason"] for other in error["others"]] == ["node_timeout"]
     assert proven.events()[-1].body["outcome"] == "owed"
     shown = proven.told("renewal", "show")
-    assert [step["key"] for step in shown["next_steps"]] == ["next.roll_back_again"]
+    assert [step["key"] for step in shown["next_steps"]] == ["next.roll_back_again", "next.or_roll_out"]
     told = shown["renewal"]
     assert (told["phase"], told["owed"], told["owed_previous"]) == ("rolled_back", [], ["n2"])
     assert (
