@@ -297,7 +297,7 @@ def _proven(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
 
 
 def _rolled_back(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
-    if situation.owed_previous:
+    if _not_back(situation):
         return _back_again(situation, renewal)
     return (
         Step("next.rolled_back", {}),
@@ -306,9 +306,17 @@ def _rolled_back(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     )
 
 
+def _not_back(situation: Situation) -> tuple[str, ...]:
+    """As the situation tells, and as the command that ends here has found."""
+    refused = situation.refused
+    found = refused is not None and refused.reason is Reason.ROLL_BACK_OWED
+    named = str(refused.values["nodes"]).split(", ") if refused is not None and found else ()
+    return tuple(dict.fromkeys((*situation.owed_previous, *named)))
+
+
 def _back_again(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     """Nodes are not known to be back. Where the previous pair does not work, doing so again will not help."""
-    left = situation.owed_previous
+    left = _not_back(situation)
     roll_out = situation.command("renewal", "roll-out")
     nodes = {"nodes": ", ".join(left)}
     again = Step("next.roll_back_again", nodes, situation.command("renewal", "roll-back"))

@@ -36,7 +36,8 @@ class Situation:
 
     Attributes:
         owed: nodes of the topic still owed the accepted pair.
-        owed_previous: nodes of the topic a roll-back is not known to have put back.
+        owed_previous: nodes of the topic a roll-back is not known to have put back, or seen with the new pair
+            after it.
         not_after: end of the certificate in use, as best known; None: not known.
         options: what every command needs again (`--inventory FILE`), already split.
         refused: why the command that ends here did not do what was asked; None: it did, or nothing was asked.

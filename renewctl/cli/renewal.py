@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import update_wrapper
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,7 +26,11 @@ from renewctl.cli.renewal_view import Voice, show_end, show_findings, show_renew
 from renewctl.errors import ExitCode, RenewctlError, Unusable
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind
-from renewctl.renewal.rules import Renewal
+from renewctl.renewal.rules import Phase, Renewal
+
+if TYPE_CHECKING:
+    from renewctl.observation import Observation
+    from renewctl.workflow.workplace import Workplace
 
 _FILE = click.Path(path_type=Path)
 
@@ -279,7 +283,7 @@ def abort(voice: Voice, *, dry_run: bool, **record: str | None) -> int:
     from renewctl.workflow import prepare  # noqa: PLC0415
 
     with voice.workplace(record, dry_run=dry_run) as work:
-        ended = prepare.abort(work, voice.topic)
+        ended = prepare.abort(work, voice.topic, _after_roll_back(voice, work))
         return (
             voice.would("abort", ended.name) if dry_run else show_end(voice, work, ended, "renewal.aborted")
         )
@@ -291,6 +295,18 @@ def abort(voice: Voice, *, dry_run: bool, **record: str | None) -> int:
 def show(voice: Voice, *, name: str | None) -> int:
     """Tell a renewal's story."""
     return show_renewal(voice, name)
+
+
+def _after_roll_back(voice: Voice, work: Workplace) -> Mapping[str, Observation]:
+    """A look at each node, where the renewal was rolled back; nothing is asked before a node was touched."""
+    from renewctl.cli.looking import look  # noqa: PLC0415 - HTTP and SQL
+
+    renewal = work.history(voice.topic).open
+    if renewal is None or renewal.phase is not Phase.ROLLED_BACK:
+        return {}
+    nodes = work.nodes(voice.topic)
+    with voice.output.working("node.asking", count=len(nodes)):
+        return look(work.inventory, nodes, work.now())
 
 
 def _left_out(item: str) -> tuple[str, str]:

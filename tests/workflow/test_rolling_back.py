@@ -7,8 +7,10 @@ from datetime import datetime
 import pytest
 
 from renewctl.reasons import Reason
+from tests.support.certs import TOPIC
 from tests.support.desk import OLD, OLD_ENDS, Desk
 from tests.support.pretended_playbooks import looked, proof
+from tests.support.scripted_nanomdm import install
 
 pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
 
@@ -281,3 +283,24 @@ def test_a_roll_out_that_died_before_its_first_wave_can_be_put_back(sqlite_desk:
     assert sqlite_desk.told("renewal", "roll-back")["renewal"]["phase"] == "rolled_back"
     assert sqlite_desk.playbooks.names() == []
     assert sqlite_desk.told("renewal", "abort")["renewal"]["phase"] == "aborted"
+
+
+def test_a_node_that_was_given_the_new_pair_after_the_roll_back_is_seen(proven: Desk) -> None:
+    """A late order was carried out: status leads back again, and the renewal is not ended over it; put back, it is."""
+    proven.enroll_of_topic(2)
+    proven.told("renewal", "roll-back")
+    store = proven.folder / "mdm.db"
+    new = (proven.folder / "MDM_ Example_Certificate.pem").read_bytes()
+    install(store, TOPIC, new, OLD.key_pem)
+    (topic,) = proven.told("status", code=4)["topics"]
+    assert topic["owed"] == ["n1"]
+    keys = [step["key"] for step in topic["next_steps"]]  # no node's API answers at this desk
+    assert [key for key in keys if key != "next.look_at_node"] == ["next.roll_back_again", "next.or_roll_out"]
+    for words in ((), ("--dry-run",)):
+        error = proven.told("renewal", "abort", *words, code=4)["error"]
+        assert (error["reason"], error["values"]["nodes"]) == ("roll_back_owed", "n1")
+    done = proven.run("renewal", "abort")
+    assert "renewctl renewal roll-back --topic tokyo" in done.err
+    assert "renewctl renewal abort" not in done.err
+    install(store, TOPIC, OLD.pem, OLD.key_pem)
+    assert proven.told("renewal", "abort")["renewal"]["phase"] == "aborted"
