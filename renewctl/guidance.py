@@ -179,7 +179,7 @@ def _away(refused: RenewctlError | None, renewal: Renewal) -> dict[str, str]:
     for error in (refused, *refused.others):
         if error.reason in _NODE_AWAY and "node" in error.values:
             away[str(error.values["node"])] = error.reason.value
-    return away
+    return {node: why for node, why in away.items() if not renewal.has_new(node)}  # only `verify` asked those
 
 
 def _between(situation: Situation) -> tuple[Step, ...]:
@@ -291,9 +291,11 @@ def _installed(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
     return (verify, *_owed(situation))
 
 
-def _proven(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
+def _proven(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     close = Step("next.close", {}, situation.command("renewal", "close"))
-    return _owed(situation) or (close,)
+    silent = ", ".join(name for name, state in renewal.nodes.items() if state.unanswered is not None)
+    again = Step("next.verify_again", {"nodes": silent}, situation.command("renewal", "verify"))
+    return (*((again,) if silent else ()), *(_owed(situation) or (close,)))
 
 
 def _rolled_back(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:

@@ -17,9 +17,11 @@ from renewctl.guidance import Step
 from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind
-from renewctl.renewal.rules import Phase, Renewal, behind, owed, owed_previous
+from renewctl.renewal.rules import NodeState, Phase, Renewal, behind, owed, owed_previous
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from renewctl.certificate.findings import Finding
     from renewctl.cli.context import Session
     from renewctl.cli.request_files import RequestFiles
@@ -231,6 +233,7 @@ def renewal_json(renewal: Renewal, nodes: Sequence[str]) -> dict[str, Any]:
                 "run": state.run,
                 "proof": state.proof,
                 "reason": state.reason,
+                "unanswered_at": state.unanswered,
             }
             for name, state in renewal.nodes.items()
         },
@@ -302,8 +305,17 @@ def _node_table(output: Output, renewal: Renewal, nodes: Sequence[str]) -> None:
         told = output.text(f"node.{key}")
         if name in left and name in renewal.left_out:
             told = output.text("node.left_out", state=told, why=renewal.left_out[name])
+        if state is not None and state.unanswered is not None:
+            told = _unanswered(output, name, state, state.unanswered, told)
         rows.append((name, told, None if state is None else output.instant(state.at)))
     output.table(("column.node", "column.state", "column.since"), rows)
+
+
+def _unanswered(output: Output, name: str, state: NodeState, at: datetime, told: str) -> str:
+    """What is known of a node, and that a later question learned nothing."""
+    values = {**state.values, "node": name}
+    why = None if state.reason is None else output.sentence(Reason(state.reason), values)[0]
+    return output.text("node.unanswered", state=told, at=output.instant(at), why=why)
 
 
 def _event_row(output: Output, event: Event) -> tuple[str, ...]:

@@ -202,6 +202,12 @@ def _node_finished(renewal: Renewal, event: Event) -> _Changes:
 
 
 def _node_verified(renewal: Renewal, event: Event) -> _Changes:
+    body = event.body
+    before = renewal.nodes.get(body["node"])
+    if before is not None and body["outcome"] == Outcome.UNKNOWN:
+        reason, values = body.get("reason"), body.get("values") or {}
+        asked = replace(before, unanswered=event.at, reason=reason, values=values)
+        return {"nodes": {**renewal.nodes, body["node"]: asked}}
     changes = _node_finished(renewal, event)
     return changes if renewal.moving else {**changes, "phase": _reached(changes["nodes"], renewal.planned)}
 

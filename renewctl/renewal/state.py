@@ -52,7 +52,12 @@ _GOOD = frozenset({Outcome.INSTALLED, Outcome.PROVEN})
 
 @dataclass(frozen=True)
 class NodeState:
-    """What the last event said of one node."""
+    """What is known of one node by the last event that told something of it.
+
+    Attributes:
+        unanswered: when it was asked since then and nothing was learned (`reason` and `values` say why); a
+            question changes nothing on a node, so all else stays.
+    """
 
     direction: Direction
     outcome: Outcome
@@ -61,6 +66,7 @@ class NodeState:
     proof: Mapping[str, Any] | None = None
     reason: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+    unanswered: datetime | None = None
 
     @property
     def has_new(self) -> bool:

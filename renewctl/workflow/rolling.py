@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from renewctl import playbook_run
@@ -108,13 +108,18 @@ def verify(work: Workplace, topic: Topic, options: Options) -> Renewal:
             "verify", host_variables(nodes, work.nodes(topic)), variables, on_event=teller(work)
         )
         lease.check()  # whoever took over counts on writing alone
-        answers = [answer_of(node.name, ended, Direction.NEW) for node in nodes]
+        answers = [_learned(answer_of(node.name, ended, Direction.NEW)) for node in nodes]
         for answer in answers:
             renewal = work.append(renewal, Kind.NODE_VERIFIED, told_of(answer))
     decision = decide(_for_rule(answers), unproven_ok=options.unproven_ok)
     _judge_end(renewal, answers, decision, Reason.NODES_WRONG)
     _require_none_owed(work, topic, renewal)
     return renewal
+
+
+def _learned(answer: NodeAnswer) -> NodeAnswer:
+    """A question that failed (a refused login, say) tells nothing of the pair: that takes a proof."""
+    return replace(answer, outcome=Outcome.UNKNOWN) if answer.outcome is Outcome.FAILED else answer
 
 
 def _begun(engine: Engine, renewal: Renewal, body: Mapping[str, Any]) -> Renewal:

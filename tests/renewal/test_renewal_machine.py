@@ -111,7 +111,8 @@ class Year(RuleBasedStateMachine):
         body, kind = taken.body, taken.kind
         if kind is Kind.WAVE_STARTED:
             self.nodes |= dict.fromkeys(body["nodes"], (body["direction"], "unknown"))
-        if kind in {Kind.NODE_FINISHED, Kind.NODE_VERIFIED}:
+        kept = kind is Kind.NODE_VERIFIED and body["outcome"] == "unknown" and body["node"] in self.nodes
+        if kind in {Kind.NODE_FINISHED, Kind.NODE_VERIFIED} and not kept:
             self.nodes[body["node"]] = (body["direction"], body["outcome"])
         if kind is Kind.ACCEPTED:
             assert before.key_fingerprint is not None

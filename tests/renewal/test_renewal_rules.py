@@ -83,6 +83,19 @@ def test_verifying_later_turns_installed_into_proven() -> None:
     assert _folded(*ACCEPTED, Kind.ROLL_OUT_STARTED, *middle, verified).phase is Phase.PROVEN
 
 
+def test_a_question_without_an_answer_changes_nothing_that_is_known() -> None:
+    """`verify` touches no node: state and phase stay; that it was asked in vain is noted, until it answers."""
+    middle = (wave("n1", "n2"), told("n1", "proven"), told("n2", "proven"), Kind.ROLL_OUT_FINISHED)
+    proven = _folded(*ACCEPTED, Kind.ROLL_OUT_STARTED, *middle)
+    silent = event(proven.seq + 1, Kind.NODE_VERIFIED, node="n2", outcome="unknown", reason="node_timeout")
+    asked = apply(proven, silent)
+    before, after = proven.nodes["n2"], asked.nodes["n2"]
+    assert (asked.phase, asked.was_read_back("n2"), after.at) == (Phase.PROVEN, True, before.at)
+    assert (after.outcome, after.unanswered, after.reason) == (Outcome.PROVEN, silent.at, "node_timeout")
+    answered = apply(asked, event(asked.seq + 1, Kind.NODE_VERIFIED, node="n2"))
+    assert (answered.nodes["n2"].unanswered, answered.nodes["n2"].reason) == (None, None)
+
+
 def test_a_roll_back_ends_rolled_back_and_nothing_is_owed() -> None:
     """Every node back on the previous pair: phase rolled_back, owed nothing, may be rolled out again."""
     out = (Kind.ROLL_OUT_STARTED, wave("n1"), told("n1", "proven"), Kind.ROLL_OUT_FINISHED)

@@ -174,7 +174,8 @@ class TestVerify:
         ("outcome", "more", "code", "reason", "phase"),
         [
             ("not_proven", {"proof": SLEEPING}, 4, "nodes_not_proven", "installed"),
-            ("unknown", {"reason": Reason.NODE_TIMEOUT}, 4, "nodes_unknown", "rolling_out"),
+            ("unknown", {"reason": Reason.NODE_TIMEOUT}, 4, "nodes_unknown", "proven"),
+            ("failed", {"reason": Reason.NODE_DENIED}, 4, "nodes_unknown", "proven"),
             ("wrong", {"reason": Reason.PROOF_CERTIFICATE_DIFFERS}, 1, "nodes_wrong", "rolling_out"),
         ],
     )
@@ -188,6 +189,27 @@ class TestVerify:
         assert proven.renewal()["phase"] == phase
         proven.playbooks.answers.clear()
         assert proven.told("renewal", "verify")["renewal"]["phase"] == "proven"
+
+    @pytest.mark.parametrize(
+        ("language", "told"),
+        [("en", "new pair proven; asked in vain"), ("ja", "の確認では応答が得られませんでした")],
+    )
+    def test_a_node_that_cannot_be_asked_stays_what_it_was(
+        self, proven: Desk, language: str, told: str
+    ) -> None:
+        """Shown with time and reason; proving again comes next, never leaving out a node that has the pair."""
+        denied = {"node": "n2", "address": "n2", "got": "401"}
+        proven.playbooks.says("verify", "n2", "failed", reason=Reason.NODE_DENIED, values=denied)
+        done = proven.run("renewal", "verify", "--lang", language)
+        assert done.code == 4
+        assert told in done.out
+        assert "--leave-out" not in done.err
+        shown = proven.told("renewal", "show")
+        node = shown["renewal"]["nodes"]["n2"]
+        assert (node["outcome"], node["reason"]) == ("proven", "node_denied")
+        assert node["unanswered_at"] == proven.events()[-2].at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        assert [step["key"] for step in shown["next_steps"]] == ["next.verify_again", "next.close"]
+        assert proven.told("status", "--offline", code=4)["topics"][0]["owed"] == []
 
     def test_unproven_is_enough_where_a_person_says_so(self, proven: Desk) -> None:
         """`--unproven-ok`: exit 0, the phase tells the truth."""
