@@ -75,15 +75,22 @@ def require(renewal: Renewal, kind: Kind) -> None:
     """Check that an event of this kind may follow.
 
     Raises:
-        Refused: `out_of_order`, with the phase the renewal is in.
+        Refused: `out_of_order`, with the phase the renewal is in and those the step may follow.
     """
     if not may(renewal, kind):
-        raise out_of_order(renewal)
+        raise out_of_order(renewal, kind)
 
 
-def out_of_order(renewal: Renewal) -> Refused:
-    """What was asked cannot follow in this phase."""
-    return Refused(Reason.OUT_OF_ORDER, renewal=renewal.name, got=Word(f"phase.{renewal.phase}"))
+def out_of_order(renewal: Renewal, kind: Kind) -> Refused:
+    """What was asked cannot follow in this phase; those it can follow in are named."""
+    others = _MAY_FOLLOW.get(kind, frozenset()) - {renewal.phase}
+    return Refused(
+        Reason.OUT_OF_ORDER,
+        renewal=renewal.name,
+        got=Word(f"phase.{renewal.phase}"),
+        step=Word(f"event.{kind}"),
+        expected=[Word(f"phase.{phase}") for phase in Phase if phase in others],
+    )
 
 
 def fold(events: Iterable[Event]) -> Renewal | None:

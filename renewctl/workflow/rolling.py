@@ -100,7 +100,7 @@ def verify(work: Workplace, topic: Topic, options: Options) -> Renewal:
     given = [name for name, state in renewal.nodes.items() if state.direction is Direction.NEW]
     nodes = [node for node in work.nodes(topic) if node.name in given]
     if not nodes:  # all were put back: to judge them by the new pair would call them wrong
-        raise out_of_order(renewal)
+        raise out_of_order(renewal, Kind.NODE_VERIFIED)
     work.tell("roll.verify", {"count": len(nodes)})
     with lease_of(work, renewal) as lease, told(work, accepted(renewal), None) as pairs:
         variables = {**fixed(work, topic), **pairs, **proof_variables(options)}

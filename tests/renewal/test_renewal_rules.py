@@ -148,11 +148,15 @@ def test_a_key_may_be_made_again_before_a_certificate_is_accepted_and_never_afte
 
 
 def test_out_of_order_is_refused_with_the_phase() -> None:
-    """Asking for a step too early names the phase, as a word of the catalogues."""
+    """Asking for a step too early names step, phase and the phases it needs, as words of the catalogues."""
     with pytest.raises(Refused) as caught:
         require(_folded(Kind.OPENED), Kind.ROLL_OUT_STARTED)
     assert caught.value.reason is Reason.OUT_OF_ORDER
-    assert caught.value.values["got"] == "phase.open"
+    values = caught.value.values
+    assert (values["got"], values["step"]) == ("phase.open", "event.roll_out_started")
+    assert values["expected"] == [
+        f"phase.{phase}" for phase in ("accepted", "rolling_out", "installed", "proven", "rolled_back")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ class TestVerify:
         assert (node["outcome"], node["reason"]) == ("proven", "node_denied")
         assert node["unanswered_at"] == proven.events()[-2].at.strftime("%Y-%m-%dT%H:%M:%SZ")
         assert [step["key"] for step in shown["next_steps"]] == ["next.verify_again", "next.close"]
-        assert proven.told("status", "--offline", code=4)["topics"][0]["owed"] == []
+        assert proven.told("status", "--offline")["topics"][0]["owed"] == []
 
     def test_unproven_is_enough_where_a_person_says_so(self, proven: Desk) -> None:
         """`--unproven-ok`: exit 0, the phase tells the truth."""
@@ -237,6 +237,21 @@ class TestVerify:
         sqlite_desk.to_accepted()
         assert sqlite_desk.refusal("renewal", "verify", code=1) == "out_of_order"
 
+    @pytest.mark.parametrize(
+        ("language", "told"),
+        [
+            (
+                "en",
+                "certificate accepted; “node verified” cannot follow now, only in: rolling out, installed",
+            ),
+            ("ja", "証明書受け入れ済み。いまは「ノードを確認」に進めません。進める段階: 展開中, 導入済み"),
+        ],
+    )
+    def test_out_of_order_in_words(self, sqlite_desk: Desk, language: str, told: str) -> None:
+        """Which step was tried, and in which phases it can follow."""
+        sqlite_desk.to_accepted()
+        assert told in sqlite_desk.run("renewal", "verify", "--lang", language).err
+
 
 class TestClose:
     """Ending a renewal that is rolled out."""
@@ -247,7 +262,10 @@ class TestClose:
         assert desk.told("renewal", "close", "--dry-run")["step"] == "close"
         assert desk.kinds()[-1] == "roll_out_finished"
         assert desk.told("renewal", "close")["renewal"]["phase"] == "closed"
-        assert desk.refusal("renewal", "close", code=1) == "renewal_none_open"
+        refused = desk.told("renewal", "close", code=1)["error"]
+        assert refused["reason"] == "renewal_none_open"
+        assert "renewctl status" in refused["hint"]
+        assert "open" not in refused["hint"]
         assert desk.told("renewal", "show")["next_steps"][0]["key"] == "next.nothing_due"
 
     def test_a_node_that_is_owed(self, sqlite_desk: Desk) -> None:
