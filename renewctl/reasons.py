@@ -37,6 +37,7 @@ class Reason(StrEnum):
     INVENTORY_TAG = "inventory_tag"
     INVENTORY_TOO_MUCH = "inventory_too_much"
     INVENTORY_UNKNOWN_KEY = "inventory_unknown_key"
+    INVENTORY_MISSPELT_KEY = "inventory_misspelt_key"
     INVENTORY_MISSING_KEY = "inventory_missing_key"
     INVENTORY_WRONG_TYPE = "inventory_wrong_type"
     INVENTORY_BAD_VALUE = "inventory_bad_value"
