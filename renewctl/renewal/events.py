@@ -17,7 +17,7 @@ node_finished          run, direction, node, outcome, proof, reason, values, cha
 node_verified          direction, node, outcome, proof, reason, values
 roll_out_finished      run, outcome (`done`, `held`, `stopped`), reason
 roll_back_started      run, nodes, pair (the previous one), despite (the doubt about that pair, a reason
-                       code, that a person set aside; null where there was none)
+                       code, that a person set aside; null where there was none), values (of that reason)
 roll_back_finished     run, outcome (`done`, `owed`), reason
 closed                 (nothing)
 aborted                (nothing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from renewctl.certificate.pushcert import Pair
@@ -54,7 +55,7 @@ def roll_back(work: Workplace, topic: Topic, options: Options, confirm: Callable
         body = {
             "nodes": [node.name for node in back.nodes],
             "pair": back.previous.as_body(),
-            "despite": None if back.doubt is None else back.doubt.reason.value,
+            **_despite(back.doubt),
         }
         variables = {**pairs, **proof_variables(options)}
         engine = Engine(work, topic, lease, back.nodes, variables, forward_only=False)
@@ -94,6 +95,13 @@ def _doubt(work: Workplace, renewal: Renewal, pair: Pair) -> Refused | None:
     if shown.accepted is None:
         work.tell("roll.back_not_shown", {"got": shown.detail or shown.reason})
     return Refused(Reason.ROLL_BACK_FORWARD_ONLY, **named) if renewal.forward_only else None
+
+
+def _despite(doubt: Refused | None) -> dict[str, Any]:
+    """A doubt that was set aside, as events carry it."""
+    told = {} if doubt is None else doubt.values
+    values = {name: v.isoformat() if isinstance(v, datetime) else str(v) for name, v in told.items()}
+    return {"despite": None if doubt is None else doubt.reason.value, "values": values}
 
 
 def _backward(engine: Engine, renewal: Renewal, body: Mapping[str, Any]) -> Renewal:

@@ -62,6 +62,9 @@ def test_a_doubtful_way_back_is_not_taken_unasked(
     assert sqlite_desk.told("renewal", "roll-back", *WANTED)["renewal"]["phase"] == "rolled_back"
     begun = next(one for one in sqlite_desk.events() if one.kind.value == "roll_back_started")
     assert (begun.body["despite"], begun.reason) == (reason, "the new pair is worse")
+    rows = sqlite_desk.told("audit", "log")["events"]
+    (row,) = [one for one in rows if one["event"] == "roll_back_started"]
+    assert (row["node_reason"], row["reason"]) == (reason, "the new pair is worse")
 
 
 @pytest.mark.parametrize(("before", "reason", "shown"), DOUBTS)
