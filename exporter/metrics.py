@@ -165,8 +165,9 @@ TOPIC_EXPIRY_KNOWN = Definition(
 RENEWAL_PHASE = Definition(
     "mdm_renewal_phase",
     "1 for the phase the newest renewal of a topic is in (open, csr_made, requested, accepted, rolling_out, "
-    "installed, proven, closed, rolled_back, aborted). Installed and proven tell of the nodes of the last "
-    f"roll-out; read mdm_renewal_nodes_owed beside it for those left out. {POLLED}",
+    "installed, proven, closed, rolled_back, aborted). Installed, proven and rolled_back tell of the "
+    "nodes that were reached; read mdm_renewal_nodes_owed beside it for those left out, or not known to have "
+    f"the previous pair back. {POLLED}",
     ("topic", "renewal", "phase"),
     "No store is configured or it was never read; the topic never had a renewal; any phase but the present.",
     (

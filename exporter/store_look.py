@@ -107,7 +107,7 @@ def renewal_facts(inventory: Inventory, topics: Mapping[str, TopicHistory]) -> I
         nodes = [node.name for node in inventory.nodes_of(topic.id)]
         # A renewal just opened owes nothing yet; what the year before left undone is still owed.
         accepted = next((renewal for renewal in reversed(own) if renewal.accepted is not None), None)
-        left = () if accepted is None else (*owed(accepted, nodes), *owed_previous(accepted))
+        left = () if accepted is None else (*owed(accepted, nodes), *owed_previous(accepted, nodes))
         yield RenewalFacts(
             topic_id=topic.id,
             renewal=own[-1].name,

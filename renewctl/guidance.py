@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 from renewctl.errors import RenewctlError
-from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, Kind, Outcome
-from renewctl.renewal.history import TopicHistory
 from renewctl.renewal.key_record import Role
-from renewctl.renewal.rules import Phase, Renewal, may, owed_previous
+from renewctl.renewal.rules import Phase, Renewal, may
+from renewctl.situation import Situation, Step, command
+
+__all__ = ["PORTAL", "Situation", "Step", "command", "lost_key_steps", "next_steps"]
 
 LOST = ("--reason", "key lost")
 """Why a key is made anew, for the record."""
@@ -68,60 +65,6 @@ _CANNOT_SIGN_HERE = frozenset(
 _TOUCHED = frozenset({Phase.ROLLING_OUT, Phase.INSTALLED, Phase.PROVEN})
 
 
-@dataclass(frozen=True)
-class Step:
-    """One thing to do.
-
-    Attributes:
-        key: of the sentence, in the catalogues (`next.…`).
-        values: what the sentence needs. Instants stay instants; whoever renders knows the zone.
-        command: what to type, ready to paste; None where it is not done in a terminal.
-    """
-
-    key: str
-    values: Mapping[str, Any] = field(default_factory=dict)
-    command: str | None = None
-
-
-@dataclass(frozen=True)
-class Situation:
-    """All that the next step depends on.
-
-    Attributes:
-        owed: nodes of the topic still owed the accepted pair.
-        not_after: end of the certificate in use, as best known; None: not known.
-        options: what every command needs again (`--inventory FILE`), already split.
-        refused: why the command that ends here did not do what was asked; None: it did, or nothing was asked.
-        request_file: where the command that ends here has just written the portal's file.
-        csr_file: where the command that ends here has just written the CSR.
-        left_out: node -> why, as typed for the command that ends here.
-        store_missing: nothing can be recorded yet.
-        vendor_refuses: why the vendor certificate can sign nothing now; None: it can, as far as is known.
-    """
-
-    topic: Topic
-    history: TopicHistory
-    now: datetime
-    owed: Sequence[str] = ()
-    not_after: datetime | None = None
-    options: Sequence[str] = ()
-    refused: RenewctlError | None = None
-    request_file: Path | None = None
-    csr_file: Path | None = None
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    store_missing: bool = False
-    vendor_refuses: Reason | None = None
-
-    def command(self, *words: str) -> str:
-        """A whole command line for this topic."""
-        return command(self.options, *words, "--topic", self.topic.id)
-
-
-def command(options: Sequence[str], *words: str) -> str:
-    """A whole command line, ready to paste."""
-    return shlex.join(["renewctl", *options, *words])
-
-
 def lost_key_steps(options: Sequence[str], topic_id: str, role: Role) -> tuple[Step, ...]:
     """What to do about a key that is gone, or that nobody can open: first look for it, then do without."""
     topic = ("--topic", topic_id)
@@ -160,8 +103,15 @@ def next_steps(situation: Situation) -> tuple[Step, ...]:
     return (*past, *(step for step in steps if step.command not in _refused_again(situation, reason)))
 
 
+_BACK_IN_DOUBT = frozenset(
+    {Reason.ROLL_BACK_TO_EXPIRED, Reason.ROLL_BACK_TO_REFUSED, Reason.ROLL_BACK_FORWARD_ONLY}
+)
+
+
 def _refused_again(situation: Situation, reason: Reason | None) -> tuple[str, ...]:
-    """Commands that would be refused once more: a way back is missing that nothing here brings."""
+    """Commands that would be refused once more: nothing here brings the way back that is missing."""
+    if reason in _BACK_IN_DOUBT:
+        return (situation.command("renewal", "roll-back"),)
     if reason not in {Reason.PREVIOUS_PAIR_MISSING, Reason.PREVIOUS_PAIR_REFUSED}:
         return ()
     roll_out = situation.command("renewal", "roll-out")
@@ -190,6 +140,9 @@ def _after_refusal(situation: Situation, renewal: Renewal, reason: Reason | None
         return (restore, Step("next.forward_only", {}, forward))
     if reason is Reason.PREVIOUS_PAIR_REFUSED:
         return (Step("next.forward_only", {}, forward),)
+    if reason in _BACK_IN_DOUBT:
+        back = shlex.join(["--without-push", "--reason", "why it is wanted"])
+        return (Step("next.back_without_push", {}, f"{situation.command('renewal', 'roll-back')} {back}"),)
     return _leave_out(situation, renewal)
 
 
@@ -226,7 +179,7 @@ def _away(refused: RenewctlError | None, renewal: Renewal) -> dict[str, str]:
     for error in (refused, *refused.others):
         if error.reason in _NODE_AWAY and "node" in error.values:
             away[str(error.values["node"])] = error.reason.value
-    return away
+    return {node: why for node, why in away.items() if not renewal.has_new(node)}  # only `verify` asked those
 
 
 def _between(situation: Situation) -> tuple[Step, ...]:
@@ -317,8 +270,8 @@ def _accepted(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
 def _rolling_out(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     roll_out = situation.command("renewal", "roll-out")
     roll_back = situation.command("renewal", "roll-back")
-    if renewal.moving is Direction.PREVIOUS or owed_previous(renewal):
-        return (Step("next.roll_back_again", {"nodes": ", ".join(owed_previous(renewal))}, roll_back),)
+    if renewal.moving is Direction.PREVIOUS:
+        return _back_again(situation, renewal)
     held = renewal.previous is not None and renewal.previous.key_fingerprint is not None
     or_back = (Step("next.or_roll_back", {}, roll_back),) if held else ()
     if renewal.moving is Direction.NEW:
@@ -338,26 +291,41 @@ def _installed(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
     return (verify, *_owed(situation))
 
 
-def _proven(situation: Situation, _renewal: Renewal) -> tuple[Step, ...]:
+def _proven(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     close = Step("next.close", {}, situation.command("renewal", "close"))
-    return _owed(situation) or (close,)
+    silent = ", ".join(name for name, state in renewal.nodes.items() if state.unanswered is not None)
+    again = Step("next.verify_again", {"nodes": silent}, situation.command("renewal", "verify"))
+    return (*((again,) if silent else ()), *(_owed(situation) or (close,)))
 
 
 def _rolled_back(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
-    left = owed_previous(renewal)
-    if left:
-        return (
-            Step(
-                "next.roll_back_again",
-                {"nodes": ", ".join(left)},
-                situation.command("renewal", "roll-back"),
-            ),
-        )
+    if _not_back(situation):
+        return _back_again(situation, renewal)
     return (
         Step("next.rolled_back", {}),
         Step("next.roll_out_after_back", {}, situation.command("renewal", "roll-out")),
         Step("next.abort", {}, situation.command("renewal", "abort")),
     )
+
+
+def _not_back(situation: Situation) -> tuple[str, ...]:
+    """As the situation tells, and as the command that ends here has found."""
+    refused = situation.refused
+    found = refused is not None and refused.reason is Reason.ROLL_BACK_OWED
+    named = str(refused.values["nodes"]).split(", ") if refused is not None and found else ()
+    return tuple(dict.fromkeys((*situation.owed_previous, *named)))
+
+
+def _back_again(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
+    """Nodes are not known to be back. Where the previous pair does not work, doing so again will not help."""
+    left = _not_back(situation)
+    roll_out = situation.command("renewal", "roll-out")
+    nodes = {"nodes": ", ".join(left)}
+    again = Step("next.roll_back_again", nodes, situation.command("renewal", "roll-back"))
+    states = [renewal.nodes[name] for name in left if name in renewal.nodes]
+    if any((one.direction, one.outcome) == (Direction.PREVIOUS, Outcome.WRONG) for one in states):
+        return (Step("next.roll_out_instead", nodes, roll_out), again)
+    return (again, Step("next.or_roll_out", {}, roll_out))
 
 
 def _owed(situation: Situation) -> tuple[Step, ...]:

@@ -211,5 +211,5 @@ class _Shown(dict[str, object]):
         if isinstance(value, list | tuple | set | frozenset):
             if not value:
                 return text("word.none", self._language)
-            return ", ".join(str(item) for item in value)
+            return ", ".join(str(readable(item, "UTC", self._language)) for item in value)
         return readable(value, "UTC", self._language)

@@ -15,6 +15,7 @@ from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, Outcome, PairRef
 from renewctl.renewal.history import TopicHistory
 from renewctl.renewal.rules import NodeState, Phase, Renewal, owed, owed_previous
+from renewctl.renewal.served import is_pair, serving
 
 REQUEST_WARNING = timedelta(days=14)
 """How long before its last day a request is warned of."""
@@ -130,7 +131,9 @@ def view(
     """
     configured = inventory.nodes_of(topic.id)
     accepted = _accepted(history)
-    left_owed = _owed(accepted, [node.name for node in configured])
+    names = [node.name for node in configured]
+    back = _not_back(accepted, names, topic, seen)
+    left_owed = _owed(accepted, names, back)
     nodes = tuple(_node(node, topic, history, seen.get(node.name), left_owed) for node in configured)
     not_after = _end(nodes, history)
     warnings = [
@@ -143,6 +146,7 @@ def view(
         history,
         now,
         owed=left_owed,
+        owed_previous=back,
         not_after=not_after,
         options=options,
         store_missing=store_missing,
@@ -182,11 +186,20 @@ def _accepted(history: TopicHistory) -> Renewal | None:
     return next((one for one in reversed(history.renewals) if one.accepted is not None), None)
 
 
-def _owed(renewal: Renewal | None, nodes: list[str]) -> tuple[str, ...]:
+def _not_back(
+    renewal: Renewal | None, nodes: list[str], topic: Topic, seen: Mapping[str, Observation]
+) -> tuple[str, ...]:
+    """Nodes a roll-back is not known to have put back, or seen with the new pair since."""
+    if renewal is None or renewal.accepted is None:
+        return ()
+    again = serving(seen, topic.topic, renewal.accepted) if renewal.phase is Phase.ROLLED_BACK else ()
+    return tuple(node for node in nodes if node in {*owed_previous(renewal, nodes), *again})
+
+
+def _owed(renewal: Renewal | None, nodes: list[str], back: Sequence[str]) -> tuple[str, ...]:
     if renewal is None:
         return ()
-    left = {*owed(renewal, nodes), *owed_previous(renewal)}
-    return tuple(node for node in nodes if node in left)
+    return tuple(node for node in nodes if node in {*owed(renewal, nodes), *back})
 
 
 def _of(reasons: Mapping[str, str], nodes: Sequence[str]) -> dict[str, str]:
@@ -231,7 +244,7 @@ def _state(
     if serving is None:
         return State.UNKNOWN
     recorded = history.recorded(node.name)
-    if observed is not None and recorded is not None and not same(observed, _as_served(None, recorded.pair)):
+    if observed is not None and recorded is not None and not is_pair(observed, recorded.pair):
         return State.DISAGREES
     if node.name in left_owed:
         return State.OWED
@@ -251,9 +264,9 @@ def same(one: ServedCertificate, other: ServedCertificate) -> bool:
     return abs(one.not_after - other.not_after) < timedelta(seconds=1)
 
 
-def _as_served(topic: Topic | None, pair: PairRef) -> ServedCertificate:
+def _as_served(topic: Topic, pair: PairRef) -> ServedCertificate:
     return ServedCertificate(
-        topic="" if topic is None else topic.topic,
+        topic=topic.topic,
         not_after=pair.not_after,
         source=Source.RECORDED,
         serial=pair.serial,

@@ -32,7 +32,8 @@ class Line:
         serial, not_after, fingerprint: of the certificate this event is about.
         keys: fingerprints of the keys it is about, comma and space between them, as for nodes.
         proof: `rung=state`, a space between them.
-        node_reason: why a node did not do it, or why a certificate or a run was refused: a reason code.
+        node_reason: why a node did not do it, or why a certificate or a run was refused, or the
+            doubt a roll-back was begun despite: a reason code.
         node_values: what belongs into that reason's sentence, as JSON.
     """
 
@@ -120,7 +121,7 @@ def _line(row: Row, event: Event, known: _Known) -> Line:
         nodes=_nodes(body),
         outcome=_text(body.get("outcome")),
         proof=_proof(body.get("proof")),
-        node_reason=_text(body.get("reason")),
+        node_reason=_text(body.get("reason") or body.get("despite")),
         node_values=_values(body),
         previous=event.previous,
         before=None if row.place is None else row.place.before,

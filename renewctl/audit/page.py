@@ -18,7 +18,7 @@ from renewctl.audit.year import RenewalYear, TopicYear
 from renewctl.markup import page, style, tag, terms
 from renewctl.reasons import Reason
 from renewctl.renewal.events import KEY_STORE
-from renewctl.renewal.rules import Renewal
+from renewctl.renewal.rules import Phase, Renewal
 
 GENERATOR = "renewctl audit report"
 """Stands in the page: a file without it is somebody else's."""
@@ -184,11 +184,12 @@ def _overview_row(topic: TopicYear, renewal: RenewalYear, words: _Words) -> Sequ
 
 
 def _phase(renewal: RenewalYear, state: Renewal, words: _Words) -> str:
-    """As every display says it: a renewal with a node left is never called proven alone."""
+    """As every display says it: a renewal with a node left is never called proven, or rolled back, alone."""
     phase = words.text(f"phase.{state.phase}")
     if not renewal.left:
         return phase
-    return words.text("phase.but_owed", phase=phase, nodes=", ".join(renewal.left))
+    key = "phase.but_not_back" if state.phase is Phase.ROLLED_BACK else "phase.but_owed"
+    return words.text(key, phase=phase, nodes=", ".join(renewal.left))
 
 
 def _findings(report: Report, words: _Words) -> Element:

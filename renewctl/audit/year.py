@@ -11,7 +11,7 @@ from renewctl.audit.checks import Verdict
 from renewctl.audit.lines import Line, lines
 from renewctl.errors import RenewctlError
 from renewctl.renewal.events import KEY_STORE, Event
-from renewctl.renewal.rules import Phase, Renewal, fold, owed
+from renewctl.renewal.rules import Renewal, behind, fold
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class RenewalYear:
 
     @property
     def left(self) -> tuple[str, ...]:
-        """Nodes without the new pair in a renewal whose phase tells of the others alone: installed, proven.
+        """Nodes the phase must not be shown without, of those events name.
 
-        Of the nodes events name, which may have left the inventory since.
+        They may have left the inventory since.
         """
         state = self.state
-        if state is None or state.phase not in {Phase.INSTALLED, Phase.PROVEN}:
+        if state is None:
             return ()
-        return owed(state, list(dict.fromkeys([*state.planned, *state.nodes, *state.left_out])))
+        return behind(state, list(dict.fromkeys([*state.planned, *state.nodes, *state.left_out])))
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from renewctl.cli.renewal_view import Voice
     from renewctl.observation import ServedCertificate
     from renewctl.renewal.events import PairRef
+    from renewctl.workflow.dry_run import Plan
     from renewctl.workflow.engine import NodeAnswer
-    from renewctl.workflow.rolling import Plan
 
 
 def show_dry_run(voice: Voice, plan: Plan, left_out: Mapping[str, str]) -> int:

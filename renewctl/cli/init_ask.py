@@ -71,6 +71,7 @@ def answers(session: Session, told: Told, recipients: tuple[str, ...], identity:
     if told.source is None:
         _topic(asking, told)
     else:
+        asking.require_all()
         topics = _found_topics(told, found(session, asking.draft.nodes[0]))
         asking.draft = replace(asking.draft, topics=topics)
     if told.account is None:
@@ -85,6 +86,7 @@ def answers(session: Session, told: Told, recipients: tuple[str, ...], identity:
         )
     if told.zone is None:
         asking.ask("ask.zone", "--zone", lambda draft, text: replace(draft, zone=text), _UTC)
+    asking.require_all()
     return asking.draft
 
 
@@ -109,6 +111,7 @@ class _Asking:
 
     def __init__(self, session: Session, draft: Answers, *, named: bool) -> None:
         self.session, self.draft, self._named = session, draft, named
+        self._missing: list[Unusable] = []
 
     def ask(self, key: str, option: str, change: _Change, default: str | None = None) -> None:
         """Take one more answer into the draft; a person is asked again until it can be used."""
@@ -116,7 +119,23 @@ class _Asking:
         def judge(text: str) -> None:
             self.judge(change(self.draft, text))
 
-        self.draft = change(self.draft, self.session.ask(key, option, default, judge))
+        try:
+            answer = self.session.ask(key, option, default, judge)
+        except Unusable as error:
+            self._missing.append(error)  # nobody can be asked: what else is missing is told in one go
+        else:
+            self.draft = change(self.draft, answer)
+
+    def require_all(self) -> None:
+        """Nothing that had to be asked for is missing.
+
+        Raises:
+            Unusable: `option_missing`, every further one in `.others`.
+        """
+        if self._missing:
+            first, *others = self._missing
+            first.others = tuple(others)
+            raise first
 
     def judge(self, draft: Answers) -> None:
         """Refuse a draft that makes no inventory."""

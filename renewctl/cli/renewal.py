@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import update_wrapper
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +26,11 @@ from renewctl.cli.renewal_view import Voice, show_end, show_findings, show_renew
 from renewctl.errors import ExitCode, RenewctlError, Unusable
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind
+from renewctl.renewal.rules import Phase, Renewal
+
+if TYPE_CHECKING:
+    from renewctl.observation import Observation
+    from renewctl.workflow.workplace import Workplace
 
 _FILE = click.Path(path_type=Path)
 
@@ -197,16 +202,18 @@ def roll_out(
 ) -> int:
     """Give every node the accepted pair."""
     from renewctl.renewal import rollout  # noqa: PLC0415
+    from renewctl.workflow import dry_run as dry  # noqa: PLC0415
     from renewctl.workflow import rolling  # noqa: PLC0415
+    from renewctl.workflow.choices import Options  # noqa: PLC0415
 
-    options = rolling.Options(
+    options = Options(
         waves=rollout.DEFAULT_WAVES if waves is None else rollout.parse_waves(waves),
         left_out=dict(_left_out(item) for item in leave_out),
         **choices,
     )
     with voice.workplace({"ticket": ticket, "reason": reason}) as work:
         if dry_run:
-            return show_dry_run(voice, rolling.dry_run(work, voice.topic, options), options.left_out)
+            return show_dry_run(voice, dry.dry_run(work, voice.topic, options), options.left_out)
         return voice.ending(work, lambda: rolling.roll_out(work, voice.topic, options), "renewal.rolled_out")
 
 
@@ -217,13 +224,15 @@ def roll_out(
 def verify(voice: Voice, *, ticket: str | None, reason: str | None, **choices: Any) -> int:  # noqa: ANN401
     """Prove every node again."""
     from renewctl.workflow import rolling  # noqa: PLC0415
+    from renewctl.workflow.choices import Options  # noqa: PLC0415
 
-    options = rolling.Options(**choices)
+    options = Options(**choices)
     with voice.workplace({"ticket": ticket, "reason": reason}) as work:
         return voice.ending(work, lambda: rolling.verify(work, voice.topic, options), "renewal.verified")
 
 
 @_command("roll-back")
+@click.option("--without-push", cls=Option, is_flag=True, help="help.option.without_push")
 @_with(_PROOF_OPTIONS)
 @dry_run_option
 @_at_work
@@ -236,15 +245,19 @@ def roll_back(
     **choices: Any,  # noqa: ANN401 - passed on to Options
 ) -> int:
     """Put every node back to the previous pair."""
-    from renewctl.workflow import rolling  # noqa: PLC0415
+    from renewctl.workflow import dry_run as dry  # noqa: PLC0415
+    from renewctl.workflow import rolling_back  # noqa: PLC0415
+    from renewctl.workflow.choices import Options  # noqa: PLC0415
 
-    options = rolling.Options(**choices)
+    options = Options(**choices)
     with voice.workplace({"ticket": ticket, "reason": reason}) as work:
         if dry_run:
-            return show_dry_run(voice, rolling.dry_run_back(work, voice.topic, options), {})
-        return voice.ending(
-            work, lambda: rolling.roll_back(work, voice.topic, options), "renewal.rolled_back"
-        )
+            return show_dry_run(voice, dry.dry_run_back(work, voice.topic, options), {})
+
+        def act() -> Renewal:
+            return rolling_back.roll_back(work, voice.topic, options, voice.confirms)
+
+        return voice.ending(work, act, "renewal.rolled_back")
 
 
 @_command("close")
@@ -270,7 +283,7 @@ def abort(voice: Voice, *, dry_run: bool, **record: str | None) -> int:
     from renewctl.workflow import prepare  # noqa: PLC0415
 
     with voice.workplace(record, dry_run=dry_run) as work:
-        ended = prepare.abort(work, voice.topic)
+        ended = prepare.abort(work, voice.topic, _after_roll_back(voice, work))
         return (
             voice.would("abort", ended.name) if dry_run else show_end(voice, work, ended, "renewal.aborted")
         )
@@ -282,6 +295,18 @@ def abort(voice: Voice, *, dry_run: bool, **record: str | None) -> int:
 def show(voice: Voice, *, name: str | None) -> int:
     """Tell a renewal's story."""
     return show_renewal(voice, name)
+
+
+def _after_roll_back(voice: Voice, work: Workplace) -> Mapping[str, Observation]:
+    """A look at each node, where the renewal was rolled back; nothing is asked before a node was touched."""
+    from renewctl.cli.looking import look  # noqa: PLC0415 - HTTP and SQL
+
+    renewal = work.history(voice.topic).open
+    if renewal is None or renewal.phase is not Phase.ROLLED_BACK:
+        return {}
+    nodes = work.nodes(voice.topic)
+    with voice.output.working("node.asking", count=len(nodes)):
+        return look(work.inventory, nodes, work.now())
 
 
 def _left_out(item: str) -> tuple[str, str]:

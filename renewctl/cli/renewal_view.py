@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from renewctl.guidance import Step
 from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind
-from renewctl.renewal.rules import Phase, Renewal, owed
+from renewctl.renewal.rules import NodeState, Phase, Renewal, behind, owed, owed_previous
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from renewctl.certificate.findings import Finding
     from renewctl.cli.context import Session
     from renewctl.cli.request_files import RequestFiles
@@ -77,6 +80,14 @@ class Voice:
         self.output.json({"dry_run": True, "step": step, "renewal": renewal, "findings": found})
         self.output.show(f"dry_run.{step}", renewal=renewal)
         return self.was_dry()
+
+    def confirms(self, doubt: RenewctlError) -> bool:
+        """Whether a person at a terminal wants what is doubtful; without one, or for JSON, nobody does."""
+        if self.session.as_json or not sys.stdin.isatty():
+            return False
+        happened, _ = self.output.sentence(doubt.reason, doubt.values)
+        self.output.say("ask.doubt", text=happened)
+        return self.session.ask("ask.go_back", str(doubt.values["option"]), "no").strip().lower() == "yes"
 
     def was_dry(self) -> int:
         """The end of a dry run that nothing stood in the way of: how to do it."""
@@ -212,6 +223,7 @@ def renewal_json(renewal: Renewal, nodes: Sequence[str]) -> dict[str, Any]:
         "forward_only": renewal.forward_only,
         "refusals": renewal.refusals,
         "owed": owed(renewal, nodes),
+        "owed_previous": owed_previous(renewal, nodes),
         "left_out": renewal.left_out,
         "nodes": {
             name: {
@@ -221,6 +233,7 @@ def renewal_json(renewal: Renewal, nodes: Sequence[str]) -> dict[str, Any]:
                 "run": state.run,
                 "proof": state.proof,
                 "reason": state.reason,
+                "unanswered_at": state.unanswered,
             }
             for name, state in renewal.nodes.items()
         },
@@ -252,20 +265,21 @@ def _show_state(voice: Voice, work: Workplace, renewal: Renewal) -> None:
 
 def _show_phase(output: Output, renewal: Renewal, nodes: Sequence[str]) -> None:
     words = _words(output, renewal)
-    phase = phase_text(output, renewal, owed(renewal, nodes))
-    output.show("renewal.is", **{**words, "phase": phase})
+    output.show("renewal.is", **{**words, "phase": phase_text(output, renewal, nodes)})
 
 
-def phase_text(output: Output, renewal: Renewal, left: Sequence[str]) -> str:
-    """The phase in words; a renewal some of whose nodes are owed is never called proven alone.
+def phase_text(output: Output, renewal: Renewal, nodes: Sequence[str]) -> str:
+    """The phase in words; a renewal with nodes left is never called proven, or rolled back, alone.
 
     Args:
-        left: nodes still owed the accepted pair.
+        nodes: of its topic.
     """
     phase = output.text(f"phase.{renewal.phase.value}")
-    if renewal.phase not in {Phase.INSTALLED, Phase.PROVEN} or not left:
+    left = behind(renewal, nodes)
+    if not left:
         return phase
-    return output.text("phase.but_owed", phase=phase, nodes=", ".join(left))
+    key = "phase.but_not_back" if renewal.phase is Phase.ROLLED_BACK else "phase.but_owed"
+    return output.text(key, phase=phase, nodes=", ".join(left))
 
 
 def _words(output: Output, renewal: Renewal) -> dict[str, Any]:
@@ -291,8 +305,17 @@ def _node_table(output: Output, renewal: Renewal, nodes: Sequence[str]) -> None:
         told = output.text(f"node.{key}")
         if name in left and name in renewal.left_out:
             told = output.text("node.left_out", state=told, why=renewal.left_out[name])
+        if state is not None and state.unanswered is not None:
+            told = _unanswered(output, name, state, state.unanswered, told)
         rows.append((name, told, None if state is None else output.instant(state.at)))
     output.table(("column.node", "column.state", "column.since"), rows)
+
+
+def _unanswered(output: Output, name: str, state: NodeState, at: datetime, told: str) -> str:
+    """What is known of a node, and that a later question learned nothing."""
+    values = {**state.values, "node": name}
+    why = None if state.reason is None else output.sentence(Reason(state.reason), values)[0]
+    return output.text("node.unanswered", state=told, at=output.instant(at), why=why)
 
 
 def _event_row(output: Output, event: Event) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from renewctl.observation import Observation
 from renewctl.overview import NodeView, TopicView, Warn, is_fault, key_warnings, looks_first, view
 from renewctl.reasons import Reason
 from renewctl.renewal.history import TopicHistory, histories
-from renewctl.renewal.rules import Phase, owed
+from renewctl.renewal.rules import Phase, owed, owed_previous
 from renewctl.secrets import SecretRef
 
 if TYPE_CHECKING:
@@ -189,7 +189,8 @@ def _show_renewal(output: Output, shown: TopicView) -> None:
     if renewal is None or renewal.ended:
         output.show("status.no_renewal")
         return
-    phase, turn = phase_text(output, renewal, shown.owed), output.text(f"turn.{shown.turn}")
+    phase = phase_text(output, renewal, [each.node.name for each in shown.nodes])
+    turn = output.text(f"turn.{shown.turn}")
     output.show("status.renewal", renewal=renewal.name, phase=phase, turn=turn)
     if renewal.phase is Phase.REQUESTED and renewal.request is not None:
         output.show("status.request_lasts", last_day=renewal.request.last_day)
@@ -232,6 +233,7 @@ def _as_json(session: Session, report: Report) -> dict[str, object]:
 
 def _topic_json(session: Session, shown: TopicView) -> dict[str, object]:
     topic, renewal, output = shown.topic, shown.renewal, session.output(shown.topic)
+    names = [node.node.name for node in shown.nodes]
     return {
         "id": topic.id,
         "topic": topic.topic,
@@ -247,7 +249,8 @@ def _topic_json(session: Session, shown: TopicView) -> dict[str, object]:
         else {
             "name": renewal.name,
             "phase": renewal.phase,
-            "owed": owed(renewal, [node.node.name for node in shown.nodes]),
+            "owed": owed(renewal, names),
+            "owed_previous": owed_previous(renewal, names),
             "ended": renewal.ended,
             "request_last_day": None if renewal.request is None else renewal.request.last_day,
         },

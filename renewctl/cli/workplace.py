@@ -15,7 +15,7 @@ from renewctl.inventory.reading import Topic
 from renewctl.keys import keystore
 from renewctl.reasons import Reason
 from renewctl.renewal.history import TopicHistory, histories
-from renewctl.renewal.rules import owed
+from renewctl.renewal.rules import owed, owed_previous
 from renewctl.store.read import StoreReader
 from renewctl.store.write import Stamp, Store
 from renewctl.workflow.workplace import Workplace
@@ -86,6 +86,7 @@ def steps_for(
         history=history,
         now=session.now(),
         owed=() if latest is None else owed(latest, nodes),
+        owed_previous=() if latest is None else owed_previous(latest, nodes),
         not_after=None if current is None else current.not_after,
         options=session.options,
         refused=refused,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -290,11 +291,27 @@ class Fields:
         return value
 
     def done(self) -> None:
-        """Note every key nobody asked for."""
+        """Note every key nobody asked for; one that is nearly a key noted missing is that key, misspelt."""
+        missing = self._missing()
         for key in self._mapping:
-            if key not in self._asked:
+            if key in self._asked:
+                continue
+            meant = difflib.get_close_matches(str(key), missing, n=1)
+            if meant:
+                self.problems.found.remove(missing.pop(meant[0]))
+                self.problem(Reason.INVENTORY_MISSPELT_KEY, str(key), got=str(key), expected=meant[0])
+            else:
                 expected = ", ".join(sorted(self._asked))
                 self.problem(Reason.INVENTORY_UNKNOWN_KEY, str(key), got=str(key), expected=expected)
+
+    def _missing(self) -> dict[str, Unusable]:
+        """Keys of this mapping that were noted missing, each with its fault."""
+        faults = {
+            str(fault.values["path"]): fault
+            for fault in self.problems.found
+            if fault.reason is Reason.INVENTORY_MISSING_KEY
+        }
+        return {key: faults[self.at(key)] for key in self._asked if self.at(key) in faults}
 
     def _each(self, key: str, kind: type[_Item], name: str) -> Iterator[_Item]:
         for index, value in self.entries(key):

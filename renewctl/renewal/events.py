@@ -16,7 +16,8 @@ wave_started           run, direction (`new`, `previous`), nodes
 node_finished          run, direction, node, outcome, proof, reason, values, changed
 node_verified          direction, node, outcome, proof, reason, values
 roll_out_finished      run, outcome (`done`, `held`, `stopped`), reason
-roll_back_started      run, nodes, pair (the previous one)
+roll_back_started      run, nodes, pair (the previous one), despite (the doubt about that pair, a reason
+                       code, that a person set aside; null where there was none), values (of that reason)
 roll_back_finished     run, outcome (`done`, `owed`), reason
 closed                 (nothing)
 aborted                (nothing)

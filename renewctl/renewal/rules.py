@@ -13,127 +13,32 @@ No I/O and no clock: events in, state out. State is what the events fold to; not
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from renewctl.errors import Refused
 from renewctl.reasons import Reason, Word
 from renewctl.renewal.events import Direction, Event, Kind, Outcome, PairRef
+from renewctl.renewal.state import ENDED, NodeState, Phase, Renewal, SignedRequest
 
-
-class Phase(StrEnum):
-    """How far a renewal has come."""
-
-    OPEN = "open"
-    CSR_MADE = "csr_made"
-    REQUESTED = "requested"
-    ACCEPTED = "accepted"
-    ROLLING_OUT = "rolling_out"
-    INSTALLED = "installed"
-    PROVEN = "proven"
-    CLOSED = "closed"
-    ROLLED_BACK = "rolled_back"
-    ABORTED = "aborted"
-
-
-ENDED = frozenset({Phase.CLOSED, Phase.ABORTED})
-"""Phases nothing follows."""
-
-
-_GOOD = frozenset({Outcome.INSTALLED, Outcome.PROVEN})
-
-
-@dataclass(frozen=True)
-class NodeState:
-    """What the last event said of one node."""
-
-    direction: Direction
-    outcome: Outcome
-    at: datetime
-    run: int | None
-    proof: Mapping[str, Any] | None = None
-    reason: str | None = None
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def has_new(self) -> bool:
-        """The node was read back with the new pair."""
-        return self.direction is Direction.NEW and self.outcome in _GOOD
-
-
-@dataclass(frozen=True)
-class SignedRequest:
-    """The file for the portal: its document, the last day its chain is valid, who signed, where it is."""
-
-    document: str
-    last_day: datetime
-    signer: str
-    serial: str
-    file: str | None = None
-
-
-@dataclass(frozen=True)
-class Renewal:
-    """One renewal as its events tell it.
-
-    Attributes:
-        seq: number of the last event.
-        previous: the pair in use when it was opened; None: not known.
-        moving: direction of a roll-out or roll-back that has begun and not finished; None otherwise.
-        nodes: node -> state, for every node ever touched in this renewal.
-        left_out: nodes left out on purpose, with the reason given.
-        refusals: certificates refused so far.
-        asked_before: a request for another key was made before; the portal may have answered that one.
-    """
-
-    name: str
-    topic_id: str
-    topic: str
-    phase: Phase
-    seq: int
-    opened_at: datetime
-    opened_by: str
-    last_at: datetime
-    previous: PairRef | None = None
-    key_fingerprint: str | None = None
-    csr: str | None = None
-    request: SignedRequest | None = None
-    accepted: PairRef | None = None
-    accepted_at: datetime | None = None
-    run: int | None = None
-    moving: Direction | None = None
-    planned: tuple[str, ...] = ()
-    forward_only: bool = False
-    nodes: Mapping[str, NodeState] = field(default_factory=dict)
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    refusals: int = 0
-    asked_before: bool = False
-
-    def was_read_back(self, node: str) -> bool:
-        """The node itself told that it holds what it was given; never merely that it took it."""
-        state = self.nodes.get(node)
-        if state is None or state.outcome not in _GOOD:
-            return False
-        rungs = (state.proof or {}).get("rungs", {})
-        return "yes" in {rungs.get("read_back"), rungs.get("serial")}
-
-    @property
-    def ended(self) -> bool:
-        """Nothing can follow."""
-        return self.phase in ENDED
-
-    def has_new(self, node: str) -> bool:
-        """The node was read back with the new pair."""
-        state = self.nodes.get(node)
-        return state is not None and state.has_new
-
-    def has_previous_back(self, node: str) -> bool:
-        """The node was put back and read back with the previous pair."""
-        state = self.nodes.get(node)
-        return state is not None and state.direction is Direction.PREVIOUS and state.outcome in _GOOD
-
+__all__ = [
+    "ENDED",
+    "Direction",
+    "NodeState",
+    "Outcome",
+    "Phase",
+    "Renewal",
+    "SignedRequest",
+    "apply",
+    "behind",
+    "fold",
+    "may",
+    "out_of_order",
+    "owed",
+    "owed_previous",
+    "require",
+]
 
 _BEFORE_NODES = frozenset({Phase.OPEN, Phase.CSR_MADE, Phase.REQUESTED})
 _WITH_PAIR = frozenset({Phase.ACCEPTED, Phase.ROLLING_OUT, Phase.INSTALLED, Phase.PROVEN, Phase.ROLLED_BACK})
@@ -170,15 +75,22 @@ def require(renewal: Renewal, kind: Kind) -> None:
     """Check that an event of this kind may follow.
 
     Raises:
-        Refused: `out_of_order`, with the phase the renewal is in.
+        Refused: `out_of_order`, with the phase the renewal is in and those the step may follow.
     """
     if not may(renewal, kind):
-        raise out_of_order(renewal)
+        raise out_of_order(renewal, kind)
 
 
-def out_of_order(renewal: Renewal) -> Refused:
-    """What was asked cannot follow in this phase."""
-    return Refused(Reason.OUT_OF_ORDER, renewal=renewal.name, got=Word(f"phase.{renewal.phase}"))
+def out_of_order(renewal: Renewal, kind: Kind) -> Refused:
+    """What was asked cannot follow in this phase; those it can follow in are named."""
+    others = _MAY_FOLLOW.get(kind, frozenset()) - {renewal.phase}
+    return Refused(
+        Reason.OUT_OF_ORDER,
+        renewal=renewal.name,
+        got=Word(f"phase.{renewal.phase}"),
+        step=Word(f"event.{kind}"),
+        expected=[Word(f"phase.{phase}") for phase in Phase if phase in others],
+    )
 
 
 def fold(events: Iterable[Event]) -> Renewal | None:
@@ -297,6 +209,12 @@ def _node_finished(renewal: Renewal, event: Event) -> _Changes:
 
 
 def _node_verified(renewal: Renewal, event: Event) -> _Changes:
+    body = event.body
+    before = renewal.nodes.get(body["node"])
+    if before is not None and body["outcome"] == Outcome.UNKNOWN:
+        reason, values = body.get("reason"), body.get("values") or {}
+        asked = replace(before, unanswered=event.at, reason=reason, values=values)
+        return {"nodes": {**renewal.nodes, body["node"]: asked}}
     changes = _node_finished(renewal, event)
     return changes if renewal.moving else {**changes, "phase": _reached(changes["nodes"], renewal.planned)}
 
@@ -374,9 +292,15 @@ def owed(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
     return tuple(node for node in nodes if not renewal.has_new(node))
 
 
-def owed_previous(renewal: Renewal) -> tuple[str, ...]:
-    """Nodes a roll-back set out to put back and did not."""
+def owed_previous(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
+    """Which of a topic's nodes this renewal touched and a roll-back is not known to have put back."""
     if renewal.moving is not Direction.PREVIOUS and renewal.phase is not Phase.ROLLED_BACK:
         return ()
-    touched = (n for n, state in renewal.nodes.items() if state.direction is Direction.PREVIOUS)
-    return tuple(node for node in touched if not renewal.has_previous_back(node))
+    return tuple(node for node in nodes if node in renewal.nodes and not renewal.has_previous_back(node))
+
+
+def behind(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
+    """Nodes of which the phase alone would say too much: it must not be shown without them."""
+    if renewal.phase is Phase.ROLLED_BACK:
+        return owed_previous(renewal, nodes)
+    return owed(renewal, nodes) if renewal.phase in {Phase.INSTALLED, Phase.PROVEN} else ()

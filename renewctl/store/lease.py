@@ -73,7 +73,7 @@ class Lease:
         self.run = run
         self._store, self._clock = store, clock
         self._heard = clock()
-        self._is_lost = False
+        self._is_lost = self._is_left = False
         self._exchange = threading.Lock()
         self.permit = os.memfd_create("renewctl-permit")
         self._permit_until(self._heard + store.timing.lost)
@@ -99,6 +99,10 @@ class Lease:
         with self._exchange:
             self.run = self._store.raise_run(self.run, number)
 
+    def leave_unended(self) -> None:
+        """What was begun may still be carried out: whoever comes next must wait as for a holder that died."""
+        self._is_left = True
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -110,7 +114,8 @@ class Lease:
         self._thread.join()
         # A lease that could not be given back only makes the next holder wait.
         with suppress(RenewctlError):
-            self._store.end_run(self.run)
+            if not self._is_left:
+                self._store.end_run(self.run)
         os.close(self.permit)
 
     def _permit_until(self, instant: float) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from time import sleep
 from typing import Any
 
 from renewctl import playbook_run
@@ -13,7 +15,9 @@ from renewctl.playbook_run import Ended, NodeResult, PlaybookEvent
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, Kind, Outcome
 from renewctl.renewal.rules import Renewal
+from renewctl.servers.transport import DEADLINE_SECONDS
 from renewctl.store.lease import Lease
+from renewctl.store.read import Run
 from renewctl.verification import Verdict
 from renewctl.workflow.hosts import host_variables
 from renewctl.workflow.workplace import Workplace
@@ -51,6 +55,8 @@ _OUTCOMES: Mapping[str, Outcome] = {
 
 _RUNS = range(2**31)
 """What the store's column holds on every database."""
+_TELL_EVERY = 10.0
+"""Seconds of waiting for somebody else's run between two lines of talk."""
 
 _NO_ANSWER = frozenset({Reason.NODE_UNREACHABLE, Reason.NODE_TIMEOUT, Reason.DATABASE_UNREACHABLE})
 """A node that gave no answer has neither done nor refused anything."""
@@ -70,9 +76,33 @@ class Engine:
     def play(self, name: str, limit: Sequence[str] | None = None) -> Ended:
         """Play one playbook, if the run is still ours.
 
+        Where it was killed, a node may still carry out what a worker asked it for: that is waited out before
+        the run can be given back, so that whoever comes next reads back what stays.
+
         Raises:
             Attention: `run_lost`.
         """
+        try:
+            ended = self._play(name, limit)
+        except RenewctlError:
+            raise  # it ended by itself, or never began
+        except BaseException:  # Ctrl-C above all; whatever it was, the playbook was killed
+            self._wait_out()
+            raise
+        if ended.exit_code < 0:  # by somebody else: the system's memory ran out, say
+            self._wait_out()
+        return ended
+
+    def _wait_out(self) -> None:
+        """Wait until no call of a killed worker is carried out any more; cut short, the run stays unended."""
+        try:
+            self.work.tell("roll.waiting_out", {"seconds": round(DEADLINE_SECONDS)})
+            sleep(DEADLINE_SECONDS)
+        except BaseException:  # a second Ctrl-C, or nobody to tell
+            self.lease.leave_unended()
+            raise
+
+    def _play(self, name: str, limit: Sequence[str] | None) -> Ended:
         self.lease.check()
         variables = {
             **fixed(self.work, self.topic),
@@ -221,3 +251,25 @@ def teller(work: Workplace) -> Callable[[PlaybookEvent], None]:
         work.tell("roll.event", {"event": event})
 
     return on_event
+
+
+def lease_of(work: Workplace, renewal: Renewal) -> Lease:
+    """The right to change a renewal's nodes; the person is told while it is waited for.
+
+    Raises:
+        Attention: `run_held`.
+    """
+    due = math.inf
+
+    def watching(run: Run, left: float) -> None:
+        nonlocal due
+        if left <= due:
+            due = left - _TELL_EVERY
+            work.tell("roll.waiting", {"holder": run.holder, "run": run.number, "seconds": round(left)})
+
+    return work.store.lease(renewal.name, work.stamp, watching=watching)
+
+
+def own_troubles(answers: Iterable[NodeAnswer]) -> tuple[RenewctlError, ...]:
+    """Each node's own reason, where it gave one."""
+    return tuple(Refused(Reason(a.reason), **{**a.values, "node": a.node}) for a in answers if a.reason)

@@ -13,7 +13,7 @@ from renewctl.errors import NodeFault, Refused, Unusable
 from renewctl.inventory.reading import Inventory
 from renewctl.keys import unseal
 from renewctl.reasons import Reason
-from renewctl.renewal.events import PairRef
+from renewctl.renewal.events import Kind, PairRef
 from renewctl.renewal.rules import Renewal, out_of_order
 from renewctl.secrets import SecretRef
 from renewctl.workflow.hosts import reference
@@ -83,7 +83,7 @@ def accepted(renewal: Renewal) -> PairRef:
         Refused: `out_of_order`: nothing was accepted yet.
     """
     if renewal.accepted is None:
-        raise out_of_order(renewal)
+        raise out_of_order(renewal, Kind.ROLL_OUT_STARTED)
     return renewal.accepted
 
 

@@ -14,9 +14,11 @@ from renewctl.certificate.pushcert import PushCertificate
 from renewctl.certificate.recognise import Passphrase
 from renewctl.errors import Attention, Refused, Unusable
 from renewctl.inventory.reading import Inventory, Topic
+from renewctl.observation import Observation
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind, PairRef
 from renewctl.renewal.rules import Renewal, owed_previous, require
+from renewctl.renewal.served import serving
 from renewctl.workflow.workplace import Workplace
 
 
@@ -167,17 +169,22 @@ def accept(work: Workplace, topic: Topic, downloaded: Downloaded) -> tuple[Renew
     return work.append(renewal, Kind.ACCEPTED, body), findings
 
 
-def abort(work: Workplace, topic: Topic) -> Renewal:
+def abort(work: Workplace, topic: Topic, seen: Mapping[str, Observation]) -> Renewal:
     """End a renewal that touched no node, or whose nodes were put back.
+
+    Args:
+        seen: after a roll-back, a look at each node: an order that came late may have changed one again.
 
     Raises:
         Refused: `out_of_order`, `renewal_none_open`.
-        Attention: `run_held`: somebody is at work on it; `roll_back_owed`: a node was not put back yet.
+        Attention: `run_held`: somebody is at work on it; `roll_back_owed`: a node was not put back yet,
+                or has the new pair again.
     """
     renewal = work.open_renewal(topic)
     require(renewal, Kind.ABORTED)
-    names = {node.name for node in work.nodes(topic)}
-    if left := [name for name in owed_previous(renewal) if name in names]:
+    names = [node.name for node in work.nodes(topic)]
+    again = () if renewal.accepted is None else serving(seen, topic.topic, renewal.accepted)
+    if left := [name for name in names if name in {*owed_previous(renewal, names), *again}]:
         raise Attention(Reason.ROLL_BACK_OWED, renewal=renewal.name, nodes=", ".join(left))
     work.store.require_unheld(renewal.name)
     return work.append(renewal, Kind.ABORTED, {})

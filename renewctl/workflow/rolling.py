@@ -1,62 +1,38 @@
-"""The roll-out and the way back: fence once, then wave by wave, each node's answer written down."""
+"""The roll-out, and proving it again: fence once, then wave by wave, each node's answer written down."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from renewctl import playbook_run
 from renewctl.certificate import findings
 from renewctl.errors import Attention, Refused, RenewctlError, Unusable
 from renewctl.inventory.reading import Node, Topic
-from renewctl.observation import ServedCertificate
-from renewctl.playbook_run import Ended
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, Kind, Outcome, PairRef
-from renewctl.renewal.rollout import DEFAULT_WAVES, Decision, decide, plan
+from renewctl.renewal.rollout import Decision, decide, plan
 from renewctl.renewal.rules import Renewal, out_of_order, owed, require
-from renewctl.store.lease import Lease
-from renewctl.store.read import Run
+from renewctl.workflow.choices import Options, proof_variables
 from renewctl.workflow.engine import (
     Engine,
     NodeAnswer,
     answer_of,
     fence,
     fixed,
-    refused_by,
-    superseded_by,
+    lease_of,
+    own_troubles,
     teller,
     told_of,
 )
 from renewctl.workflow.enrolled import enrolled_topics
 from renewctl.workflow.hosts import host_variables
-from renewctl.workflow.pairs import accepted, open_pair, open_previous, previous_pair, told, way_back
+from renewctl.workflow.pairs import accepted, open_pair, open_previous, previous_pair, told
 from renewctl.workflow.workplace import Workplace
 
 _NUMBERS_TRIED = 3
 """How often a roll-out takes a higher number: once is enough unless another store is at work on the nodes."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What an operator may choose about a roll-out.
-
-    Attributes:
-        waves: sizes, counted in storages.
-        left_out: node -> why it is left out; it stays owed.
-        forward_only: go without a way back.
-        unproven_ok: installed is enough; do not wait for a person where no device checks in.
-        canaries: devices tried a node before giving up on a check-in.
-        check_in_timeout: seconds to wait for each device.
-    """
-
-    waves: Sequence[int | str] = DEFAULT_WAVES
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    forward_only: bool = False
-    unproven_ok: bool = False
-    canaries: int = 3
-    check_in_timeout: float = 20.0
 
 
 def roll_out(work: Workplace, topic: Topic, options: Options) -> Renewal:
@@ -67,113 +43,25 @@ def roll_out(work: Workplace, topic: Topic, options: Options) -> Renewal:
             enrolled devices use another topic.
         Attention: held by another operator, or because a node is unknown, not proven or owed.
     """
-    ready = _ready(work, topic, options)
+    ready = ready_for(work, topic, options)
     renewal = ready.renewal
-    with _lease(work, renewal) as lease, told(work, ready.new, ready.previous) as pairs:
+    with lease_of(work, renewal) as lease, told(work, ready.new, ready.previous) as pairs:
         body = {
             "waves": [list(wave) for wave in ready.waves],
             "left_out": dict(options.left_out),
             "pair": ready.new.as_body(),
             "forward_only": ready.previous is None,
         }
-        variables = {**pairs, **_proof_variables(options)}
+        variables = {**pairs, **proof_variables(options)}
         engine = Engine(work, topic, lease, ready.nodes, variables, ready.previous is None)
         renewal = _begun(engine, renewal, body)
         return _forward(engine, renewal, ready.waves, options)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a roll-out or the way back would do, learned without changing anything.
+class Ready:
+    """What a roll-out is going to do."""
 
-    Attributes:
-        renewal: its name.
-        waves: node names in the order they would have their turn; on the way back one at a time.
-        answers: each node as it is now; `changed`: it would be given the pair.
-        before: node -> the certificate it serves now; None where it cannot tell.
-        after: the pair each would have.
-        refused: why it would not begin, or not reach every node; None where nothing stands in its way.
-    """
-
-    renewal: str
-    direction: Direction
-    waves: Sequence[Sequence[str]]
-    answers: Sequence[NodeAnswer]
-    before: Mapping[str, ServedCertificate | None]
-    after: PairRef
-    refused: RenewctlError | None
-
-
-def dry_run(work: Workplace, topic: Topic, options: Options) -> Plan:
-    """What a roll-out would change where. Changes nothing, and appends nothing.
-
-    Raises:
-        Refused: as `roll_out`, before it begins.
-    """
-    ready = _ready(work, topic, options)
-    with told(work, ready.new, ready.previous) as pairs:
-        variables = {**pairs, "renewctl_forward_only": ready.previous is None}
-        ended = _played_dry(work, topic, "rollout", ready.nodes, {**variables, **_proof_variables(options)})
-    answers = [answer_of(node.name, ended, Direction.NEW) for node in ready.nodes]
-    refused = refused_by(ended) or _unknown(ready.renewal, answers)
-    before = _serving(ended, topic)
-    return Plan(ready.renewal.name, Direction.NEW, ready.waves, answers, before, ready.new, refused)
-
-
-def dry_run_back(work: Workplace, topic: Topic, options: Options) -> Plan:
-    """What `roll_back` would change where. Changes nothing, and appends nothing.
-
-    Raises:
-        Refused: as `roll_back`, before it begins.
-    """
-    renewal = can_roll_back(work, topic)
-    previous, nodes = way_back(renewal), _touched(work, topic, renewal)
-    with told(work, accepted(renewal), previous) as pairs:
-        ended = _played_dry(work, topic, "rollback", nodes, {**pairs, **_proof_variables(options)})
-    answers = [answer_of(node.name, ended, Direction.PREVIOUS) for node in nodes]
-    waves = [(node.name,) for node in reversed(nodes)]
-    refused = _stays_owed(renewal, answers)
-    before = _serving(ended, topic)
-    return Plan(renewal.name, Direction.PREVIOUS, waves, answers, before, previous, refused)
-
-
-def _played_dry(
-    work: Workplace, topic: Topic, playbook: str, nodes: Sequence[Node], variables: Mapping[str, Any]
-) -> Ended:
-    return playbook_run.run(
-        playbook,
-        host_variables(nodes, work.nodes(topic)),
-        {**fixed(work, topic), **variables},
-        check=True,
-        on_event=lambda _event: None,
-    )
-
-
-def _serving(ended: Ended, topic: Topic) -> dict[str, ServedCertificate | None]:
-    looks = {node: result.observation for node, result in ended.results.items()}
-    return {node: None if seen is None else seen.serving(topic.topic) for node, seen in looks.items()}
-
-
-def _stays_owed(renewal: Renewal, answers: Iterable[NodeAnswer]) -> RenewctlError | None:
-    """The way back stops at nobody, but does not reach a node that cannot be asked now."""
-    bad = [answer for answer in answers if answer.outcome not in {Outcome.PROVEN, Outcome.INSTALLED}]
-    if not bad:
-        return None
-    error = Attention(Reason.ROLL_BACK_OWED, renewal=renewal.name, nodes=", ".join(a.node for a in bad))
-    error.others = _own_troubles(bad)
-    return error
-
-
-def _unknown(renewal: Renewal, answers: Sequence[NodeAnswer]) -> RenewctlError | None:
-    """Nodes the playbook told nothing of: the roll-out would not get past them either."""
-    silent = [answer.node for answer in answers if answer.outcome is Outcome.UNKNOWN]
-    if not silent:
-        return None
-    return Attention(Reason.NODES_UNKNOWN, renewal=renewal.name, nodes=", ".join(silent))
-
-
-@dataclass(frozen=True)
-class _Ready:
     renewal: Renewal
     nodes: Sequence[Node]
     waves: Sequence[Sequence[str]]
@@ -181,8 +69,12 @@ class _Ready:
     previous: PairRef | None
 
 
-def _ready(work: Workplace, topic: Topic, options: Options) -> _Ready:
-    """Everything that can be known before a node is touched."""
+def ready_for(work: Workplace, topic: Topic, options: Options) -> Ready:
+    """Everything that can be known before a node is touched.
+
+    Raises:
+        Refused: as `roll_out`, before it begins.
+    """
     renewal = work.open_renewal(topic)
     require(renewal, Kind.ROLL_OUT_STARTED)
     nodes = _chosen(work.nodes(topic), options.left_out)
@@ -193,43 +85,7 @@ def _ready(work: Workplace, topic: Topic, options: Options) -> _Ready:
         open_previous(work, previous)
     others = [other.topic for other in work.inventory.topics]
     findings.insist(findings.enrolled_elsewhere(enrolled_topics(nodes), topic.topic, others))
-    return _Ready(renewal, nodes, plan(nodes, options.waves), new, previous)
-
-
-def roll_back(work: Workplace, topic: Topic, options: Options) -> Renewal:
-    """Put every node this renewal touched back to the previous pair, newest first, each proven.
-
-    A node that does not answer is left *owed the old pair*; the others go on.
-
-    Raises:
-        Refused: nothing was touched, or there is no previous pair to put back.
-        Attention: `roll_back_owed`.
-    """
-    renewal = can_roll_back(work, topic)
-    previous = way_back(renewal)
-    nodes = _touched(work, topic, renewal)
-    with _lease(work, renewal) as lease, told(work, accepted(renewal), previous) as pairs:
-        body = {"nodes": [n.name for n in nodes], "pair": previous.as_body()}
-        engine = Engine(work, topic, lease, nodes, {**pairs, **_proof_variables(options)}, forward_only=False)
-        return _backward(engine, renewal, body)
-
-
-def _touched(work: Workplace, topic: Topic, renewal: Renewal) -> list[Node]:
-    """The nodes this renewal has touched, oldest first, without those that left the inventory."""
-    by_name = {node.name: node for node in work.nodes(topic)}
-    return [by_name[name] for name in renewal.nodes if name in by_name]
-
-
-def can_roll_back(work: Workplace, topic: Topic) -> Renewal:
-    """The renewal whose nodes `roll_back` would put back.
-
-    Raises:
-        Refused: as `roll_back`, before it begins.
-    """
-    renewal = work.open_renewal(topic)
-    require(renewal, Kind.ROLL_BACK_STARTED)
-    open_pair(work, way_back(renewal))
-    return renewal
+    return Ready(renewal, nodes, plan(nodes, options.waves), new, previous)
 
 
 def verify(work: Workplace, topic: Topic, options: Options) -> Renewal:
@@ -244,15 +100,15 @@ def verify(work: Workplace, topic: Topic, options: Options) -> Renewal:
     given = [name for name, state in renewal.nodes.items() if state.direction is Direction.NEW]
     nodes = [node for node in work.nodes(topic) if node.name in given]
     if not nodes:  # all were put back: to judge them by the new pair would call them wrong
-        raise out_of_order(renewal)
+        raise out_of_order(renewal, Kind.NODE_VERIFIED)
     work.tell("roll.verify", {"count": len(nodes)})
-    with _lease(work, renewal) as lease, told(work, accepted(renewal), None) as pairs:
-        variables = {**fixed(work, topic), **pairs, **_proof_variables(options)}
+    with lease_of(work, renewal) as lease, told(work, accepted(renewal), None) as pairs:
+        variables = {**fixed(work, topic), **pairs, **proof_variables(options)}
         ended = playbook_run.run(
             "verify", host_variables(nodes, work.nodes(topic)), variables, on_event=teller(work)
         )
         lease.check()  # whoever took over counts on writing alone
-        answers = [answer_of(node.name, ended, Direction.NEW) for node in nodes]
+        answers = [_learned(answer_of(node.name, ended, Direction.NEW)) for node in nodes]
         for answer in answers:
             renewal = work.append(renewal, Kind.NODE_VERIFIED, told_of(answer))
     decision = decide(_for_rule(answers), unproven_ok=options.unproven_ok)
@@ -261,11 +117,9 @@ def verify(work: Workplace, topic: Topic, options: Options) -> Renewal:
     return renewal
 
 
-def _lease(work: Workplace, renewal: Renewal) -> Lease:
-    def watching(run: Run, left: float) -> None:
-        work.tell("roll.waiting", {"holder": run.holder, "run": run.number, "seconds": round(left)})
-
-    return work.store.lease(renewal.name, work.stamp, watching=watching)
+def _learned(answer: NodeAnswer) -> NodeAnswer:
+    """A question that failed (a refused login, say) tells nothing of the pair: that takes a proof."""
+    return replace(answer, outcome=Outcome.UNKNOWN) if answer.outcome is Outcome.FAILED else answer
 
 
 def _begun(engine: Engine, renewal: Renewal, body: Mapping[str, Any]) -> Renewal:
@@ -310,30 +164,6 @@ def _forward(engine: Engine, renewal: Renewal, waves: Sequence[Sequence[str]], o
     return renewal
 
 
-def _backward(engine: Engine, renewal: Renewal, body: Mapping[str, Any]) -> Renewal:
-    """One playbook run: it takes the newest node first, one at a time, and stops at nobody.
-
-    Nodes that carry a higher run than ours are taken once more, under a number above theirs.
-    """
-    names = [node.name for node in engine.nodes]
-    engine.work.tell("roll.back", {"nodes": ", ".join(reversed(names))})
-    renewal = engine.work.append(renewal, Kind.ROLL_BACK_STARTED, {"run": engine.lease.run.number, **body})
-    answers: list[NodeAnswer] = []
-    if names:  # a roll-out killed before its first wave has touched none
-        renewal, answers = engine.wave(renewal, "rollback", Direction.PREVIOUS, names)
-    if carried := [run for answer in answers if (run := superseded_by(answer)) >= engine.lease.run.number]:
-        engine.raise_above(max(carried))
-        again = [answer.node for answer in answers if superseded_by(answer)]
-        renewal, told_again = engine.wave(renewal, "rollback", Direction.PREVIOUS, again)
-        answers = [answer for answer in answers if answer.node not in again] + told_again
-    left = [a.node for a in answers if a.outcome not in {Outcome.PROVEN, Outcome.INSTALLED}]
-    body = {"run": engine.lease.run.number, "outcome": "owed" if left else "done", "reason": None}
-    renewal = engine.work.append(renewal, Kind.ROLL_BACK_FINISHED, body)
-    if left:
-        raise Attention(Reason.ROLL_BACK_OWED, renewal=renewal.name, nodes=", ".join(left))
-    return renewal
-
-
 def _finish(engine: Engine, renewal: Renewal, outcome: str, reason: Reason | None) -> Renewal:
     body = {"run": engine.lease.run.number, "outcome": outcome, "reason": reason}
     return engine.work.append(renewal, Kind.ROLL_OUT_FINISHED, body)
@@ -356,12 +186,8 @@ def _judge_end(renewal: Renewal, answers: Iterable[NodeAnswer], decision: Decisi
         unknown = any(a.outcome is Outcome.UNKNOWN for a in bad)
         error = Attention(Reason.NODES_UNKNOWN if unknown else Reason.NODES_NOT_PROVEN, **named)
     if error is not None:
-        error.others = _own_troubles(bad)
+        error.others = own_troubles(bad)
         raise error
-
-
-def _own_troubles(answers: Iterable[NodeAnswer]) -> tuple[RenewctlError, ...]:
-    return tuple(Refused(Reason(a.reason), **{**a.values, "node": a.node}) for a in answers if a.reason)
 
 
 def _chosen(nodes: Sequence[Node], left_out: Mapping[str, str]) -> list[Node]:
@@ -370,14 +196,6 @@ def _chosen(nodes: Sequence[Node], left_out: Mapping[str, str]) -> list[Node]:
         if name not in names:
             raise Unusable(Reason.NODE_NOT_IN_INVENTORY, got=name, expected=", ".join(names))
     return [node for node in nodes if node.name not in left_out]
-
-
-def _proof_variables(options: Options) -> dict[str, Any]:
-    return {
-        "renewctl_waves": ["100%"],  # renewctl counts the waves itself: one playbook run is one wave
-        "renewctl_canaries": options.canaries,
-        "renewctl_check_in_timeout": options.check_in_timeout,
-    }
 
 
 def _for_rule(answers: Iterable[NodeAnswer]) -> dict[str, Outcome]:

@@ -127,6 +127,26 @@ def test_a_node_left_out_stands_beside_the_phase(language: str, but: str) -> Non
     assert but not in read(report(store, language=language)).text
 
 
+@pytest.mark.parametrize(
+    ("language", "but"),
+    [
+        ("en", "rolled back, but not known to have the previous pair back: n1"),
+        ("ja", "切り戻し済み（前の証明書と秘密鍵の組に戻ったか不明なノードがあります: n1）"),
+    ],
+)
+def test_a_node_that_was_not_put_back_stands_beside_the_phase(language: str, but: str) -> None:
+    """A roll-back that did not reach n1 is never told as rolled back alone."""
+    store = Chained()
+    for kind in ACCEPTED:
+        store.append("tokyo-1", kind)
+    store.append("tokyo-1", Kind.ROLL_OUT_STARTED, body={"waves": [["n1"]]})
+    _one_node(store, "n1")
+    store.append("tokyo-1", Kind.ROLL_BACK_STARTED)
+    store.append("tokyo-1", Kind.WAVE_STARTED, body={"nodes": ["n1"], "direction": "previous"})
+    store.append("tokyo-1", Kind.ROLL_BACK_FINISHED)
+    assert read(report(store, language=language)).text.count(but) == 2
+
+
 def _one_node(store: Chained, node: str) -> None:
     """A wave of one node, which is proven; the roll-out ends."""
     store.append("tokyo-1", Kind.WAVE_STARTED, body={"nodes": [node]})

@@ -133,11 +133,14 @@ def test_a_node_to_be_asked_for_its_topics_is_asked_for_too(
 
 
 def test_without_a_terminal_nothing_is_asked(tmp_path: Path) -> None:
-    """What is needed is named, one option at a time; user, password, devices and zone need not be given."""
+    """All that is needed is named at once; user, password, devices and zone need not be given."""
     given = ["--recipient", RECIPIENT]
-    for option in ("--node", "--topic", "--account"):
+    needed = ["--node", "--topic", "--account"]
+    for at, option in enumerate(needed):
         done = renewctl("init", *given, "--json", cwd=tmp_path)
-        assert (done.code, done.document["error"]["values"]["option"]) == (2, option)
+        error = done.document["error"]
+        told = [fault["values"]["option"] for fault in (error, *error.get("others", ()))]
+        assert (done.code, told) == (2, needed[at:])
         given += GIVEN[GIVEN.index(option) : GIVEN.index(option) + 2]
         given += {"--topic": ["--id", "tokyo"]}.get(option, [])
     assert held(tmp_path) == {}

@@ -207,6 +207,34 @@ def test_all_faults_are_told_at_once_in_the_files_order(tmp_path: Path) -> None:
     assert lines == sorted(lines)
 
 
+@pytest.mark.parametrize(
+    ("path", "key", "misspelt", "at"),
+    [
+        ("keys", "keys", "keyz", "keyz"),
+        ("topics.0.account", "account", "acount", "topics[0].acount"),
+        ("nodes.0.product", "product", "Product", "nodes[0].Product"),
+    ],
+)
+def test_a_misspelt_key_is_one_fault(tmp_path: Path, path: str, key: str, misspelt: str, at: str) -> None:
+    """Unknown, and nearly a key that is missing: that is what was meant; said once, in both languages."""
+    whole = right()
+    below: Any = whole
+    for part in path.split(".")[:-1]:
+        below = below[int(part) if part.isdecimal() else part]
+    below[misspelt] = below.pop(key)
+    (fault,) = faults(write(tmp_path, whole))
+    assert (fault.reason, fault.values["path"]) == (Reason.INVENTORY_MISSPELT_KEY, at)
+    for language, word in (("en", f"did you mean {key}?"), ("ja", f"{key} の間違いではありませんか")):
+        assert word in messages.text(fault.reason.value, language, **fault.values)
+
+
+def test_an_unknown_key_that_is_like_none_stands_beside_what_is_missing(tmp_path: Path) -> None:
+    """Two faults are two."""
+    whole = spoilt("keys", ...) | {"colour": "red"}
+    found = {fault.reason for fault in faults(write(tmp_path, whole))}
+    assert found == {Reason.INVENTORY_MISSING_KEY, Reason.INVENTORY_UNKNOWN_KEY}
+
+
 def test_lines_are_those_of_the_fields(tmp_path: Path) -> None:
     """The line told is the line of the key, as an editor counts."""
     path = write(tmp_path, spoilt("topics.0.zone", "Mars"))

@@ -15,7 +15,7 @@ from renewctl.inventory.reading import Account, Topic, Vendor
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Event, Kind
 from renewctl.renewal.history import TopicHistory, histories
-from renewctl.renewal.rules import owed
+from renewctl.renewal.rules import owed, owed_previous
 from renewctl.secrets import Kind as SecretKind
 from renewctl.secrets import SecretRef
 from tests.support.history import ACCEPTED, START, TOPIC, events, told, wave
@@ -36,7 +36,8 @@ def _steps(*kinds: Any, now: datetime = START, **known: Any) -> tuple[Step, ...]
     made: dict[str, list[Event]] = {"tokyo-1": events(*kinds)} if kinds else {}
     history = histories(made).get("tokyo", TopicHistory("tokyo"))
     left = () if history.latest is None else owed(history.latest, NODES)
-    values: dict[str, Any] = {"topic": _topic(), "owed": left, **known}
+    back = () if history.latest is None else owed_previous(history.latest, NODES)
+    values: dict[str, Any] = {"topic": _topic(), "owed": left, "owed_previous": back, **known}
     return next_steps(Situation(history=history, now=now, **values))
 
 

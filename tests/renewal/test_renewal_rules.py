@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from renewctl.errors import Refused
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, Kind, Outcome
-from renewctl.renewal.rules import ENDED, Phase, Renewal, apply, fold, may, owed, owed_previous, require
+from renewctl.renewal.rules import (
+    ENDED,
+    Phase,
+    Renewal,
+    apply,
+    behind,
+    fold,
+    may,
+    owed,
+    owed_previous,
+    require,
+)
 from tests.support.history import ACCEPTED, event, events, told, wave
 
 NODES = ("n1", "n2")
@@ -70,6 +81,19 @@ def test_verifying_later_turns_installed_into_proven() -> None:
     assert _folded(*ACCEPTED, Kind.ROLL_OUT_STARTED, *middle, verified).phase is Phase.PROVEN
 
 
+def test_a_question_without_an_answer_changes_nothing_that_is_known() -> None:
+    """`verify` touches no node: state and phase stay; that it was asked in vain is noted, until it answers."""
+    middle = (wave("n1", "n2"), told("n1", "proven"), told("n2", "proven"), Kind.ROLL_OUT_FINISHED)
+    proven = _folded(*ACCEPTED, Kind.ROLL_OUT_STARTED, *middle)
+    silent = event(proven.seq + 1, Kind.NODE_VERIFIED, node="n2", outcome="unknown", reason="node_timeout")
+    asked = apply(proven, silent)
+    before, after = proven.nodes["n2"], asked.nodes["n2"]
+    assert (asked.phase, asked.was_read_back("n2"), after.at) == (Phase.PROVEN, True, before.at)
+    assert (after.outcome, after.unanswered, after.reason) == (Outcome.PROVEN, silent.at, "node_timeout")
+    answered = apply(asked, event(asked.seq + 1, Kind.NODE_VERIFIED, node="n2"))
+    assert (answered.nodes["n2"].unanswered, answered.nodes["n2"].reason) == (None, None)
+
+
 def test_a_roll_back_ends_rolled_back_and_nothing_is_owed() -> None:
     """Every node back on the previous pair: phase rolled_back, owed nothing, may be rolled out again."""
     out = (Kind.ROLL_OUT_STARTED, wave("n1"), told("n1", "proven"), Kind.ROLL_OUT_FINISHED)
@@ -77,7 +101,7 @@ def test_a_roll_back_ends_rolled_back_and_nothing_is_owed() -> None:
     renewal = _folded(*ACCEPTED, *out, *back, Kind.ROLL_BACK_FINISHED)
     assert renewal.phase is Phase.ROLLED_BACK
     assert renewal.has_previous_back("n1")
-    assert (owed(renewal, NODES), owed_previous(renewal)) == ((), ())
+    assert (owed(renewal, NODES), owed_previous(renewal, NODES)) == ((), ())
     assert may(renewal, Kind.ROLL_OUT_STARTED)
     assert may(renewal, Kind.ABORTED)
 
@@ -86,10 +110,24 @@ def test_a_node_that_could_not_be_put_back_is_owed_the_previous_pair() -> None:
     """While a roll-back is under way, what it has not put back is told by name."""
     out = (Kind.ROLL_OUT_STARTED, wave("n1"), told("n1", "proven"), Kind.ROLL_OUT_FINISHED)
     back = (Kind.ROLL_BACK_STARTED, wave("n1", direction="previous"))
-    assert owed_previous(_folded(*ACCEPTED, *out, *back)) == ("n1",)
+    assert owed_previous(_folded(*ACCEPTED, *out, *back), NODES) == ("n1",)
     ended = _folded(*ACCEPTED, *out, *back, told("n1", "unknown", "previous"), Kind.ROLL_BACK_FINISHED)
     assert ended.phase is Phase.ROLLED_BACK
-    assert owed_previous(ended) == ("n1",)
+    assert owed_previous(ended, NODES) == behind(ended, NODES) == ("n1",)
+
+
+def test_a_roll_back_that_died_before_its_wave_owes_every_node_it_set_out_for() -> None:
+    """Announced, nothing begun: no node that holds the new pair is passed over; one never touched owes nothing."""
+    out = (Kind.ROLL_OUT_STARTED, wave("n1"), told("n1", "proven"), Kind.ROLL_OUT_FINISHED)
+    assert owed_previous(_folded(*ACCEPTED, *out, Kind.ROLL_BACK_STARTED), NODES) == ("n1",)
+
+
+def test_a_node_that_was_away_during_the_roll_back_is_owed_when_it_returns() -> None:
+    """Out of the inventory while others were put back, and not known to hold the previous pair: told, once it is in again."""
+    out = (wave("n1", "n2"), told("n1", "proven"), told("n2", "unknown"), Kind.ROLL_OUT_FINISHED)
+    back = (wave("n1", direction="previous"), told("n1", "proven", "previous"), Kind.ROLL_BACK_FINISHED)
+    ended = _folded(*ACCEPTED, Kind.ROLL_OUT_STARTED, *out, Kind.ROLL_BACK_STARTED, *back)
+    assert (ended.phase, behind(ended, ("n1",)), behind(ended, NODES)) == (Phase.ROLLED_BACK, (), ("n2",))
 
 
 def test_a_roll_back_that_left_a_new_pair_somewhere_is_not_rolled_back() -> None:
@@ -108,11 +146,15 @@ def test_a_key_may_be_made_again_before_a_certificate_is_accepted_and_never_afte
 
 
 def test_out_of_order_is_refused_with_the_phase() -> None:
-    """Asking for a step too early names the phase, as a word of the catalogues."""
+    """Asking for a step too early names step, phase and the phases it needs, as words of the catalogues."""
     with pytest.raises(Refused) as caught:
         require(_folded(Kind.OPENED), Kind.ROLL_OUT_STARTED)
     assert caught.value.reason is Reason.OUT_OF_ORDER
-    assert caught.value.values["got"] == "phase.open"
+    values = caught.value.values
+    assert (values["got"], values["step"]) == ("phase.open", "event.roll_out_started")
+    assert values["expected"] == [
+        f"phase.{phase}" for phase in ("accepted", "rolling_out", "installed", "proven", "rolled_back")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -55,12 +55,14 @@ def test_roll_back_goes_on_past_a_dead_node_and_finishes_later(person: Operator)
     person.told("renewal", "roll-out", *QUICK)
     person.world.take_down("node-2")
     assert person.refusal("renewal", "roll-back", *QUICK, code=4) == "roll_back_owed"
-    nodes = person.told("renewal", "show")["renewal"]["nodes"]
+    shown = person.told("renewal", "show")["renewal"]
+    assert (shown["phase"], shown["owed"], shown["owed_previous"]) == ("rolled_back", [], ["node-2"])
+    nodes = shown["nodes"]
     assert {name: node["direction"] for name, node in nodes.items()} == dict.fromkeys(nodes, "previous")
     assert nodes["node-2"]["outcome"] == "unknown"
     person.world.bring_back("node-2")
     back = person.told("renewal", "roll-back", *QUICK)["renewal"]
-    assert back["phase"] == "rolled_back"
+    assert (back["phase"], back["owed"], back["owed_previous"]) == ("rolled_back", [], [])
     assert {node["outcome"] for node in back["nodes"].values()} == {"proven"}
 
 

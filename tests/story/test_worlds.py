@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from renewctl.sandbox.worlds import WORLDS, WorldSpec
+from renewctl.sandbox.worlds import WORLDS, WorldSpec, world
 from tests.support.cli import validate
 from tests.support.operator import Operator, operator
 
@@ -45,3 +45,20 @@ def _play(person: Operator, spec: WorldSpec) -> dict[str, dict[str, object]]:
         return person.told("renewal", "accept", downloaded, code=wanted.exit_code)
     person.told("renewal", "accept", downloaded)
     return person.told("renewal", "roll-out", *QUICK, *wanted.options, code=wanted.exit_code)
+
+
+def test_nobody_goes_back_to_an_expired_certificate_unasked(tmp_path: Path) -> None:
+    """Forward only out of a dead certificate: the way back says what it means, and no node is touched before that."""
+    with operator(replace(world("expired-yesterday"), devices=FEW), tmp_path) as person:
+        person.to_accepted()
+        person.told("renewal", "roll-out", *QUICK, "--forward-only")
+        before = person.changes()
+        assert person.refusal("renewal", "roll-back", *QUICK, code=1) == "roll_back_to_expired"
+        told = person.told("renewal", "roll-back", *QUICK, "--dry-run", code=1)
+        assert told["refused"]["reason"] == "roll_back_to_expired"
+        assert person.changes() == before
+        back = ("roll-back", *QUICK, "--without-push", "--reason", "a trial")
+        assert person.refusal("renewal", *back, code=4) == "roll_back_useless"
+        steps = person.told("renewal", "show")["next_steps"]
+        assert [step["key"] for step in steps] == ["next.roll_out_instead", "next.roll_back_again"]
+        person.told("renewal", "roll-out", *QUICK, "--forward-only")

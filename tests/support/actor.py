@@ -108,9 +108,10 @@ def _act(told: dict[str, Any]) -> int:
             return append(*arguments, **named)
 
         Store.append = waiting  # type: ignore[method-assign]
-    from renewctl import playbook_run  # noqa: PLC0415
+    from renewctl import apns, playbook_run  # noqa: PLC0415
 
     playbook_run.run = playbooks.run  # type: ignore[assignment]
+    apns.PushService.check = lambda *_: apns.PairCheck(accepted=True)  # type: ignore[method-assign]
     sys.argv[1:] = told["words"]
     return shell.main()
 

@@ -7,7 +7,7 @@ by `certs`, which shares no code with the product.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -20,6 +20,8 @@ import pytest
 import yaml
 from cryptography import x509
 
+from renewctl.apns import PairCheck
+from renewctl.certificate.pushcert import Pair
 from renewctl.cli import main as shell
 from renewctl.cli.context import Session
 from renewctl.errors import Attention
@@ -59,18 +61,36 @@ class Desk:
 
     Attributes:
         store: the store's URL, absolute.
+        shown: serials of the pairs a command itself has shown to the push service.
+        push_service: what that says of a pair.
+        slept: seconds a killed playbook was waited out; no time goes by.
+        meanwhile: called instead of that.
     """
 
     folder: Path
     store: str
     capsys: pytest.CaptureFixture[str]
     playbooks: Playbooks = field(default_factory=Playbooks)
+    shown: list[str] = field(default_factory=list)
+    slept: list[float] = field(default_factory=list)
+    meanwhile: Callable[[], None] = field(default=lambda: None)
+    push_service: PairCheck = field(default_factory=lambda: PairCheck(accepted=True))
 
     @property
     def inventory(self) -> dict[str, Any]:
         """The inventory file, as it is now."""
         read: dict[str, Any] = yaml.safe_load((self.folder / "renewctl.yaml").read_text())
         return read
+
+    def sleep(self, seconds: float) -> None:
+        """Stands where a killed playbook is waited out."""
+        self.slept.append(seconds)
+        self.meanwhile()
+
+    def check(self, pair: Pair) -> PairCheck:
+        """Stands where `PushService.check` is."""
+        self.shown.append(pair.certificate.serial)
+        return self.push_service
 
     def rewrite(self, **changes: Any) -> None:
         """Replace top-level keys of the inventory; None takes one away."""
@@ -236,6 +256,8 @@ def desk_in(
     patch.setattr("renewctl.certificate.request.make_key", lambda: pkcs1(rsa_key(f"made {next(numbers)}")))
     desk = Desk(folder, postgresql or f"sqlite:///{folder}/state/renewctl.db", capsys)
     patch.setattr("renewctl.playbook_run.run", desk.playbooks.run)
+    patch.setattr("renewctl.workflow.engine.sleep", desk.sleep)
+    patch.setattr("renewctl.apns.PushService.check", lambda _service, pair: desk.check(pair))
     identity = Identity(folder, "age")
     for name, content in (("vendor.pem", VENDOR.pem), ("vendor.key", VENDOR.key_pem), ("pw", b"secret")):
         desk.file(name, content).chmod(0o600)

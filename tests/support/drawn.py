@@ -177,7 +177,10 @@ class Account:
     def _node_finished(self, body: dict[str, Any]) -> Self:
         return replace(self, nodes={**self.nodes, body["node"]: (body["direction"], body["outcome"])})
 
-    _node_verified = _node_finished
+    def _node_verified(self, body: dict[str, Any]) -> Self:
+        """A question that got no answer changed nothing."""
+        kept = body["outcome"] == "unknown" and body["node"] in self.nodes
+        return self if kept else self._node_finished(body)
 
     def _restored(self, body: dict[str, Any]) -> Self:
         if self.accepted is None or self.phase in {"closed", "aborted"}:

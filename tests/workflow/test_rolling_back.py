@@ -7,8 +7,10 @@ from datetime import datetime
 import pytest
 
 from renewctl.reasons import Reason
+from tests.support.certs import TOPIC
 from tests.support.desk import OLD, OLD_ENDS, Desk
 from tests.support.pretended_playbooks import looked, proof
+from tests.support.scripted_nanomdm import install
 
 pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
 
@@ -43,17 +45,27 @@ def test_roll_back_says_what_it_does(proven: Desk) -> None:
     assert "every node is back on the previous pair" in done.err
 
 
-@pytest.mark.parametrize("outcome", ["unknown", "failed", "wrong"])
+@pytest.mark.parametrize("outcome", ["unknown", "failed"])
 def test_a_node_that_is_not_put_back_is_owed(proven: Desk, outcome: str) -> None:
-    """The others are put back; exit 4 names the one; the next roll-back finishes."""
+    """The others are put back; exit 4 names the one and why; the next roll-back finishes."""
     proven.playbooks.says("rollback", "n2", outcome, reason=Reason.NODE_TIMEOUT)
     error = proven.told("renewal", "roll-back", code=4)["error"]
     assert (error["reason"], error["values"]["nodes"]) == ("roll_back_owed", "n2")
+    assert [other["reason"] for other in error["others"]] == ["node_timeout"]
     assert proven.events()[-1].body["outcome"] == "owed"
-    steps = proven.told("renewal", "show")["next_steps"]
-    assert [step["key"] for step in steps] == ["next.roll_back_again"]
+    shown = proven.told("renewal", "show")
+    assert [step["key"] for step in shown["next_steps"]] == ["next.roll_back_again", "next.or_roll_out"]
+    told = shown["renewal"]
+    assert (told["phase"], told["owed"], told["owed_previous"]) == ("rolled_back", [], ["n2"])
+    assert (
+        "rolled back, but not known to have the previous pair back: n2" in proven.run("renewal", "show").out
+    )
+    (topic,) = proven.told("status", "--offline", code=4)["topics"]
+    assert (topic["owed"], topic["renewal"]["owed_previous"]) == (["n2"], ["n2"])
     proven.playbooks.answers.clear()
-    assert proven.told("renewal", "roll-back")["renewal"]["phase"] == "rolled_back"
+    told = proven.told("renewal", "roll-back")["renewal"]
+    assert (told["phase"], told["owed"], told["owed_previous"]) == ("rolled_back", [], [])
+    assert "n2" not in proven.run("renewal", "show").out.splitlines()[0]
 
 
 def test_put_back_without_a_check_in_is_put_back(proven: Desk) -> None:
@@ -162,7 +174,8 @@ class TestVerify:
         ("outcome", "more", "code", "reason", "phase"),
         [
             ("not_proven", {"proof": SLEEPING}, 4, "nodes_not_proven", "installed"),
-            ("unknown", {"reason": Reason.NODE_TIMEOUT}, 4, "nodes_unknown", "rolling_out"),
+            ("unknown", {"reason": Reason.NODE_TIMEOUT}, 4, "nodes_unknown", "proven"),
+            ("failed", {"reason": Reason.NODE_DENIED}, 4, "nodes_unknown", "proven"),
             ("wrong", {"reason": Reason.PROOF_CERTIFICATE_DIFFERS}, 1, "nodes_wrong", "rolling_out"),
         ],
     )
@@ -176,6 +189,27 @@ class TestVerify:
         assert proven.renewal()["phase"] == phase
         proven.playbooks.answers.clear()
         assert proven.told("renewal", "verify")["renewal"]["phase"] == "proven"
+
+    @pytest.mark.parametrize(
+        ("language", "told"),
+        [("en", "new pair proven; asked in vain"), ("ja", "の確認では応答が得られませんでした")],
+    )
+    def test_a_node_that_cannot_be_asked_stays_what_it_was(
+        self, proven: Desk, language: str, told: str
+    ) -> None:
+        """Shown with time and reason; proving again comes next, never leaving out a node that has the pair."""
+        denied = {"node": "n2", "address": "n2", "got": "401"}
+        proven.playbooks.says("verify", "n2", "failed", reason=Reason.NODE_DENIED, values=denied)
+        done = proven.run("renewal", "verify", "--lang", language)
+        assert done.code == 4
+        assert told in done.out
+        assert "--leave-out" not in done.err
+        shown = proven.told("renewal", "show")
+        node = shown["renewal"]["nodes"]["n2"]
+        assert (node["outcome"], node["reason"]) == ("proven", "node_denied")
+        assert node["unanswered_at"] == proven.events()[-2].at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        assert [step["key"] for step in shown["next_steps"]] == ["next.verify_again", "next.close"]
+        assert proven.told("status", "--offline")["topics"][0]["owed"] == []
 
     def test_unproven_is_enough_where_a_person_says_so(self, proven: Desk) -> None:
         """`--unproven-ok`: exit 0, the phase tells the truth."""
@@ -203,6 +237,21 @@ class TestVerify:
         sqlite_desk.to_accepted()
         assert sqlite_desk.refusal("renewal", "verify", code=1) == "out_of_order"
 
+    @pytest.mark.parametrize(
+        ("language", "told"),
+        [
+            (
+                "en",
+                "certificate accepted; “node verified” cannot follow now, only in: rolling out, installed",
+            ),
+            ("ja", "証明書受け入れ済み。いまは「ノードを確認」に進めません。進める段階: 展開中, 導入済み"),
+        ],
+    )
+    def test_out_of_order_in_words(self, sqlite_desk: Desk, language: str, told: str) -> None:
+        """Which step was tried, and in which phases it can follow."""
+        sqlite_desk.to_accepted()
+        assert told in sqlite_desk.run("renewal", "verify", "--lang", language).err
+
 
 class TestClose:
     """Ending a renewal that is rolled out."""
@@ -213,7 +262,10 @@ class TestClose:
         assert desk.told("renewal", "close", "--dry-run")["step"] == "close"
         assert desk.kinds()[-1] == "roll_out_finished"
         assert desk.told("renewal", "close")["renewal"]["phase"] == "closed"
-        assert desk.refusal("renewal", "close", code=1) == "renewal_none_open"
+        refused = desk.told("renewal", "close", code=1)["error"]
+        assert refused["reason"] == "renewal_none_open"
+        assert "renewctl status" in refused["hint"]
+        assert "open" not in refused["hint"]
         assert desk.told("renewal", "show")["next_steps"][0]["key"] == "next.nothing_due"
 
     def test_a_node_that_is_owed(self, sqlite_desk: Desk) -> None:
@@ -271,3 +323,24 @@ def test_a_roll_out_that_died_before_its_first_wave_can_be_put_back(sqlite_desk:
     assert sqlite_desk.told("renewal", "roll-back")["renewal"]["phase"] == "rolled_back"
     assert sqlite_desk.playbooks.names() == []
     assert sqlite_desk.told("renewal", "abort")["renewal"]["phase"] == "aborted"
+
+
+def test_a_node_that_was_given_the_new_pair_after_the_roll_back_is_seen(proven: Desk) -> None:
+    """A late order was carried out: status leads back again, and the renewal is not ended over it; put back, it is."""
+    proven.enroll_of_topic(2)
+    proven.told("renewal", "roll-back")
+    store = proven.folder / "mdm.db"
+    new = (proven.folder / "MDM_ Example_Certificate.pem").read_bytes()
+    install(store, TOPIC, new, OLD.key_pem)
+    (topic,) = proven.told("status", code=4)["topics"]
+    assert topic["owed"] == ["n1"]
+    keys = [step["key"] for step in topic["next_steps"]]  # no node's API answers at this desk
+    assert [key for key in keys if key != "next.look_at_node"] == ["next.roll_back_again", "next.or_roll_out"]
+    for words in ((), ("--dry-run",)):
+        error = proven.told("renewal", "abort", *words, code=4)["error"]
+        assert (error["reason"], error["values"]["nodes"]) == ("roll_back_owed", "n1")
+    done = proven.run("renewal", "abort")
+    assert "renewctl renewal roll-back --topic tokyo" in done.err
+    assert "renewctl renewal abort" not in done.err
+    install(store, TOPIC, OLD.pem, OLD.key_pem)
+    assert proven.told("renewal", "abort")["renewal"]["phase"] == "aborted"

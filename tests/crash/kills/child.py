@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import renewctl.cli.main
-from renewctl import playbook_run
+from renewctl import apns, playbook_run
 from renewctl.certificate import request
 from renewctl.store import lease
 from renewctl.store import write as store
@@ -46,6 +46,7 @@ def main(words: list[str]) -> int:
     nodes, *command = words
     if nodes != REAL:
         playbook_run.run = play(Path(nodes))
+        apns.PushService.check = lambda *_: apns.PairCheck(accepted=True)  # type: ignore[method-assign]
     assert store.Store.__init__.__kwdefaults__ is not None
     store.Store.__init__.__kwdefaults__["timing"] = QUIET_RUNS
     if not command[0].isdecimal():

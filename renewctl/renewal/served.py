@@ -1,0 +1,32 @@
+"""Is what a node was seen serving the pair that events tell of? Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from renewctl.observation import Observation, ServedCertificate
+from renewctl.renewal.events import PairRef
+
+_ONE_SECOND = timedelta(seconds=1)  # servers round dates
+
+
+def is_pair(served: ServedCertificate, pair: PairRef) -> bool:
+    """By serial where the node tells it, else by the date it ends."""
+    if served.serial is not None:
+        return served.serial == pair.serial
+    return abs(served.not_after - pair.not_after) < _ONE_SECOND
+
+
+def serving(seen: Mapping[str, Observation], topic: str, pair: PairRef) -> tuple[str, ...]:
+    """Names of the nodes seen with this pair, in whatever place of theirs.
+
+    Args:
+        seen: node name -> one look.
+        topic: the topic's UID.
+    """
+    return tuple(
+        name
+        for name, look in seen.items()
+        if any(one.topic == topic and is_pair(one, pair) for one in look.certificates)
+    )
