@@ -14,6 +14,7 @@ import re
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 import zipfile
 from dataclasses import dataclass, field
@@ -169,6 +170,28 @@ class Site:
         return self.host.run(
             "systemctl", "show", f"--property={name}", "--value", "renewctl-exporter"
         ).strip()
+
+    def as_exporter(self, *words: str, shown_only: bool = True) -> str:
+        """What a command prints (errors too) that runs with the exporter's account.
+
+        Args:
+            shown_only: in what the unit lets the exporter see; or else in the whole host.
+        """
+        inside = (
+            ["nsenter", f"--target={self.property('MainPID')}", "--mount", "--root", "--"]
+            if shown_only
+            else []
+        )
+        account = ["setpriv", "--reuid=renewctl-exporter", "--regid=renewctl-exporter", "--clear-groups"]
+        return self.host.run(*inside, *account, *words, check=False)
+
+    def series(self, name: str) -> set[float]:
+        """Values of a metric, of all its series; none while the exporter is starting."""
+        try:
+            lines = self.page().splitlines()
+        except urllib.error.URLError:
+            return set()
+        return {float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + "{")}
 
     def page(self, path: str = "/metrics") -> str:
         """What the exporter answers."""
