@@ -68,6 +68,7 @@ for unit in systemd-modules-load systemd-remount-fs systemd-update-utmp; do
 done
 printf '[Unit]\nDescription=what a test starts\nRequires=basic.target\nAfter=basic.target\n' > etc/systemd/system/test.target
 mkdir .before; pivot_root . .before; umount -l /.before; rmdir /.before
+mount --make-rshared /  # systemd mounts credentials in a child
 exec env -i container=renewctl-test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
   /lib/systemd/systemd --unit=test.target --log-target=null
 """
