@@ -146,11 +146,11 @@ def _booted(folder: Path, boot: subprocess.Popen[bytes]) -> Host:
     connect = folder / "into-host"
     while time.monotonic() < ends and boot.poll() is None:
         if process := _systemd_below(boot.pid):
-            # Ansible says what to run in the last word, as to ssh; no account between, so no shell start-up files.
+            # Ansible says what to run in the last word, as to ssh. Root's umask is as hardened hosts have it.
             namespaces = f"--target {process} --mount --pid --uts --ipc --cgroup"
             connect.write_text(
                 f"#!/bin/sh\nfor last; do :; done\nexec nsenter {namespaces} -- env -i HOME=/root"
-                ' PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 sh -c "$last"\n'
+                ' PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 sh -c "umask 077; $last"\n'
             )
             connect.chmod(0o755)
             machine = Host(process, connect)
