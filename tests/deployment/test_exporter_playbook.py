@@ -66,7 +66,7 @@ def test_it_runs_without_any_right(site: Site) -> None:
     )
     for name in (
         "renewctl-exporter.service",
-        "renewctl-exporter-shown.path",
+        "renewctl-exporter-shown.timer",
         "renewctl-exporter-shown.service",
     ):
         assert site.host.run("systemd-analyze", "verify", f"/etc/systemd/system/{name}") == ""

@@ -76,19 +76,24 @@ def _by_roll_out(folder: Path, pair: Issued) -> None:
 def test_a_certificate_that_is_replaced_is_shown(
     site: Site, pushes: Pushes, replace: Callable[[Path, Issued], None]
 ) -> None:
-    """A file mount keeps the old file after a rename: the path unit starts the exporter again, and the date is new."""
+    """A file mount keeps the old file after a rename: a timer starts the exporter again, and the date is new."""
     old, new, newest = (pushes.apple.push_pair(TOPIC, ends=in_days(days)) for days in (42, 365, 400))
     replace(site.folder / "mdm", old)
     site.play(exporter_certificates=["/srv/mdm/push.pem"], exporter_flags=OFTEN)
     eventually(lambda: site.series(EXPIRY) == {_ends(old)})
     replace(site.folder / "mdm", new)
-    eventually(lambda: site.series(EXPIRY) == {_ends(new)})
+    eventually(lambda: site.series(EXPIRY) == {_ends(new)}, 120)
     _sees_no_key(site, "/srv/mdm/push.key")
     assert "PRIVATE KEY" in site.as_exporter("cat", "/srv/mdm/push.key", shown_only=False)
-    site.host.run("systemctl", "stop", "renewctl-exporter-shown.path")  # without it the claim does not hold
+    site.host.run("systemctl", "stop", "renewctl-exporter-shown.timer")  # without it the old date stays
+    pid = site.property("MainPID")
+    site.host.run("systemctl", "start", "renewctl-exporter-shown.service")
+    assert site.property("MainPID") == pid  # nothing differed
     replace(site.folder / "mdm", newest)
     with pytest.raises(AssertionError, match="it never happened"):
         eventually(lambda: site.series(EXPIRY) == {_ends(newest)}, 4)
+    site.host.run("systemctl", "start", "renewctl-exporter-shown.service")
+    eventually(lambda: site.series(EXPIRY) == {_ends(newest)})
 
 
 def test_a_certificate_that_comes_later_is_shown(site: Site, pushes: Pushes) -> None:
@@ -97,7 +102,7 @@ def test_a_certificate_that_comes_later_is_shown(site: Site, pushes: Pushes) -> 
     assert site.series(EXPIRY) == set()
     pair = pushes.apple.push_pair(TOPIC, ends=in_days(42))
     _by_rename(site.folder / "mdm", pair)
-    eventually(lambda: site.series(EXPIRY) == {_ends(pair)})
+    eventually(lambda: site.series(EXPIRY) == {_ends(pair)}, 120)
 
 
 def test_a_password_comes_from_systemd_and_a_folder_is_shown_by_name(site: Site, pushes: Pushes) -> None:
@@ -127,7 +132,7 @@ def test_a_password_comes_from_systemd_and_a_folder_is_shown_by_name(site: Site,
 def test_it_writes_nowhere_but_in_its_state(site: Site) -> None:
     """Its state folder takes a file; its programs, /etc, /srv, the root, and shared memory do not."""
     assert site.as_exporter("touch", "/var/lib/renewctl-exporter/new") == ""
-    for place in ("/opt/renewctl-exporter/new", "/etc/new", "/srv/new", "/new", "/usr/new", "/var/lib/new"):
+    for place in ("/opt/renewctl-exporter/new", "/etc/new", "/new", "/run/new", "/usr/new", "/var/lib/new"):
         assert "Read-only file system" in site.as_exporter("touch", place)
     eventually(site.host.path("/var/lib/renewctl-exporter/snapshot.json").exists)
 

@@ -14,7 +14,6 @@ import re
 import socket
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 import zipfile
 from dataclasses import dataclass, field
@@ -139,12 +138,12 @@ class Site:
         """The same on another host, and started."""
         self.host.run("tar", "--extract", "--directory=/", "--file=/srv/kept/host.tar")
         self.host.run("systemctl", "daemon-reload")
-        self.host.run("systemctl", "start", "renewctl-exporter.service", "renewctl-exporter-shown.path")
+        self.host.run("systemctl", "start", "renewctl-exporter.service", "renewctl-exporter-shown.timer")
 
     def forget(self) -> None:
         """The same as on a host that never had an exporter, but for the environment and the account."""
         self.host.run(
-            "systemctl", "disable", "--now", "renewctl-exporter.service", "renewctl-exporter-shown.path"
+            "systemctl", "disable", "--now", "renewctl-exporter.service", "renewctl-exporter-shown.timer"
         )
         self.host.run(
             "sh", "-c", f"rm -r {HOME}/current {HOME}/releases /etc/systemd/system/renewctl-exporter*"
@@ -189,7 +188,7 @@ class Site:
         """Values of a metric, of all its series; none while the exporter is starting."""
         try:
             lines = self.page().splitlines()
-        except urllib.error.URLError:
+        except OSError:
             return set()
         return {float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + "{")}
 
