@@ -80,6 +80,7 @@ constraints: dev ## pin everything anew, with hashes
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade --no-emit-index-url --no-emit-find-links --no-header --extra exporter --extra ansible --extra postgresql --extra mysql --extra build pyproject.toml -o constraints.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --extra dev -c constraints.txt pyproject.toml -o constraints-dev.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --extra exporter --extra postgresql --extra mysql -c constraints.txt pyproject.toml -o playbooks/collections/ansible_collections/renewctl/mdm/roles/exporter/files/requirements.txt
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) .cache .coverage* test-output
