@@ -166,7 +166,7 @@ class _Loud:
         assert accepted.code == 0, accepted
         for words in (("renewal", "roll-out", *QUICK), ("renewal", "roll-back", *QUICK)):
             done = self.run(*words)
-            assert done.code == 0, (done.out, done.err)
+            assert done.code == 0, done.out + done.err
         self.run("renewal", "show")
 
     def killed_roll_out(self) -> None:
