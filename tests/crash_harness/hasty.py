@@ -14,7 +14,7 @@ _sound = backup_file.write
 
 
 def _write(path: Path, backup: Backup) -> str:
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:  # no state folder, so no points
+    with tempfile.TemporaryDirectory(dir=Path.cwd().parent) as elsewhere:  # no state folder, so no points
         whole = Path(elsewhere) / path.name
         name = _sound(whole, backup)
         path.touch(backup_file.FILE_MODE)

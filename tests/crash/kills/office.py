@@ -63,6 +63,7 @@ _KINDS = {
     r"out/request\.(csr|plist)": "request file",
     r"out/\.request\.(csr|plist)\.\S+": "request file, beside",
     r"tmp(/.*)?": "scratch",
+    r"[a-z0-9_]{8}": "scratch",  # where $TMPDIR takes nothing, Python's tempfile tries other folders, this one last
 }
 
 
