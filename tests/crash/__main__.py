@@ -14,7 +14,6 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
 from tests.crash import part_postgresql, part_rollout, part_sqlite
 from tests.crash.progress import say
@@ -42,22 +41,15 @@ def main(words: list[str]) -> int:
 
 def _run(name: str, full: bool) -> Part:
     say(f"{name}: begins")
-    began, worked = time.monotonic(), _processor_seconds()
+    began = time.monotonic()
     try:
         part = PARTS[name](full)
     except Exception as error:  # noqa: BLE001 - the other parts are still worth running
         traceback.print_exc()
         part = Part(failures=(f"{name} broke off: {error!r}",))
-    took = Took(name, time.monotonic() - began, _processor_seconds() - worked)
-    part = replace(part, took=took)
+    part = replace(part, took=Took(name, time.monotonic() - began))
     say(f"{name}: {'good' if part.good else 'FAILED'}")
     return part
-
-
-def _processor_seconds() -> float:
-    """Of us and of every process that we, or one of those, waited for."""
-    used = (getrusage(whose) for whose in (RUSAGE_SELF, RUSAGE_CHILDREN))
-    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 if __name__ == "__main__":

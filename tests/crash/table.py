@@ -64,22 +64,14 @@ class ErrorRow:
 
 @dataclass(frozen=True)
 class Took:
-    """How long a part took, in seconds.
-
-    Attributes:
-        wall: by the clock: more on a crowded machine.
-        processor: of all its processes together: about the same on every day.
-    """
+    """How long a part took, in seconds by the clock: more on a crowded machine."""
 
     part: str
-    wall: float
-    processor: float
+    seconds: float
 
     def __str__(self) -> str:
-        minutes, seconds = divmod(round(self.wall), 60)
-        return (
-            f"{self.part} took {minutes} min {seconds:02} s ({self.processor / 60:.1f} min of processor time)"
-        )
+        minutes, seconds = divmod(round(self.seconds), 60)
+        return f"{self.part} took {minutes} min {seconds:02} s"
 
 
 @dataclass(frozen=True)
