@@ -9,7 +9,7 @@ import pytest
 
 from renewctl.sandbox.authority import Apple, Issued, new_topic
 from tests.crash.part_rollout import report
-from tests.crash.rollout_kills import MIDWAY, Seen, Track, mixed, sent_by_orphans, untrue, where
+from tests.crash.rollout_kills import MIDWAY, Seen, Track, mixed, patience, sent_by_orphans, untrue, where
 from tests.crash.rollout_nodes import FOREIGN, MISSING, MIXED, pair_of
 from tests.crash.rollout_troubles import Trouble
 from tests.support.sandbox_parts import in_days, now
@@ -124,6 +124,11 @@ def test_a_request_of_an_orphan_is_wrong_however_long_the_orphan_lives(
 ) -> None:
     """Only what was under way when the parent died may still come."""
     assert bool(sent_by_orphans(window)) == is_wrong
+
+
+def test_a_crowded_machine_is_given_more_time_but_not_an_orphan_s() -> None:
+    """Two seconds, five at most: a worker that waits for its node's answer lives longer than that."""
+    assert [patience(load) for load in (0.0, 1.0, 2.0, 4.0, 99.0)] == [2.0, 2.0, 2.0, 4.0, 5.0]
 
 
 def test_the_windows_are_told() -> None:

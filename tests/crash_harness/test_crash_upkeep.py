@@ -13,10 +13,12 @@ import pytest
 import yaml
 
 from renewctl.keys.keystore import KeyFolder
+from renewctl.renewal.events import KEY_STORE
 from tests.crash.kills import beats, deeds, office, upkeep
 from tests.crash.kills.bench import Bench, Untouched, command
 from tests.crash.kills.calls import STAYS, Call
 from tests.crash.kills.strace import failing_at
+from tests.crash.kills.truth import Told, with_less
 from tests.support.old_stores import kept_file
 
 SOUND = "tests.crash.kills.child"
@@ -106,6 +108,20 @@ def test_a_backup_written_straight_under_its_name_is_caught(tmp_path: Path) -> N
         verdict = deeds.kill(bench, backup, at(backup.points, "write", "backup"))
     assert verdict.hit
     assert any("a torn backup" in wrong for wrong in verdict.wrong_now)
+
+
+def test_a_rekey_that_left_a_key_out_may_say_less_and_not_more() -> None:
+    """One key's event is missing: taken for the end. Twice the same, another beginning: not."""
+    begun, one, two = (
+        ["rekey_started", {"keys": 2}],
+        ["key_resealed", {"key": 1}],
+        ["key_resealed", {"key": 2}],
+    )
+    end = Told({KEY_STORE: [begun, one, two]}, {})
+    for less in ([], [begun], [begun, two]):
+        assert Told({KEY_STORE: less}, {}).begins(with_less(end, Told({KEY_STORE: less}, {})))
+    for more in ([begun, one, two, two], [one], [["rekey_started", {"keys": 1}], one]):
+        assert not Told({KEY_STORE: more}, {}).begins(with_less(end, Told({KEY_STORE: more}, {})))
 
 
 def test_promises_that_are_not_kept_are_told(tmp_path: Path) -> None:

@@ -105,6 +105,10 @@ class Bench:
         """What the store tells now, as the command line reads it."""
         return truth.told(truth.read(self.office, recover=True))
 
+    def copy_told(self) -> Told:
+        """The same of a copy, so that nothing is rolled back here."""
+        return truth.told(truth.read(self._copied(), recover=True))
+
     def untouched(self, command: Command) -> Untouched:
         """Run a command through: twice in a row, and watched, forked and alone; saves its end.
 

@@ -95,6 +95,7 @@ class Command:
         plays: whether it plays playbooks, so that the pretended ones must stand in.
         begins: what happened in the office before it.
         world: what is different while it runs (`child`); "": nothing.
+        goes_on: with what is left where a part of it failed, and says so for each part.
         always, done: what it promises beside what every command does (`upkeep`).
     """
 
@@ -105,6 +106,7 @@ class Command:
     plays: bool = False
     begins: Callable[[Path], None] | None = None
     world: str = ""
+    goes_on: bool = False
     always: Callable[[Path], Iterator[str]] = upkeep.nothing_more
     done: Callable[[Path], Iterator[str]] = upkeep.nothing_more
 
@@ -125,7 +127,12 @@ COMMANDS = (
     Command("renewal close", (), "renewal verify"),
     Command("renewal abort", (), "renewal request"),
     Command(
-        "keys rekey", (), "renewal accept", begins=upkeep.another_recipient, done=upkeep.opens_to_the_other
+        "keys rekey",
+        (),
+        "renewal accept",
+        begins=upkeep.another_recipient,
+        goes_on=True,
+        done=upkeep.opens_to_the_other,
     ),
     Command(
         "keys destroy",

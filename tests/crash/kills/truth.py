@@ -11,6 +11,7 @@ import hashlib
 import re
 import sqlite3
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,12 +112,26 @@ def told(renewals: Mapping[str, Sequence[Event]]) -> Told:
 
 
 def _key_facts(renewals: Mapping[str, Sequence[Event]]) -> Plain:
-    """What events tell of each key, in an order that does not depend on keys.
+    """What events tell of each key that is needed or taken away, in an order that does not depend on keys.
 
-    But not to whom it is sealed: a key that a killed command had kept already is told of without that.
+    But not to whom it is sealed: a key that a killed command had kept already is told of without that. And no key
+    that nothing needs: killed before its CSR, a request makes another one.
     """
-    facts = key_facts(renewals, datetime.now(UTC)).values()
+    known = key_facts(renewals, datetime.now(UTC)).values()
+    facts = [each for each in known if each.uses or each.destroying]
     return sorted((_Names().plain(dataclasses.replace(each, recipients=None)) for each in facts), key=str)
+
+
+def with_less(after: Told, seen: Told) -> Told:
+    """The end of a command of the key store that goes on with the other keys where one cannot be done.
+
+    What it wrote of the key store is taken for the end, if it begins as it must and says no more than that.
+    """
+    theirs, ours = after.events.get(KEY_STORE, ()), seen.events.get(KEY_STORE, ())
+    kinds = Counter(kind for kind, _ in ours) - Counter(kind for kind, _ in theirs)
+    if kinds or list(ours[:1]) != list(theirs[: len(ours[:1])]):
+        return after
+    return dataclasses.replace(after, events={**after.events, KEY_STORE: ours})
 
 
 @contextmanager
