@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from tests.crash import part_postgresql, part_rollout, part_sqlite
 from tests.crash.progress import say
-from tests.crash.table import Part, shown
+from tests.crash.table import Part, Took, shown
 
 PARTS: Mapping[str, Callable[[bool], Part]] = {
     "sqlite": part_sqlite.run,
@@ -39,11 +41,13 @@ def main(words: list[str]) -> int:
 
 def _run(name: str, full: bool) -> Part:
     say(f"{name}: begins")
+    began = time.monotonic()
     try:
         part = PARTS[name](full)
     except Exception as error:  # noqa: BLE001 - the other parts are still worth running
         traceback.print_exc()
         part = Part(failures=(f"{name} broke off: {error!r}",))
+    part = replace(part, took=Took(name, time.monotonic() - began))
     say(f"{name}: {'good' if part.good else 'FAILED'}")
     return part
 

@@ -2,9 +2,9 @@
 
 Each command of a year starts from a saved state behind a proxy that counts its requests. A strike comes before,
 in or after a request. After it the store must be sound and hold a beginning of what the undisturbed command
-writes; `status` must tell it; and the same command said again must lead to the undisturbed end. Where the
-store is found exactly as another strike had left it, saying the command again is not tried a second time,
-unless `full`.
+writes; `status` must tell it; and the same command said again must lead to the undisturbed end. Where a strike
+left the same as another one of that command, saying it again is not tried a second time, unless `full`; how
+often it was is told.
 """
 
 from __future__ import annotations
@@ -174,7 +174,19 @@ def _part(trials: Trials, verdicts: Sequence[Verdict]) -> Part:
     ]
     failures = [f"{_PART}: {verdict.job}: {text}" for verdict in verdicts for text in verdict.troubles]
     states = [f"{_PART}: {count} x {text}" for text, count in sorted(trials.endings.items())]
+    states += _repeated(verdicts)
     return Part(rows, errors, states=states, failures=failures)
+
+
+def _repeated(verdicts: Sequence[Verdict]) -> list[str]:
+    """How much of `healed` and `contained` was tried, command by command, and how much is known from a like one."""
+    by_command: dict[str, list[bool]] = {}
+    for verdict in verdicts:
+        by_command.setdefault(_row_name(verdict.job), []).append(verdict.repeated)
+    return [
+        f"{_PART}: {name}: said again after {sum(each)} of {len(each)} strikes, the others left the same as one of those"
+        for name, each in by_command.items()
+    ]
 
 
 def _row_name(job: Job) -> str:

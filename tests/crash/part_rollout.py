@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 from tests.crash.progress import say
+from tests.crash.rollout_alone import troubles_alone
 from tests.crash.rollout_kills import HOWS, MIDWAY, Seen, Track, kill_playbook, kill_renewctl, label
 from tests.crash.rollout_troubles import Trouble, all_troubles
 from tests.crash.rollout_world import QUICK, world
@@ -27,6 +28,7 @@ SEED = 20270121
 WORLDS = 3  # most of the time they wait; two cores are busy with three
 
 _RENEWCTL, _ALONE = "renewal roll-out", "ansible-playbook alone"
+_TROUBLES, _TROUBLES_ALONE = "troubles", "troubles, playbooks alone"
 _BETWEEN = {_RENEWCTL: ("preparing", "rolled out"), _ALONE: ("Take this run", "PLAY RECAP")}
 """Kills fall between the lines with these words: where something is being changed."""
 _MIDWAY_SHARE = 0.6
@@ -66,7 +68,8 @@ def run(full: bool) -> Part:
 def _jobs(*, full: bool) -> list[Job]:
     kills, each, alone = (200, 25, 30) if full else (40, 10, 6)
     shares = [Job(_RENEWCTL, each, SEED + number, full) for number in range(kills // each)]
-    return [Job("troubles", 0, SEED, full), *shares, Job(_ALONE, alone, SEED + 1000, full)]
+    troubles = [Job(_TROUBLES, 0, SEED, full), Job(_TROUBLES_ALONE, 0, SEED, full)]
+    return [*troubles, *shares, Job(_ALONE, alone, SEED + 1000, full)]
 
 
 def _worked(job: Job) -> Sequence[Seen | Trouble] | str:
@@ -79,8 +82,10 @@ def _worked(job: Job) -> Sequence[Seen | Trouble] | str:
 
 def _work(job: Job) -> Sequence[Seen | Trouble]:
     with world() as built:
-        if job.command == "troubles":
+        if job.command == _TROUBLES:
             return all_troubles(built, full=job.full)
+        if job.command == _TROUBLES_ALONE:
+            return troubles_alone(built)
         alone = job.command == _ALONE
         first = built.start_plain() if alone else built.start("renewal", "roll-out", *QUICK)
         code = first.wait(600)

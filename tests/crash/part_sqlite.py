@@ -1,6 +1,6 @@
 """Kill the command at every system call that changes or locks a file of the state; let calls fail.
 
-Seeds: which points are carried through the year, and where in CI each (call, file kind) fails, by `SEED`.
+By `SEED`: which points are carried through the year, where in CI each (call, file kind) fails, what strikes a beat.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
-from tests.crash.kills import certbot, deeds, sandboxed
+from tests.crash.kills import beats, certbot, deeds, sandboxed
 from tests.crash.kills.bench import Bench, Untouched
 from tests.crash.kills.calls import END
 from tests.crash.kills.deeds import Verdict
@@ -33,6 +33,12 @@ REAL, REAL_FULL = 4, 40
 """Points of a roll-out by the real playbooks."""
 
 ERRORS = ("ENOSPC", "EIO", "EROFS", "EACCES")
+STAYING = ("ENOSPC+", "EROFS+")
+"""A disk that is full, or read-only, stays so: the call fails, and what comes after it (`calls.STAYS`)."""
+
+IN_BEATS, IN_BEATS_FULL = 20, 200
+"""Kills that fall into a beat; half as many errors."""
+
 _PART = "sqlite"
 _MEMORY = Path("/dev/shm")
 
@@ -59,11 +65,18 @@ def _run(folder: Path, *, full: bool) -> Part:
         rows, bad = _kills(pool, commands)
         carried, bad_years = _years(pool, commands)
         errors, states, uncontained = _errors(pool, commands, full=full)
+        beaten, in_beats, bad_beats = _in_beats(pool, commands, IN_BEATS_FULL if full else IN_BEATS)
     real, bad_real = _real(folder / "sandbox", REAL_FULL if full else REAL)
     anchor = certbot.measure(folder / "certbot")
     say(f"{_PART}: {anchor}")
-    failures = [*bad, *bad_years, *bad_real, *uncontained]
-    return Part(rows=[*rows, carried, real], errors=errors, beside=[anchor], states=states, failures=failures)
+    failures = [*bad, *bad_years, *bad_real, *uncontained, *bad_beats]
+    return Part(
+        rows=[*rows, carried, beaten, real],
+        errors=[*errors, *in_beats],
+        beside=[anchor],
+        states=states,
+        failures=failures,
+    )
 
 
 def _kills(pool: ProcessPoolExecutor, commands: Sequence[Untouched]) -> tuple[list[Row], list[str]]:
@@ -79,9 +92,8 @@ def _kills(pool: ProcessPoolExecutor, commands: Sequence[Untouched]) -> tuple[li
 
 def _years(pool: ProcessPoolExecutor, commands: Sequence[Untouched]) -> tuple[Row, list[str]]:
     (last,) = [each for each in commands if each.command.name == "renewal close"]
-    # `init` writes an inventory of its own, without a vendor: no year follows from it.
     points = [
-        (each, at, "") for each in commands if each.command.name != "init" for at in range(len(each.points))
+        (each, at, "") for each in commands if deeds.leads_on(each.command) for at in range(len(each.points))
     ]
     tasks = random.Random(SEED).sample(points, CARRIED)  # noqa: S311 - a choice to repeat
     verdicts = list(pool.map(partial(_carry, last.after.folds), tasks))
@@ -107,8 +119,8 @@ def _errors(
     for (untouched, at, error), verdict in zip(tasks, verdicts, strict=True):
         found[*untouched.points[at].place, error].append(verdict)
     rows = [
-        ErrorRow(_PART, *place, injected=len(each), contained=sum(verdict.good for verdict in each))
-        for place, each in sorted(found.items())
+        ErrorRow(_PART, call, kind, _shown(error), len(each), sum(verdict.good for verdict in each))
+        for (call, kind, error), each in sorted(found.items())
     ]
     ended = Counter(verdict.ended for verdict in verdicts)
     states = [f"{_PART}: {count} x a call failed, the command {how}" for how, count in sorted(ended.items())]
@@ -116,16 +128,47 @@ def _errors(
     return rows, states, [line for verdict in verdicts for line in verdict.failures]
 
 
+def _shown(error: str) -> str:
+    return f"{error[:-1]}, and stays" if error.endswith("+") else error
+
+
+def _in_beats(
+    pool: ProcessPoolExecutor, commands: Sequence[Untouched], kills: int
+) -> tuple[Row, list[ErrorRow], list[str]]:
+    """Kills and errors in the thread that beats, while the command goes on beside it."""
+    dice = random.Random(SEED)  # noqa: S311 - a choice to repeat
+    kinds = (*ERRORS, *STAYING)
+    errors = [kinds[number % len(kinds)] for number in range(kills // 2)]
+    strikes = pool.submit(_drawn, commands, dice, kills, errors).result()
+    verdicts = list(pool.map(_strike, strikes))
+    row = _row("between beats", verdicts[:kills])
+    found: dict[str, list[Verdict]] = defaultdict(list)
+    for one, verdict in zip(strikes[kills:], verdicts[kills:], strict=True):
+        found[one.error].append(verdict)
+    rows = [
+        ErrorRow(_PART, "any", "in a beat", _shown(error), len(each), sum(verdict.good for verdict in each))
+        for error, each in sorted(found.items())
+    ]
+    say(f"{_PART}: {row}")
+    return row, rows, [line for verdict in verdicts for line in verdict.failures]
+
+
 def _to_fail(commands: Sequence[Untouched], *, full: bool) -> list[Task]:
-    """Where calls are to fail: everywhere with every error; in CI in each command one of each kind with one."""
+    """Where calls are to fail: everywhere with every error.
+
+    In CI in each command one of each kind with one error; and one of each kind with each error that stays.
+    """
     points = [(each, at) for each in commands for at, point in enumerate(each.points) if point.name != END]
     if full:
-        return [(each, at, error) for each, at in points for error in ERRORS]
+        return [(each, at, error) for each, at in points for error in (*ERRORS, *STAYING)]
     dice = random.Random(SEED)  # noqa: S311 - a choice to repeat
     places: dict[Any, list[tuple[Untouched, int]]] = defaultdict(list)
+    anywhere: dict[Any, list[tuple[Untouched, int]]] = defaultdict(list)
     for each, at in points:
         places[each.command.name, each.points[at].place].append((each, at))
-    return [(*dice.choice(same), dice.choice(ERRORS)) for same in places.values()]
+        anywhere[each.points[at].place].append((each, at))
+    once = [(*dice.choice(same), dice.choice(ERRORS)) for same in places.values()]
+    return once + [(*dice.choice(same), error) for same in anywhere.values() for error in STAYING]
 
 
 def _row(name: str, verdicts: Sequence[Verdict]) -> Row:
@@ -140,6 +183,7 @@ def _row(name: str, verdicts: Sequence[Verdict]) -> Row:
 
 
 _bench: Bench
+_beating: Bench | None = None
 
 
 def _open_bench(folder: Path) -> None:
@@ -159,3 +203,21 @@ def _carry(year: Any, task: Task) -> Verdict:
 
 def _fail(task: Task) -> Verdict:
     return deeds.fail(_bench, *task)
+
+
+def _beating_bench() -> Bench:
+    """This worker's bench with real beats, made when it is needed."""
+    global _beating  # noqa: PLW0603 - one a worker
+    if _beating is None:
+        _beating = Bench(_bench.nodes.parents[1] / "beats", _bench.saved, beats.CHILD)
+    return _beating
+
+
+def _drawn(
+    commands: Sequence[Untouched], dice: random.Random, kills: int, errors: Sequence[str]
+) -> list[beats.Strike]:
+    return beats.strikes(_beating_bench(), commands, dice, kills, errors)
+
+
+def _strike(one: beats.Strike) -> Verdict:
+    return beats.strike(_beating_bench(), one)

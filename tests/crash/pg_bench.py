@@ -93,10 +93,14 @@ class Ended:
 
 
 class Bench:
-    """Everything for one thread of the run."""
+    """Everything for one thread of the run.
+
+    Attributes:
+        broken: see `pg_child.start`; "": the product as it is.
+    """
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
-        self.cluster, self.folder = cluster, folder
+        self.cluster, self.folder, self.broken = cluster, folder, ""
         folder.mkdir(parents=True)
         self.database = cluster.create_database()
         self.proxy = Proxy(lambda: cluster.port)
@@ -172,7 +176,7 @@ class Bench:
         """
         known: Future[int] = Future()
         self.proxy.begin(None if strike is None else strike(lambda: known.result(_SECONDS)))
-        process = start(words, self.folder, beat)
+        process = start(words, self.folder, beat, self.broken)
         assert process.pid is not None
         known.set_result(process.pid)
         process.join(_SECONDS)

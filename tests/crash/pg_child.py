@@ -6,6 +6,7 @@ A beat comes so rarely that what is asked of the server is the same at every cal
 
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -39,9 +40,15 @@ _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload([__name__])
 
 
-def start(words: Sequence[str], folder: Path, beat: float = RARE_BEATS) -> ForkServerProcess:
-    """Begin a command in `folder`; its words come to `out` and `err` there. The exit code is the process's."""
-    process = _forks.Process(target=_run, args=(list(words), folder, beat), daemon=True)
+def start(
+    words: Sequence[str], folder: Path, beat: float = RARE_BEATS, broken: str = ""
+) -> ForkServerProcess:
+    """Begin a command in `folder`; its words come to `out` and `err` there. The exit code is the process's.
+
+    Args:
+        broken: a module that breaks the product as it is imported, to see that it is caught.
+    """
+    process = _forks.Process(target=_run, args=(list(words), folder, beat, broken), daemon=True)
     process.start()
     return process
 
@@ -58,7 +65,7 @@ class _Noting(Playbooks):
         return super().run(name, hosts, variables, **options)
 
 
-def _run(words: list[str], folder: Path, beat: float) -> None:
+def _run(words: list[str], folder: Path, beat: float, broken: str) -> None:
     os.chdir(folder)
     os.environ.update(LC_ALL="C", HOME=str(folder))
     for number, name in ((0, os.devnull), (1, "out"), (2, "err")):
@@ -69,6 +76,8 @@ def _run(words: list[str], folder: Path, beat: float) -> None:
     store.Store.__init__.__kwdefaults__["timing"] = quick
     playbook_run.run = _Noting().run  # type: ignore[assignment]
     apns.PushService.check = lambda *_: apns.PairCheck(accepted=True)  # type: ignore[method-assign]
+    if broken:
+        importlib.import_module(broken)
     code = main.main(words)
     sys.stdout.flush()
     sys.stderr.flush()

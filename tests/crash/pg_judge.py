@@ -15,6 +15,7 @@ import pyrage
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from psycopg.rows import dict_row
 
+from renewctl.errors import RenewctlError
 from renewctl.renewal.history import histories
 from renewctl.store.read import event_from
 from tests.crash.pg_bench import Bench
@@ -28,6 +29,7 @@ _TIMES = frozenset({
     "seq", "opened_at", "last_at", "accepted_at", "adopted_at", "at", "run", "adopted_seq", "opened_by",
     "csr", "not_after", "fingerprint",
 })  # fmt: skip
+_BROKEN = "events that may not follow each other"
 _STATEMENT = "SELECT * FROM events ORDER BY renewal, seq"
 
 Rows = list[dict[str, Any]]
@@ -47,17 +49,21 @@ def told(rows: Rows) -> list[tuple[str, str, str]]:
 
 
 def folded(rows: Rows) -> str:
-    """The state the events add up to, without numbers, instants and what chance decides."""
+    """The state the events add up to, without numbers, instants and what chance decides; else why there is none."""
     by_name: dict[str, list[Any]] = {}
     for row in rows:
         by_name.setdefault(row["renewal"], []).append(event_from(row))
-    topics = {name: asdict(history) for name, history in histories(by_name).items()}
+    try:
+        topics = {name: asdict(history) for name, history in histories(by_name).items()}
+    except RenewctlError as error:
+        return json.dumps({_BROKEN: str(error)})
     return json.dumps(_without(topics, _CHANCE | _TIMES), default=str, sort_keys=True, indent=1)
 
 
 def troubles(bench: Bench, rows: Rows) -> list[str]:
     """Everything that is wrong with the store as it is."""
-    return [*_chain(rows), *_keys(bench, rows), *_intents(bench, rows)]
+    broken = json.loads(folded(rows)).get(_BROKEN)
+    return [*_chain(rows), *_keys(bench, rows), *_intents(bench, rows), *([broken] if broken else [])]
 
 
 def _chain(rows: Rows) -> list[str]:

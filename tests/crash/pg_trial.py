@@ -52,12 +52,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of it; `troubles`: a line for each thing that was not as it must be."""
+    """What came of it.
+
+    Attributes:
+        healed: the command said again led to the undisturbed end.
+        repeated: it was said again after this very strike; otherwise after another one that had left the same.
+        troubles: a line for each thing that was not as it must be.
+    """
 
     job: Job
     struck: bool
     sound: bool
     healed: bool
+    repeated: bool
     troubles: tuple[str, ...]
 
 
@@ -108,9 +115,9 @@ class Trials:
         rows = rows_of(bench)
         struck = ended.struck and (ended.code == _KILLED or job.what != "kill")
         left = [*self._ended_well(job, ended, rows), *troubles(bench, rows)]
-        after = self._said_again(bench, job, rows)
+        after, repeated = self._said_again(bench, job, rows)
         missed = [] if struck else [f"the request never came, or nobody died: {ended}"]
-        return Verdict(job, struck, not left, not after, (*missed, *left, *after))
+        return Verdict(job, struck, not left, not after, repeated, (*missed, *left, *after))
 
     def _ended_well(self, job: Job, ended: Ended, rows: Rows) -> list[str]:
         """The store holds a beginning of what the command writes; one that lived on said what it did."""
@@ -131,23 +138,19 @@ class Trials:
             found.append(f"no clear message: {ended.err[-2000:]}")
         return found
 
-    def _said_again(self, bench: Bench, job: Job, rows: Rows) -> list[str]:
-        with bench.admin() as connection:
-            state = connection.execute(
-                "SELECT (SELECT count(*) FROM keys), (SELECT count(*) FROM documents),"
-                " (SELECT count(*) FROM runs), (SELECT count(*) FROM runs WHERE ended IS NULL)"
-            ).fetchone()
-        known = (job.command.name, tuple(told(rows)), state)
+    def _said_again(self, bench: Bench, job: Job, rows: Rows) -> tuple[list[str], bool]:
+        """What is wrong after the repeat, and whether this strike had one of its own."""
+        known = (job.command.name, tuple(told(rows)), _beside(bench))
         if self.remember and not job.carry_on:
             with self._lock:
                 if known in self._known:
-                    return self._known[known]
+                    return self._known[known], False
         found = [*_status(bench, rows), *self._again(bench, job.command)]
         if job.carry_on and not found:
             found = self._rest(bench, job.command)
         with self._lock:
             self._known.setdefault(known, found)
-        return found
+        return found, True
 
     def _again(self, bench: Bench, command: Command) -> list[str]:
         ended = bench.run(command.words)
@@ -169,6 +172,18 @@ class Trials:
             if following.name == "request":
                 bench.download()
         return []
+
+
+def _beside(bench: Bench) -> object:
+    """What a strike left beside the events: rows of the other tables, files for people, what nodes were asked."""
+    with bench.admin() as connection:
+        state = connection.execute(
+            "SELECT (SELECT count(*) FROM keys), (SELECT count(*) FROM documents),"
+            " (SELECT count(*) FROM runs), (SELECT count(*) FROM runs WHERE ended IS NULL)"
+        ).fetchone()
+    files = sorted(path.name for path in bench.folder.iterdir() if path.is_file())
+    played = bench.played().read_text().count("\n") if bench.played().exists() else 0
+    return state, tuple(files), played
 
 
 def _strike(bench: Bench, job: Job) -> Callable[[Callable[[], int]], Strike]:

@@ -61,8 +61,7 @@ def cable(world: World, name: str, when: str) -> Trouble:
     if isinstance(node, FileNode):
         node.slow(2)
     command = world.start("renewal", "roll-out", *QUICK)
-    moment = _moment_of(node, when, command)
-    _until(moment, command)
+    until(moment_of(node, when, lambda: "wave 2" in command.talk), command)
     node.machine.cut()
     code = command.wait(_SECONDS)
     wrong = [] if code in {1, 4} or (code, when) == (0, "after") else [f"ended with {code}"]
@@ -73,9 +72,10 @@ def cable(world: World, name: str, when: str) -> Trouble:
     return Trouble("link set down", kind, f"{when} its change", wrong, f"exit {code}")
 
 
-def _moment_of(node: ApiNode | FileNode, when: str, command: Command) -> Callable[[], bool]:
+def moment_of(node: ApiNode | FileNode, when: str, wave_begins: Callable[[], bool]) -> Callable[[], bool]:
+    """What tells that the moment has come to pull the node's cable."""
     if when == "before":  # Ansible needs a while to start, so this is before anything of the wave
-        return lambda: any("wave 2" in line for _, line in list(command.lines))
+        return wave_begins
     if isinstance(node, ApiNode):
         word = "taken" if when == "during" else "answered"
         return lambda: word in node.puts
@@ -131,7 +131,7 @@ def late_order(world: World) -> Trouble:
     assert isinstance(node, FileNode)
     (node.folder / "hold").touch()
     command = world.start("renewal", "roll-out", *QUICK)
-    _until((node.folder / "held").exists, command)
+    until((node.folder / "held").exists, command)
     command.kill(signal.SIGKILL, group=True)
     command.wait(_SECONDS)
     wrong = _judged(world, settle=False)
@@ -214,7 +214,8 @@ def _back(world: World) -> list[str]:
     return [f"roll-back ended with {code}, {shown(holds)}: {told.get('error')}"]
 
 
-def _until(happened: Callable[[], bool], command: Command) -> None:
+def until(happened: Callable[[], bool], command: Command) -> None:
+    """Wait for it, while the command runs."""
     ends = time.monotonic() + _SECONDS
     while not happened():
         assert command.process.poll() is None, command.talk + command.out

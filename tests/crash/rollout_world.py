@@ -137,8 +137,8 @@ class World:
         (self.folder / "tmp").mkdir()
         shutil.copytree(self.folder / "saved", self.home / "state")
 
-    def plain(self) -> tuple[str, ...]:
-        """The words of `ansible-playbook renewctl.mdm.rollout`, on an inventory nobody but a person wrote."""
+    def plain(self, playbook: str) -> tuple[str, ...]:
+        """The words of `ansible-playbook renewctl.mdm.PLAYBOOK`, on an inventory nobody but a person wrote."""
         hosts: dict[str, dict[str, Any]] = {}
         for node in self.nodes.values():
             entry = node.entry(self.home)
@@ -159,12 +159,12 @@ class World:
             "renewctl_canaries": 1,
         }
         (self.home / "variables.yml").write_text(json.dumps(variables))
-        return ("renewctl.mdm.rollout", "-i", "hosts.yml", "-e", "@variables.yml")
+        return (f"renewctl.mdm.{playbook}", "-i", "hosts.yml", "-e", "@variables.yml")
 
-    def start_plain(self, *more: str) -> Command:
+    def start_plain(self, playbook: str = "rollout") -> Command:
         """The playbook alone, as a person starts it."""
         program = Path(sys.executable).with_name("ansible-playbook")
-        command = [*self.net.controller.exec, str(program), *self.plain(), *more]
+        command = [*self.net.controller.exec, str(program), *self.plain(playbook)]
         return Command(command, self.home, self.environment, talks_on_stdout=True)
 
 

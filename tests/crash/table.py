@@ -63,6 +63,18 @@ class ErrorRow:
 
 
 @dataclass(frozen=True)
+class Took:
+    """How long a part took, in seconds by the clock: more on a crowded machine."""
+
+    part: str
+    seconds: float
+
+    def __str__(self) -> str:
+        minutes, seconds = divmod(round(self.seconds), 60)
+        return f"{self.part} took {minutes} min {seconds:02} s"
+
+
+@dataclass(frozen=True)
 class Part:
     """What one part of the run found.
 
@@ -71,6 +83,7 @@ class Part:
         beside: rows of other programs, measured by the same harness; shown, not judged.
         states: lines on what was seen, as `43 x between two waves`; shown.
         failures: one line each on what went wrong, with what is needed to see it again; any fails the run.
+        took: how long it took; None: not measured.
     """
 
     rows: Sequence[Row] = ()
@@ -78,6 +91,7 @@ class Part:
     beside: Sequence[Row] = ()
     states: Sequence[str] = ()
     failures: Sequence[str] = ()
+    took: Took | None = None
 
     @property
     def good(self) -> bool:
@@ -87,7 +101,7 @@ class Part:
 
 
 def shown(parts: Sequence[Part]) -> str:
-    """All parts as Markdown: kills, errors, states seen, failures."""
+    """All parts as Markdown: kills, errors, states seen, durations, failures."""
     rows = [row for part in parts for row in part.rows]
     beside = [row for part in parts for row in part.beside]
     errors = [row for part in parts for row in part.errors]
@@ -103,8 +117,9 @@ def shown(parts: Sequence[Part]) -> str:
         [(row.part, row.call, row.kind, row.error, row.injected, row.contained) for row in errors],
     )
     states = "\n".join(f"- {line}" for part in parts for line in part.states)
+    times = "\n".join(f"- {part.took}" for part in parts if part.took is not None)
     failures = "\n".join(f"- FAILED: {line}" for part in parts for line in part.failures)
-    return "\n\n".join(block for block in (kills, injected, states, failures) if block)
+    return "\n\n".join(block for block in (kills, injected, states, times, failures) if block)
 
 
 def _grid(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from renewctl.sandbox.authority import Apple, Issued, new_topic
 from tests.crash.part_rollout import report
-from tests.crash.rollout_kills import MIDWAY, Seen, Track, mixed, untrue, where
+from tests.crash.rollout_kills import MIDWAY, Seen, Track, mixed, patience, sent_by_orphans, untrue, where
 from tests.crash.rollout_nodes import FOREIGN, MISSING, MIXED, pair_of
 from tests.crash.rollout_troubles import Trouble
 from tests.support.sandbox_parts import in_days, now
@@ -116,6 +116,19 @@ def test_a_part_is_good_only_if_every_kill_and_trouble_was() -> None:
     assert not _good([])
     assert not _good(FINE, [Trouble("link set down", "API node", "during", ["exit 0"], "exit 0")])
     assert _good(FINE, [Trouble("link set down", "API node", "during", [], "exit 4")])
+
+
+@pytest.mark.parametrize(("window", "is_wrong"), [(None, False), (0.1, False), (0.6, True), (9.0, True)])
+def test_a_request_of_an_orphan_is_wrong_however_long_the_orphan_lives(
+    window: float | None, is_wrong: bool
+) -> None:
+    """Only what was under way when the parent died may still come."""
+    assert bool(sent_by_orphans(window)) == is_wrong
+
+
+def test_a_crowded_machine_is_given_more_time_but_not_an_orphan_s() -> None:
+    """Two seconds, five at most: a worker that waits for its node's answer lives longer than that."""
+    assert [patience(load) for load in (0.0, 1.0, 2.0, 4.0, 99.0)] == [2.0, 2.0, 2.0, 4.0, 5.0]
 
 
 def test_the_windows_are_told() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.crash import __main__ as crash
-from tests.crash.table import ErrorRow, Part, Row, shown
+from tests.crash.table import ErrorRow, Part, Row, Took, shown
 
 GOOD = Row("sqlite", "open", traced=7, killed=7, consistent=7, healed=7)
 CONTAINED = ErrorRow("sqlite", "fsync", "key", "EIO", injected=2, contained=2)
@@ -56,4 +56,11 @@ def test_the_run_fails_when_a_part_fails_or_breaks_off(
     assert crash.main([]) == 1
     out = capsys.readouterr().out
     assert "no ptrace" in out
+    assert "bad took 0 min 00 s" in out
     assert "| sqlite" in out
+
+
+def test_how_long_a_part_took_stands_below_the_table() -> None:
+    """In minutes and seconds."""
+    assert str(Took("sqlite", 125.4)) == "sqlite took 2 min 05 s"
+    assert "- sqlite took 0 min 01 s" in shown([Part(rows=[GOOD], took=Took("sqlite", 1))])

@@ -24,7 +24,7 @@ def test_killed_in_the_middle_of_a_wave() -> None:
         api, file = built.nodes["api-2"], built.nodes["file-1"]
         assert isinstance(api, ApiNode)
         assert isinstance(file, FileNode)
-        api.behave(put_hangs=3.0)
+        api.behave(put_hangs=8.0)
         file.slow(3)
         command = built.start("renewal", "roll-out", *QUICK)
         eventually(lambda: "taken" in api.puts and file.reloads("began") > 0, 240)

@@ -10,7 +10,7 @@ import os.path
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 CHANGES = frozenset(
     {
@@ -131,6 +131,32 @@ SOMETIMES: Mapping[str, re.Pattern[str]] = {
 END = "exit_group"
 """The last point of every command: all is done, and nobody was told."""
 
+_NEEDS_ROOM = frozenset(
+    {
+        "copy_file_range",
+        "fallocate",
+        "ftruncate",
+        "link",
+        "linkat",
+        "mkdir",
+        "mkdirat",
+        "pwrite64",
+        "pwritev",
+        "rename",
+        "renameat",
+        "renameat2",
+        "sendfile",
+        "symlink",
+        "symlinkat",
+        "write",
+    }
+)
+"""Of those that change: what a full disk refuses. `writev` is what forks talk by (`forkserver`)."""
+
+STAYS: Mapping[str, frozenset[str]] = {"ENOSPC": _NEEDS_ROOM, "EROFS": CHANGES - {"flock", "writev"}}
+"""An error that stays -> the calls it meets from then on. Not opening: strace cannot tell an open that writes
+from one that reads, which such a disk still allows."""
+
 TRACED = (*sorted(CHANGES), *sorted(SOMETIMES), END)
 """What a kill's own trace has to show, so that it can be compared with the untouched one."""
 
@@ -152,11 +178,13 @@ class Call:
         name: of the call.
         kind: of the file, as the folder's owner calls it.
         nth: which call of that name it was in its thread, from 1: how strace counts (strace(1), `when=`).
+        before: how many calls of each name of `STAYS` came before it in its thread.
     """
 
     name: str
     kind: str
     nth: int
+    before: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def place(self) -> tuple[str, str]:
@@ -184,13 +212,14 @@ def calls_in(lines: Iterable[str], root: str, kind_of: Callable[[str], str]) -> 
         name, rest = match[1], match[2]
         if name in ELSEWHERE:
             continue
+        before = {each: count for each, count in seen.items() if each in CHANGES}
         seen[name] += 1
         if name == END:
-            found.append(Call(END, "-", seen[name]))
+            found.append(Call(END, "-", seen[name], before))
             continue
         below = [path for path in _paths(rest, root) if _is_below(path, root)]
         if below and _changes(name, rest, line):
-            found.append(Call(name, kind_of(os.path.relpath(below[-1], root)), seen[name]))
+            found.append(Call(name, kind_of(os.path.relpath(below[-1], root)), seen[name], before))
     return found
 
 

@@ -18,6 +18,10 @@ from tests.crash.kills.strace import ROOT, Done, Forks
 from tests.crash.table import Row
 
 VERSION = "5.8.0"
+REQUIREMENTS = Path(__file__).with_name("certbot-requirements.txt")
+"""Everything pinned, with hashes: the row can be measured again. Made anew, as `make constraints` does it, with
+`echo certbot==5.8.0 | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate -`."""
+
 _HOME = ROOT / ".cache" / f"certbot-{VERSION}"
 _PYTHON = _HOME / "bin" / "python"
 
@@ -53,9 +57,9 @@ def _install() -> None:
     if _PYTHON.exists():
         return
     subprocess.run([sys.executable, "-m", "venv", str(_HOME)], check=True)
-    quiet = ["--quiet", "--disable-pip-version-check"]
+    pinned = ["--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(REQUIREMENTS)]
     try:
-        subprocess.run([str(_PYTHON), "-m", "pip", "install", *quiet, f"certbot=={VERSION}"], check=True)
+        subprocess.run([str(_PYTHON), "-m", "pip", "install", *pinned], check=True)
     except subprocess.CalledProcessError:
         shutil.rmtree(_HOME)
         raise

@@ -6,6 +6,7 @@ a fork must be those of `python -m renewctl`.
 ::
 
     python -m tests.crash.kills.child NODES renewal roll-out
+    python -m tests.crash.kills.child NODES "(of schema 2)" store upgrade
     python -m tests.crash.kills.child NODES GATE             # serves (`forkserver`)
 """
 
@@ -16,16 +17,20 @@ import itertools
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import renewctl.cli.main
 from renewctl import apns, playbook_run
 from renewctl.certificate import request
-from renewctl.store import lease
+from renewctl.cli.context import Session
+from renewctl.database import sql_version
+from renewctl.store import lease, migrations
 from renewctl.store import write as store
 from tests.crash.kills.forkserver import serve
 from tests.crash.kills.nodes import play
+from tests.crash.kills.upkeep import HOURS_LATER, SCHEMA_2
 
 QUIET_RUNS = lease.Timing(beat=3600.0, lost=7200.0, patience=0.2, look=0.02)
 """No beat of a run comes between the calls of a command, and a dead one's is taken over soon."""
@@ -36,6 +41,8 @@ row each gets another."""
 
 REAL = "-"
 """In the place of the pretended nodes' folder: play the real playbooks."""
+
+_REVISION_2 = Path(__file__).parents[2] / "store" / "later"
 
 _PACKAGES = ("renewctl.cli", "renewctl.workflow", "renewctl.servers")
 _MODULES = ("psycopg", "sqlalchemy.dialects.sqlite", "encodings.utf_8_sig", "encodings.unicode_escape")
@@ -50,7 +57,7 @@ def main(words: list[str]) -> int:
     assert store.Store.__init__.__kwdefaults__ is not None
     store.Store.__init__.__kwdefaults__["timing"] = QUIET_RUNS
     if not command[0].isdecimal():
-        return renewctl.cli.main.main(command)
+        return _main(command)
     _import_everything()
     return serve(int(command[0]), _commands())
 
@@ -71,7 +78,20 @@ def _commands() -> Iterator[Callable[[list[str]], int]]:
 
 def _command(key: bytes, words: list[str]) -> int:
     request.make_key = lambda: key
-    return renewctl.cli.main.main(words)
+    return _main(words)
+
+
+def _main(words: list[str]) -> int:
+    """A command, in a world of its own where the first word says so."""
+    if words[0] == HOURS_LATER:
+        *given, _now = Session.__init__.__defaults__ or ()
+        Session.__init__.__defaults__ = (*given, lambda: datetime.now(UTC) + timedelta(hours=2))  # type: ignore[misc]
+    elif words[0] == SCHEMA_2:
+        migrations.VERSIONS = (*migrations.VERSIONS, _REVISION_2)
+        sql_version.SCHEMA = 2
+    else:
+        return renewctl.cli.main.main(words)
+    return renewctl.cli.main.main(words[1:])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 
     office/renewctl.yaml, *.pem, *.key     what the operator brought; never changed by a command
     office/state, keys, out, tmp           the state folders: store, sealed keys, request files, scratch
+    office/backup.tar                      a backup
     nodes/                                 what the pretended nodes remember; not renewctl's
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +22,7 @@ import yaml
 from cryptography import x509
 
 from renewctl.keys.unseal import new_identity
+from tests.crash.kills import upkeep
 from tests.support.certs import TOPIC, apple_like
 from tests.support.desk import PublicHalf
 
@@ -47,13 +50,20 @@ _KINDS = {
     r"state/renewctl\.db-journal": "store's journal",
     rf"state/\.renewctl\.db\.{_HEX}+\.new": "store, beside",
     rf"state/\.renewctl\.db\.{_HEX}+\.new-journal": "journal, beside",
+    r"state/renewctl\.db\.schema-1\.\w+": "store's copy",
+    rf"state/\.renewctl\.db\.schema-1\.\w+\.{_HEX}+\.new": "store's copy, beside",
+    rf"state/\.renewctl\.db\.schema-1\.\w+\.{_HEX}+\.new-journal": "copy's journal, beside",
+    r"backup\.tar": "backup",
+    rf"\.backup\.tar\.{_HEX}+\.new": "backup, beside",
     r"keys": "keys' folder",
+    rf"\.keys\.{_HEX}+\.new": "keys' folder, beside",
     rf"keys/{_HEX}{{64}}\.age": "key",
     rf"keys/\.{_HEX}{{64}}\.age\.{_HEX}+\.new": "key, beside",
     r"out": "requests' folder",
     r"out/request\.(csr|plist)": "request file",
     r"out/\.request\.(csr|plist)\.\S+": "request file, beside",
     r"tmp(/.*)?": "scratch",
+    r"[a-z0-9_]{8}": "scratch",  # where $TMPDIR takes nothing, Python's tempfile tries other folders, this one last
 }
 
 
@@ -75,7 +85,7 @@ def kind_of(path: str) -> str:
 
 @dataclass(frozen=True)
 class Command:
-    """One command of the year.
+    """One command.
 
     Attributes:
         name: as the table shows it.
@@ -83,6 +93,10 @@ class Command:
         before: the command whose end is this one's start; None: nothing but what the operator brought.
         ends: the exit code of an untouched run.
         plays: whether it plays playbooks, so that the pretended ones must stand in.
+        begins: what happened in the office before it.
+        world: what is different while it runs (`child`); "": nothing.
+        goes_on: with what is left where a part of it failed, and says so for each part.
+        always, done: what it promises beside what every command does (`upkeep`).
     """
 
     name: str
@@ -90,6 +104,11 @@ class Command:
     before: str | None
     ends: int = 0
     plays: bool = False
+    begins: Callable[[Path], None] | None = None
+    world: str = ""
+    goes_on: bool = False
+    always: Callable[[Path], Iterator[str]] = upkeep.nothing_more
+    done: Callable[[Path], Iterator[str]] = upkeep.nothing_more
 
 
 _FRESH = ("--topic", TOPIC, "--id", "tokyo", "--account", "mdm-tokyo", "--node", "n1=http://127.0.0.1:1")
@@ -106,6 +125,35 @@ COMMANDS = (
     Command("renewal verify", (), "renewal roll-out", plays=True),
     Command("renewal roll-back", (), "renewal roll-out", plays=True),
     Command("renewal close", (), "renewal verify"),
+    Command("renewal abort", (), "renewal request"),
+    Command(
+        "keys rekey",
+        (),
+        "renewal accept",
+        begins=upkeep.another_recipient,
+        goes_on=True,
+        done=upkeep.opens_to_the_other,
+    ),
+    Command(
+        "keys destroy",
+        (),
+        "renewal abort",
+        begins=upkeep.short_memory,
+        world=upkeep.HOURS_LATER,
+        done=upkeep.one_key_less,
+    ),
+    Command(
+        "backup", (upkeep.BACKUP,), "renewal roll-out", always=upkeep.backup_whole, done=upkeep.backup_there
+    ),
+    Command("restore", (upkeep.BACKUP, "--offline"), "renewal roll-out", begins=upkeep.disk_lost),
+    Command(
+        "store upgrade",
+        (),
+        "renewal accept",
+        world=upkeep.SCHEMA_2,
+        always=upkeep.old_store_kept,
+        done=upkeep.upgraded,
+    ),
 )
 
 

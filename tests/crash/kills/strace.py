@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
 from typing import IO, Any
 
-from tests.crash.kills.calls import TRACED, Call
+from tests.crash.kills.calls import STAYS, TRACED, Call
 from tests.crash.kills.forkserver import UMASK
 from tests.crash.kills.office import environment
 
@@ -71,8 +71,27 @@ def alone(program: Sequence[str], folder: Path, log: Path) -> list[Sequence[str]
         timeout=SECONDS,
         umask=UMASK,
     )
-    logs = sorted(log.parent.glob(f"{log.name}.*"), key=lambda path: int(path.suffix[1:]))
-    return [path.read_text(errors="replace").splitlines() for path in logs]
+    threads = [path.read_text(errors="replace").splitlines() for path in log.parent.glob(f"{log.name}.*")]
+    # The main one began with the program; ids tell nothing: they begin anew when they have run out.
+    return sorted(threads, key=lambda lines: not (lines and lines[0].startswith("execve(")))
+
+
+def killed_at(at: Call) -> str:
+    """Of strace's `inject=`: SIGKILL as that call is entered."""
+    return f"{at.name}:signal=SIGKILL:when={at.nth}"
+
+
+def failing_at(at: Call, error: str) -> list[str]:
+    """Of strace's `inject=`: that call fails, once; with a `+` behind the error all after it as well (`STAYS`)."""
+    error, stays, _ = error.partition("+")
+    names = STAYS[error] if stays else frozenset[str]()
+    once = [] if at.name in names else [f"{at.name}:error={error}:when={at.nth}"]
+    return once + [f"?{name}:error={error}:when={at.before.get(name, 0) + 1}+" for name in sorted(names)]
+
+
+def injected(*what: str) -> list[str]:
+    """Flags of strace for these injections, all points in the trace."""
+    return ["-e", TRACED_FLAG, *(word for each in what for word in ("-e", f"inject={each}"))]
 
 
 class Forks:
@@ -85,7 +104,7 @@ class Forks:
 
     def __init__(self, folder: Path, program: Sequence[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self._folder, self._log = folder, folder / "strace"
         behind, self._gate = os.pipe()
         self._server = subprocess.Popen(
             [*program, str(behind)],
@@ -110,32 +129,51 @@ class Forks:
 
     def kill(self, folder: Path, words: Sequence[str], at: Call) -> Done:
         """One command, killed as it enters that call."""
-        return self._injected(folder, words, f"inject={at.name}:signal=SIGKILL:when={at.nth}")
+        return self._traced(folder, words, injected(killed_at(at)))
 
     def fail(self, folder: Path, words: Sequence[str], at: Call, error: str) -> Done:
-        """One command in which that call fails, once."""
-        return self._injected(folder, words, f"inject={at.name}:error={error}:when={at.nth}")
+        """One command in which that call fails: once, or (`ENOSPC+`) it and all after it."""
+        return self._traced(folder, words, injected(*failing_at(at, error)))
 
     def close(self) -> None:
         """End the server."""
         os.close(self._gate)
         self._server.communicate(timeout=SECONDS)
 
-    def _injected(self, folder: Path, words: Sequence[str], inject: str) -> Done:
-        return self._traced(folder, words, ("-e", TRACED_FLAG, "-e", inject))
+    def in_thread(
+        self,
+        folder: Path,
+        words: Sequence[str],
+        choice: Sequence[str],
+        thread: Callable[[], int],
+        go: Callable[[], None],
+    ) -> Done:
+        """One command of which another thread is traced.
+
+        Args:
+            choice: flags of strace.
+            thread: waits until that thread is there, and gives its id.
+            go: called when it is traced.
+        """
+        with self._forked(folder, words, gate=False):
+            self._attached(thread(), choice, go)
+        return self._done(self._log.read_text(errors="replace").splitlines())
 
     def _traced(self, folder: Path, words: Sequence[str], choice: Sequence[str]) -> Done:
-        log = self._folder / "strace"
-        log.unlink(missing_ok=True)
         with self._forked(folder, words, gate=True) as child:
-            command = ["strace", *FLAGS, *choice, "-o", str(log), "-p", str(child)]
-            with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
-                said = strace.stderr.readline() if strace.stderr else ""
-                if f"{child} attached" not in said:
-                    raise RuntimeError(f"strace did not attach: {said}")
-                os.write(self._gate, b"!")
-                strace.wait(SECONDS)
-        return self._done(log.read_text(errors="replace").splitlines())
+            self._attached(child, choice, lambda: os.write(self._gate, b"!"))
+        return self._done(self._log.read_text(errors="replace").splitlines())
+
+    def _attached(self, thread: int, choice: Sequence[str], go: Callable[[], object]) -> None:
+        """Trace one thread to its end."""
+        self._log.unlink(missing_ok=True)
+        command = ["strace", *FLAGS, *choice, "-o", str(self._log), "-p", str(thread)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
+            said = strace.stderr.readline() if strace.stderr else ""
+            if f"{thread} attached" not in said:
+                raise RuntimeError(f"strace did not attach: {said}")
+            go()
+            strace.wait(SECONDS)
 
     @contextmanager
     def _forked(self, folder: Path, words: Sequence[str], *, gate: bool) -> Iterator[int]:

@@ -11,19 +11,23 @@ import hashlib
 import re
 import sqlite3
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from renewctl.certificate import private_key
+from renewctl.database import sql_version
 from renewctl.errors import NodeFault, RenewctlError, Unusable
 from renewctl.inventory import reading as inventory
 from renewctl.keys import keystore, unseal
 from renewctl.reasons import Reason
 from renewctl.renewal import rules as renewal
-from renewctl.renewal.events import Event, Kind
+from renewctl.renewal.events import KEY_STORE, Event, Kind
+from renewctl.renewal.key_record import key_facts
 from renewctl.secrets import Kind as Of
 from renewctl.secrets import SecretRef
 from renewctl.store.read import StoreReader, event_hash, fields_of
@@ -93,17 +97,52 @@ class Told:
         )
 
 
-NOTHING = Told({}, {})
-
-
 def told(renewals: Mapping[str, Sequence[Event]]) -> Told:
     """The store's events, plain; `history_broken` where they do not follow each other."""
     events = {}
     for name, each in sorted(renewals.items()):
         names = _Names()
         events[name] = [[one.kind.value, names.plain(one.body)] for one in each]
-    folds = {name: _Names().plain(renewal.fold(each)) for name, each in sorted(renewals.items())}
-    return Told(events, folds)
+    folds = {
+        name: _Names().plain(renewal.fold(each))
+        for name, each in sorted(renewals.items())
+        if name != KEY_STORE
+    }
+    return Told(events, {**folds, KEY_STORE: _key_facts(renewals)})
+
+
+def _key_facts(renewals: Mapping[str, Sequence[Event]]) -> Plain:
+    """What events tell of each key that is needed or taken away, in an order that does not depend on keys.
+
+    But not to whom it is sealed: a key that a killed command had kept already is told of without that. And no key
+    that nothing needs: killed before its CSR, a request makes another one.
+    """
+    known = key_facts(renewals, datetime.now(UTC)).values()
+    facts = [each for each in known if each.uses or each.destroying]
+    return sorted((_Names().plain(dataclasses.replace(each, recipients=None)) for each in facts), key=str)
+
+
+def with_less(after: Told, seen: Told) -> Told:
+    """The end of a command of the key store that goes on with the other keys where one cannot be done.
+
+    What it wrote of the key store is taken for the end, if it begins as it must and says no more than that.
+    """
+    theirs, ours = after.events.get(KEY_STORE, ()), seen.events.get(KEY_STORE, ())
+    kinds = Counter(kind for kind, _ in ours) - Counter(kind for kind, _ in theirs)
+    if kinds or list(ours[:1]) != list(theirs[: len(ours[:1])]):
+        return after
+    return dataclasses.replace(after, events={**after.events, KEY_STORE: ours})
+
+
+@contextmanager
+def as_of(schema: int) -> Iterator[None]:
+    """Read stores as the renewctl of that schema does."""
+    ours = sql_version.SCHEMA
+    sql_version.SCHEMA = schema
+    try:
+        yield
+    finally:
+        sql_version.SCHEMA = ours
 
 
 def read(office: Path, *, recover: bool) -> Mapping[str, Sequence[Event]]:
@@ -204,9 +243,12 @@ def _keys(office: Path, renewals: Mapping[str, Sequence[Event]]) -> Iterator[str
     names = folder.names()
     for name in names:
         yield from _wrong_key(name, folder.sealed(name), identity)
+    begun, destroyed = _destroyed_keys(renewals)
     for named in _named_keys(renewals):
-        if named not in names:
+        if named not in names and named not in begun:
             yield f"an event names key {named}, which is not kept"
+    for gone in destroyed.intersection(names):
+        yield f"key {gone} is said to be destroyed, and is kept"
 
 
 @functools.cache  # taking a key apart is what a look would spend its time on
@@ -225,6 +267,17 @@ def _named_keys(renewals: Mapping[str, Sequence[Event]]) -> Iterator[str]:
                 yield event.body["key_fingerprint"]
             elif event.kind in {Kind.ADOPTED, Kind.ACCEPTED}:
                 yield event.body["pair"]["key_fingerprint"]
+
+
+def _destroyed_keys(renewals: Mapping[str, Sequence[Event]]) -> tuple[set[str], set[str]]:
+    """Keys of which destruction was begun, and those of which it was said to be done."""
+    begun, done = set[str](), set[str]()
+    for event in renewals.get(KEY_STORE, ()):
+        if event.kind is Kind.DESTRUCTION_STARTED:
+            begun |= {key["key_fingerprint"] for key in event.body["keys"]}
+        elif event.kind is Kind.KEY_DESTROYED:
+            done.add(event.body["key_fingerprint"])
+    return begun, done
 
 
 def _documents(office: Path, renewals: Mapping[str, Sequence[Event]]) -> Iterator[str]:
