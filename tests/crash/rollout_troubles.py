@@ -191,7 +191,7 @@ def stopped_put(world: World) -> Trouble:
     assert isinstance(node, ApiNode)
     node.behave(put_hangs=_DEADLINE - 1)
     command = world.start("renewal", "roll-out", *QUICK)
-    _until(lambda: "taken" in node.puts, command)
+    until(lambda: "taken" in node.puts, command)
     command.kill(signal.SIGTERM, group=False)
     node.behave()
     code = command.wait(_SECONDS)
