@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from exporter import logs
 from renewctl import __version__, messages
 from renewctl.errors import RenewctlError, Unusable
 from renewctl.inventory.reading import Inventory, load
@@ -22,7 +21,7 @@ DEFAULT_PORT = 10092
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; gives the exit code: 0 after SIGTERM, 1 cannot listen, 2 command line or inventory unusable."""
     flags = _parser().parse_args(arguments)
-    _log_to_stderr(flags.log_level)
+    logs.to_stderr(flags.log_level, flags.log_format)
     try:
         inventory = load(flags.config_file)
         if not flags.config_check:
@@ -35,15 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(inventory: Inventory, flags: argparse.Namespace) -> None:
     try:
-        from exporter.running import run  # noqa: PLC0415 - help and check need no HTTP server
+        from exporter.running import Settings, run  # noqa: PLC0415 - help and check need no HTTP server
     except ModuleNotFoundError as error:
         raise Unusable(Reason.EXTRA_MISSING, got=error.name, expected="exporter") from None
-    run(
-        inventory,
-        listen_address=flags.listen_address,
+    settings = Settings(
+        config_file=flags.config_file,
+        listen_addresses=flags.listen_addresses or [f"127.0.0.1:{DEFAULT_PORT}"],
+        probe_listen_addresses=flags.probe_listen_addresses,
         snapshot_file=flags.snapshot_file,
         poll_interval=flags.poll_interval,
     )
+    run(settings, inventory)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,10 +58,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--config.check", dest="config_check", action="store_true", help="check the inventory and exit")
     add(
         "--web.listen-address",
-        dest="listen_address",
-        default=f"127.0.0.1:{DEFAULT_PORT}",
+        dest="listen_addresses",
+        action="append",
+        default=[],
         metavar="ADDRESS",
-        help="HOST:PORT, or :PORT for all interfaces (default %(default)s)",
+        help=f"HOST:PORT, or :PORT for all interfaces; may be repeated (default 127.0.0.1:{DEFAULT_PORT})",
+    )
+    add(
+        "--web.probe-listen-address",
+        dest="probe_listen_addresses",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="a further address for /-/healthy and /-/ready alone, without TLS and password; may be repeated",
     )
     add(
         "--snapshot.file",
@@ -81,8 +91,15 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--log.level",
         dest="log_level",
-        choices=("debug", "info", "warn", "error"),
+        choices=tuple(logs.LEVELS),
         default="info",
+        help="default %(default)s",
+    )
+    add(
+        "--log.format",
+        dest="log_format",
+        choices=tuple(logs.FORMATS),
+        default="logfmt",
         help="default %(default)s",
     )
     parser.add_argument("--version", action="version", version=f"renewctl-exporter {__version__}")
@@ -101,16 +118,6 @@ def _seconds(text: str) -> float:
         if number != text and number.isdecimal() and int(number) > 0:
             return int(number) * seconds
     raise argparse.ArgumentTypeError(f"{text!r}: expected a duration such as 30s or 5m")
-
-
-def _log_to_stderr(level: str) -> None:
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        stream=sys.stderr,
-        level="WARNING" if level == "warn" else level.upper(),
-        format="%(asctime)sZ %(levelname)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
 
 
 def _tell(error: RenewctlError) -> None:

@@ -237,10 +237,21 @@ LAST_ROUND = Definition(
 )
 RELOAD_SUCCESSFUL = Definition(
     "mdm_exporter_config_last_reload_successful",
-    "1 if the inventory was read successfully when last tried, else 0 (then the one before stays in use).",
+    "1 if the inventory and what stands beside it (web config, modules of /probe) were read successfully "
+    "when last tried, else 0 (then those before stay in use).",
     (),
     "Never.",
     ("mdm_exporter_config_last_reload_successful == 0", "an inventory that cannot be read"),
+)
+RELOAD_SUCCESS = Definition(
+    "mdm_exporter_config_last_reload_success_timestamp_seconds",
+    "When the inventory in use, and what stands beside it, was read.",
+    (),
+    "Never.",
+    (
+        "time() - mdm_exporter_config_last_reload_success_timestamp_seconds",
+        "age of the configuration in use",
+    ),
 )
 
 METRICS: tuple[Definition, ...] = (
@@ -249,6 +260,6 @@ METRICS: tuple[Definition, ...] = (
     DEVICES_ENROLLED, DEVICES_SEEN,
     TOPIC_WINDOW, TOPIC_INFO, TOPIC_NODE, TOPIC_EXPIRY_KNOWN,
     RENEWAL_PHASE, RENEWAL_ACCEPTED, RENEWAL_NODES_OWED, RENEWAL_NODE_OWED,
-    STORE_UP, STORE_HEAD, BUILD_INFO, LAST_ROUND, RELOAD_SUCCESSFUL,
+    STORE_UP, STORE_HEAD, BUILD_INFO, LAST_ROUND, RELOAD_SUCCESSFUL, RELOAD_SUCCESS,
 )  # fmt: skip
 """In the order of the reference page."""

@@ -38,9 +38,13 @@ class Page:
         self._plain = {format_: _render(kept, format_) for format_ in Format}
         self._gzip = {format_: _compressed(plain) for format_, plain in self._plain.items()}
 
-    def answer(self, format_: Format, *, compressed: bool) -> bytes:
-        """The whole body: this snapshot, then the process's own metrics as they are now."""
-        tail = _render(PROCESS_COLLECTOR, format_)
+    def answer(self, format_: Format, *, compressed: bool, own: Collector = PROCESS_COLLECTOR) -> bytes:
+        """The whole body: this snapshot, then the process's own metrics as they are now.
+
+        Args:
+            own: gives the process's own metrics.
+        """
+        tail = _render(own, format_)
         if format_ is Format.OPENMETRICS:
             tail += _EOF
         if compressed:

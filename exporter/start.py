@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from exporter import snapshot_file
@@ -20,11 +21,19 @@ def starting_snapshot(path: Path | None, inventory: Inventory) -> Snapshot:
             kept = snapshot_file.load(path)
         except snapshot_file.UnusableSnapshot as error:
             log.warning("snapshot file %s is not used: %s", path, error)
-    kept = kept or Snapshot()
+    kept = replace(kept or Snapshot(), store_up=False)
+    return fitting(kept, inventory)
+
+
+def fitting(known: Snapshot, inventory: Inventory) -> Snapshot:
+    """What is known, as far as this inventory asks for it."""
     expected = {node.name for node in inventory.nodes}
     return Snapshot(
-        nodes={name: facts for name, facts in kept.nodes.items() if name in expected},
-        renewals=kept.renewals if inventory.store else (),
-        store_up=False if inventory.store else None,
-        store_read=kept.store_read if inventory.store else None,
+        nodes={name: facts for name, facts in known.nodes.items() if name in expected},
+        renewals=known.renewals if inventory.store else (),
+        adopted=known.adopted if inventory.store else {},
+        store_up=bool(known.store_up) if inventory.store else None,
+        store_head=known.store_head if inventory.store else "",
+        store_read=known.store_read if inventory.store else None,
+        histories=known.histories if inventory.store else None,
     )

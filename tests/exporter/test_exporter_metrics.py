@@ -12,8 +12,9 @@ import promql_parser
 from exporter import reference
 from exporter.collectors import collect
 from exporter.metrics import METRICS, POLLED
+from exporter.reloads import Reloads
 from exporter.snapshot import Snapshot
-from tests.support.exporter_values import inventory
+from tests.support.exporter_values import NOW, inventory
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +40,7 @@ mdm_store_head_info{head}
 mdm_exporter_build_info{version}
 mdm_exporter_last_round_timestamp_seconds{}
 mdm_exporter_config_last_reload_successful{}
+mdm_exporter_config_last_reload_success_timestamp_seconds{}
 """
 
 
@@ -50,6 +52,7 @@ def test_the_promised_metrics_are_defined_with_the_promised_labels() -> None:
 def test_collectors_publish_each_defined_metric_and_nothing_else() -> None:
     """Every family that is defined has a collector, once."""
     families = [metric.name for metric in collect(inventory(), Snapshot(store_up=True))]
+    families += [metric.name for metric in Reloads(NOW).collect() if metric.name.startswith("mdm_")]
     assert sorted(families) == sorted(metric.family for metric in METRICS)
 
 
