@@ -26,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         inventory = load(flags.config_file)
         if not flags.config_check:
             _run(inventory, flags)
+        elif flags.web_config_file:
+            from renewctl.web.live import LiveConfig  # noqa: PLC0415 - only where it is used
+
+            LiveConfig(flags.web_config_file)
     except RenewctlError as error:
         _tell(error)
         return int(error.exit_code)
@@ -41,6 +45,7 @@ def _run(inventory: Inventory, flags: argparse.Namespace) -> None:
         config_file=flags.config_file,
         listen_addresses=flags.listen_addresses or [f"127.0.0.1:{DEFAULT_PORT}"],
         probe_listen_addresses=flags.probe_listen_addresses,
+        web_config_file=flags.web_config_file,
         snapshot_file=flags.snapshot_file,
         poll_interval=flags.poll_interval,
     )
@@ -55,23 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--config.file", dest="config_file", type=Path, required=True, metavar="PATH", help="the inventory")
-    add("--config.check", dest="config_check", action="store_true", help="check the inventory and exit")
-    add(
-        "--web.listen-address",
-        dest="listen_addresses",
-        action="append",
-        default=[],
-        metavar="ADDRESS",
-        help=f"HOST:PORT, or :PORT for all interfaces; may be repeated (default 127.0.0.1:{DEFAULT_PORT})",
-    )
-    add(
-        "--web.probe-listen-address",
-        dest="probe_listen_addresses",
-        action="append",
-        default=[],
-        metavar="ADDRESS",
-        help="a further address for /-/healthy and /-/ready alone, without TLS and password; may be repeated",
-    )
+    add("--config.check", dest="config_check", action="store_true", help="check the files and exit")
+    _add_web_flags(parser)
     add(
         "--snapshot.file",
         dest="snapshot_file",
@@ -88,6 +78,40 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DURATION",
         help="between two looks at a node: 30s, 5m (default 30s)",
     )
+    _add_log_flags(parser)
+    parser.add_argument("--version", action="version", version=f"renewctl-exporter {__version__}")
+    return parser
+
+
+def _add_web_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--web.listen-address",
+        dest="listen_addresses",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help=f"HOST:PORT, or :PORT for all interfaces; may be repeated (default 127.0.0.1:{DEFAULT_PORT})",
+    )
+    add(
+        "--web.config.file",
+        dest="web_config_file",
+        type=Path,
+        metavar="PATH",
+        help="TLS, users, headers, rate limit, in exporter-toolkit's format (default: none, plain HTTP)",
+    )
+    add(
+        "--web.probe-listen-address",
+        dest="probe_listen_addresses",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="a further address for /-/healthy and /-/ready alone, without TLS and password; may be repeated",
+    )
+
+
+def _add_log_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--log.level",
         dest="log_level",
@@ -102,8 +126,6 @@ def _parser() -> argparse.ArgumentParser:
         default="logfmt",
         help="default %(default)s",
     )
-    parser.add_argument("--version", action="version", version=f"renewctl-exporter {__version__}")
-    return parser
 
 
 def _default_snapshot_file() -> Path | None:

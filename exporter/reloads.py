@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,14 +20,16 @@ class Reloads(Collector):
 
     Attributes:
         succeeded_at: when what is in use was read.
-        successful: the last attempt to read it went well.
+        web_is_well: whether the web config in use, which is read again by itself, is the one in its file.
+        successful: the last attempt to read the rest went well.
     """
 
     succeeded_at: datetime
+    web_is_well: Callable[[], bool] = lambda: True
     successful: bool = True
 
     def collect(self) -> Iterable[Metric]:
         """The process, and its configuration."""
         yield from PROCESS_COLLECTOR.collect()
-        yield single(RELOAD_SUCCESSFUL, self.successful)
+        yield single(RELOAD_SUCCESSFUL, self.successful and self.web_is_well())
         yield single(RELOAD_SUCCESS, seconds(self.succeeded_at))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exporter.app import make_app, make_health_app
 from exporter.reloads import Reloads
@@ -18,6 +19,9 @@ from exporter.watching import Watching
 from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Inventory, load
 from renewctl.web.serving import Site, listen, serve
+
+if TYPE_CHECKING:
+    from renewctl.web.live import LiveConfig
 
 log = logging.getLogger("exporter")
 
@@ -30,6 +34,7 @@ class Settings:
         config_file: the inventory.
         listen_addresses: as `listen` takes them, for everything.
         probe_listen_addresses: for health alone, without TLS and password.
+        web_config_file: who may connect, and how; None: everybody, in the clear.
         snapshot_file: where to keep what is known; None: nowhere.
         poll_interval: seconds between two looks at a node.
     """
@@ -37,6 +42,7 @@ class Settings:
     config_file: Path
     listen_addresses: Sequence[str]
     probe_listen_addresses: Sequence[str]
+    web_config_file: Path | None
     snapshot_file: Path | None
     poll_interval: float
 
@@ -47,7 +53,8 @@ class Exporter:
     def __init__(self, settings: Settings, inventory: Inventory) -> None:
         self._settings = settings
         self._one_at_a_time = threading.Lock()
-        self.reloads = Reloads(datetime.now(UTC))
+        self.web = _live(settings.web_config_file)
+        self.reloads = Reloads(datetime.now(UTC), web_is_well=lambda: self._web_fault is None)
         self.watching = Watching(inventory, settings.snapshot_file, settings.poll_interval)
 
     def reload(self) -> RenewctlError | None:
@@ -60,23 +67,42 @@ class Exporter:
                 self.reloads.successful = False
                 log.error("the configuration before stays in use: %s", error)  # noqa: TRY400 - a person's slip
                 return error
+            if self.web is not None:
+                self.web.look()
             self.watching.change_to(inventory)
-            self.reloads.succeeded_at, self.reloads.successful = now, True
-            log.info("configuration read again, %d nodes", len(inventory.nodes))
-            return None
+            self.reloads.successful = True
+            if self._web_fault is None:
+                self.reloads.succeeded_at = now
+            log.info("inventory read again, %d nodes", len(inventory.nodes))
+            return self._web_fault
+
+    def site(self, listeners: Sequence[socket.socket]) -> Site:
+        """Everything, behind the web config where there is one."""
+        app = make_app(self, status_route(lambda: self.watching.known))
+        web = self.web
+        if web is None:
+            return Site(app, listeners)
+        from renewctl.web.guard import Guard  # noqa: PLC0415 - only where it is used
+
+        return Site(Guard(app, lambda: web.config), listeners, lambda: web.greeting)
+
+    @property
+    def _web_fault(self) -> RenewctlError | None:
+        return None if self.web is None else self.web.fault
 
 
 def run(settings: Settings, inventory: Inventory) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP reads everything again.
 
     Raises:
+        Unusable: the web config cannot be used.
         Unusable, Refused: nobody can listen there.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server is there to take it
+    exporter = Exporter(settings, inventory)
     listeners = [listen(address) for address in settings.listen_addresses]
     probed = [listen(address) for address in settings.probe_listen_addresses]
-    exporter = Exporter(settings, inventory)
-    sites = [Site(make_app(exporter, status_route(lambda: exporter.watching.known)), listeners)]
+    sites = [exporter.site(listeners)]
     if probed:
         sites.append(Site(make_health_app(lambda: exporter.watching.ready), probed))
     exporter.watching.start()
@@ -87,6 +113,14 @@ def run(settings: Settings, inventory: Inventory) -> None:
     finally:
         exporter.watching.stop()
         log.info("ended")
+
+
+def _live(path: Path | None) -> LiveConfig | None:
+    if path is None:
+        return None
+    from renewctl.web.live import LiveConfig  # noqa: PLC0415 - only where it is used
+
+    return LiveConfig(path)
 
 
 def _tell(site: Site, what: str) -> None:

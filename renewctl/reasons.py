@@ -298,6 +298,11 @@ class Reason(StrEnum):
     # Exporter
     LISTEN_ADDRESS_INVALID = "listen_address_invalid"
     LISTEN_FAILED = "listen_failed"
+    WEB_KEY_MISSING = "web_key_missing"
+    WEB_CLIENT_UNVERIFIED = "web_client_unverified"
+    WEB_TLS_UNSUPPORTED = "web_tls_unsupported"
+    WEB_TLS_FILE = "web_tls_file"
+    WEB_PASSWORD_NOT_BCRYPT = "web_password_not_bcrypt"
 
     # Sandbox
     WORLD_BROKEN = "world_broken"

@@ -10,7 +10,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from email.utils import formatdate
+from ssl import SSLContext
+from typing import Any
 
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -30,6 +34,19 @@ MAX_PIPELINED = 8
 
 MAX_CONNECTIONS = 512
 """At once. Half of the 1,024 files a process may usually open."""
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """How a TLS connection begins.
+
+    Attributes:
+        context: for the handshake.
+        admits: whether a client with this certificate (as `SSLObject.getpeercert` gives it) may stay.
+    """
+
+    context: SSLContext
+    admits: Callable[[Mapping[str, Any] | None], bool]
 
 
 class Crowd:
@@ -59,9 +76,12 @@ class Crowd:
 class HttpConnection(HttpToolsProtocol):
     """uvicorn's connection, on the clock whenever it is the other side's turn."""
 
-    def __init__(self, crowd: Crowd, config: Config, state: ServerState) -> None:
+    def __init__(
+        self, crowd: Crowd, config: Config, state: ServerState, greeting: Greeting | None = None
+    ) -> None:
         super().__init__(config=config, server_state=state, app_state={})
         self._crowd = crowd
+        self._greeting = greeting
         self._in_head = True
         self._head_bytes = 0
         self._head_clock: asyncio.TimerHandle | None = None
@@ -70,6 +90,9 @@ class HttpConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A silent connection is on the clock from its beginning."""
         super().connection_made(transport)
+        if self._greeting is not None and not self._greeting.admits(transport.get_extra_info("peercert")):
+            transport.abort()
+            return
         self._crowd.moved(transport)
         self._expect_head()
 

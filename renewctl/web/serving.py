@@ -18,7 +18,6 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ssl import SSLContext
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,7 +25,7 @@ from uvicorn import Config, Server
 
 from renewctl.errors import Refused, Unusable
 from renewctl.reasons import Reason
-from renewctl.web.connection import MAX_CONNECTIONS, Crowd, HttpConnection
+from renewctl.web.connection import MAX_CONNECTIONS, Crowd, Greeting, HttpConnection
 
 _PORT = re.compile(r"[0-9]{1,5}")
 
@@ -47,12 +46,12 @@ class Site:
 
     Attributes:
         listeners: bound sockets; `serve` closes them.
-        tls: gives the context a new connection is to be greeted with, None for plain HTTP; never raises.
+        tls: gives what a new connection is to be greeted with, None for plain HTTP; never raises.
     """
 
     app: ASGIApp
     listeners: Sequence[socket.socket]
-    tls: Callable[[], SSLContext | None] = lambda: None
+    tls: Callable[[], Greeting | None] = lambda: None
 
 
 class QuietServer(Server):
@@ -86,13 +85,13 @@ class QuietServer(Server):
         config.load()
 
         def greet() -> asyncio.BaseProtocol:
-            http = HttpConnection(crowd, config, self.server_state)
-            context = site.tls()
-            if context is None:
+            greeting = site.tls()
+            http = HttpConnection(crowd, config, self.server_state, greeting)
+            if greeting is None:
                 return http
             from renewctl.web.handshake import TlsConnection  # noqa: PLC0415 - only where TLS is used
 
-            return TlsConnection(crowd, http, context)
+            return TlsConnection(crowd, http, greeting.context)
 
         return greet
 
