@@ -139,21 +139,16 @@ class HttpConnection(HttpToolsProtocol):
             self._head_clock = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
     def _expect_reader(self) -> None:
-        # Who has not taken one answer does not get more time for it by asking again.
-        if self._answer_clock is None or not self._owes():
-            self._stop_answer_clock()
-            self._answer_clock = self.loop.call_later(ANSWER_SECONDS, self._reader_is_late)
+        self._stop_answer_clock()
+        self._answer_clock = self.loop.call_later(ANSWER_SECONDS, self._reader_is_late)
 
     def _reader_is_late(self) -> None:
+        """An answer is not complete, or not taken."""
         self._answer_clock = None
-        if self._owes():
-            self.transport.abort()
-
-    def _owes(self) -> bool:
-        """An answer is not complete or not taken."""
         cycle: RequestResponseCycle | None = self.cycle
         answering = cycle is not None and not cycle.response_complete
-        return answering or self.transport.get_write_buffer_size() > 0
+        if answering or self.transport.get_write_buffer_size() > 0:
+            self.transport.abort()
 
     def _stop_head_clock(self) -> None:
         if self._head_clock is not None:

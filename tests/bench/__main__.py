@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import api_nodes, command_line, folding, ssh_nodes
+from tests.bench import api_nodes, attack, command_line, folding, ssh_nodes
 from tests.bench.table import Measured, shown
 
 PARTS: Mapping[str, Callable[[Path], Iterator[Measured]]] = {
@@ -22,6 +22,7 @@ PARTS: Mapping[str, Callable[[Path], Iterator[Measured]]] = {
     "fold": folding.measure,
     "ssh": ssh_nodes.measure,
     "api": api_nodes.measure,
+    "attack": attack.measure,
 }
 
 
