@@ -1,24 +1,35 @@
-"""The endpoints: /metrics, /-/healthy, /-/ready, /-/reload, and the status page. A scrape hands out bytes."""
+"""The endpoints: the status page, and what machines ask. A scrape of /metrics hands out bytes; /probe answers for one node."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from exporter.probe import Nothing, Prober, Refusal
 from exporter.reloads import Reloads
 from exporter.rendering import Page, accepts_gzip, choose_format
+from exporter.snapshot import Snapshot
 from renewctl import messages
 from renewctl.errors import RenewctlError, Unusable
+from renewctl.inventory.reading import Inventory
+
+if TYPE_CHECKING:
+    from exporter.probe_config import Module
 
 
 class _Watching(Protocol):
+    @property
+    def inventory(self) -> Inventory: ...
+    @property
+    def snapshot(self) -> Snapshot: ...
     @property
     def page(self) -> Page: ...
     @property
@@ -30,6 +41,8 @@ class _Exporter(Protocol):
     def watching(self) -> _Watching: ...
     @property
     def reloads(self) -> Reloads: ...
+    @property
+    def modules(self) -> Mapping[str, Module]: ...
     def reload(self) -> RenewctlError | None: ...
 
 
@@ -40,16 +53,20 @@ def make_app(exporter: _Exporter, status: Route) -> Starlette:
         exporter: gives the newest page, whether every node was asked, and reads its configuration again.
         status: the status page's route.
     """
+    prober = Prober(
+        lambda: exporter.watching.inventory, lambda: exporter.watching.snapshot, lambda: exporter.modules
+    )
 
     async def metrics(request: Request) -> Response:
-        format_ = choose_format(header(request, "accept"))
-        compressed = accepts_gzip(header(request, "accept-encoding"))
-        headers = {"Content-Type": format_.value, "Vary": "Accept, Accept-Encoding"}
-        if compressed:
-            headers["Content-Encoding"] = "gzip"
-        page = exporter.watching.page
-        body = page.answer(format_, compressed=compressed, own=exporter.reloads)
-        return Response(body, headers=headers)
+        return _answer(request, exporter.watching.page, exporter.reloads)
+
+    async def probe(request: Request) -> Response:
+        asked, timeout = request.query_params, request.headers.get("x-prometheus-scrape-timeout-seconds", "")
+        try:
+            page = await prober.page(asked.get("target", ""), asked.get("module", ""), timeout)
+        except Refusal as refusal:
+            return PlainTextResponse(f"{refusal.words}\n", status_code=refusal.status)
+        return _answer(request, page, Nothing())
 
     async def reload(_request: Request) -> Response:
         fault = await run_in_threadpool(exporter.reload)
@@ -60,11 +77,22 @@ def make_app(exporter: _Exporter, status: Route) -> Starlette:
     return Starlette(
         routes=[
             Route("/metrics", metrics),
+            Route("/probe", probe),
             Route("/-/reload", reload, methods=["POST", "PUT"]),
             *_health(lambda: exporter.watching.ready),
             status,
         ]
     )
+
+
+def _answer(request: Request, page: Page, own: Collector) -> Response:
+    """A page in the format and encoding that are asked for."""
+    format_ = choose_format(header(request, "accept"))
+    compressed = accepts_gzip(header(request, "accept-encoding"))
+    headers = {"Content-Type": format_.value, "Vary": "Accept, Accept-Encoding"}
+    if compressed:
+        headers["Content-Encoding"] = "gzip"
+    return Response(page.answer(format_, compressed=compressed, own=own), headers=headers)
 
 
 def make_health_app(ready: Callable[[], bool]) -> Starlette:

@@ -71,4 +71,4 @@ def to_stderr(level: str, format_: str) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Formatter(FORMATS[format_], verbose=level == "debug"))
-    logging.basicConfig(handlers=[handler], level=LEVELS[level], force=True)
+    logging.basicConfig(handlers=[handler], level=LEVELS[level])

@@ -24,16 +24,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.to_stderr(flags.log_level, flags.log_format)
     try:
         inventory = load(flags.config_file)
-        if not flags.config_check:
+        if flags.config_check:
+            _check(inventory, flags)
+        else:
             _run(inventory, flags)
-        elif flags.web_config_file:
-            from renewctl.web.live import LiveConfig  # noqa: PLC0415 - only where it is used
-
-            LiveConfig(flags.web_config_file)
     except RenewctlError as error:
         _tell(error)
         return int(error.exit_code)
     return 0
+
+
+def _check(inventory: Inventory, flags: argparse.Namespace) -> None:
+    """The files beside the inventory, those they name included."""
+    if flags.web_config_file:
+        from renewctl.web.live import LiveConfig  # noqa: PLC0415 - only where it is used
+
+        LiveConfig(flags.web_config_file)
+    if flags.probe_config_file:
+        from exporter.running import read_modules  # noqa: PLC0415 - only where it is used
+
+        read_modules(flags.probe_config_file, inventory)
 
 
 def _run(inventory: Inventory, flags: argparse.Namespace) -> None:
@@ -46,6 +56,7 @@ def _run(inventory: Inventory, flags: argparse.Namespace) -> None:
         listen_addresses=flags.listen_addresses or [f"127.0.0.1:{DEFAULT_PORT}"],
         probe_listen_addresses=flags.probe_listen_addresses,
         web_config_file=flags.web_config_file,
+        probe_config_file=flags.probe_config_file,
         snapshot_file=flags.snapshot_file,
         poll_interval=flags.poll_interval,
     )
@@ -62,6 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--config.file", dest="config_file", type=Path, required=True, metavar="PATH", help="the inventory")
     add("--config.check", dest="config_check", action="store_true", help="check the files and exit")
     _add_web_flags(parser)
+    add(
+        "--probe.config.file",
+        dest="probe_config_file",
+        type=Path,
+        metavar="PATH",
+        help="what /probe may ask beyond the inventory (default: nothing)",
+    )
     add(
         "--snapshot.file",
         dest="snapshot_file",

@@ -263,3 +263,20 @@ METRICS: tuple[Definition, ...] = (
     STORE_UP, STORE_HEAD, BUILD_INFO, LAST_ROUND, RELOAD_SUCCESSFUL, RELOAD_SUCCESS,
 )  # fmt: skip
 """In the order of the reference page."""
+
+PROBE_SUCCESS = Definition(
+    "probe_success",
+    "1 if nothing failed when the target was asked: now, or, for a node of the inventory, when last polled.",
+    (),
+    "Never, on /probe.",
+    ("probe_success == 0", "targets that cannot be asked, or only in part"),
+)
+PROBE_DURATION = Definition(
+    "probe_duration_seconds",
+    "How long this answer took; next to nothing for a node of the inventory.",
+    (),
+    "Never, on /probe.",
+    ("max_over_time(probe_duration_seconds[1h])", "the slowest answer of the last hour"),
+)
+PROBE_METRICS: tuple[Definition, ...] = (PROBE_SUCCESS, PROBE_DURATION)
+"""On /probe alone, beside those of the one node; names of the field, as alerts for any prober have them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from exporter.metrics import METRICS, Definition
+from exporter.metrics import METRICS, PROBE_METRICS, Definition
 
 _HEAD = """\
 # Metrics
@@ -16,10 +16,16 @@ Values are polled in the background and rendered when they change: a scrape cost
 whole UID (`com.apple.mgmt.External.…`). The usual `process_…` metrics are served too.
 """
 
+_PROBE = """\
+# On /probe alone
+
+Beside those above that are about certificates, nodes and devices, for the one target.
+"""
+
 
 def page() -> str:
     """The page in Markdown."""
-    return "\n".join([_HEAD, *map(_section, METRICS)])
+    return "\n".join([_HEAD, *map(_section, METRICS), _PROBE, *map(_section, PROBE_METRICS)])
 
 
 def _section(metric: Definition) -> str:

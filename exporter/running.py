@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from renewctl.inventory.reading import Inventory, load
 from renewctl.web.serving import Site, listen, serve
 
 if TYPE_CHECKING:
+    from exporter.probe_config import Module
     from renewctl.web.live import LiveConfig
 
 log = logging.getLogger("exporter")
@@ -35,6 +36,7 @@ class Settings:
         listen_addresses: as `listen` takes them, for everything.
         probe_listen_addresses: for health alone, without TLS and password.
         web_config_file: who may connect, and how; None: everybody, in the clear.
+        probe_config_file: modules of /probe; None: it answers for nodes of the inventory alone.
         snapshot_file: where to keep what is known; None: nowhere.
         poll_interval: seconds between two looks at a node.
     """
@@ -43,6 +45,7 @@ class Settings:
     listen_addresses: Sequence[str]
     probe_listen_addresses: Sequence[str]
     web_config_file: Path | None
+    probe_config_file: Path | None
     snapshot_file: Path | None
     poll_interval: float
 
@@ -54,6 +57,7 @@ class Exporter:
         self._settings = settings
         self._one_at_a_time = threading.Lock()
         self.web = _live(settings.web_config_file)
+        self.modules = read_modules(settings.probe_config_file, inventory)
         self.reloads = Reloads(datetime.now(UTC), web_is_well=lambda: self._web_fault is None)
         self.watching = Watching(inventory, settings.snapshot_file, settings.poll_interval)
 
@@ -63,6 +67,7 @@ class Exporter:
             now = datetime.now(UTC)
             try:
                 inventory = load(self._settings.config_file)
+                modules = read_modules(self._settings.probe_config_file, inventory)
             except RenewctlError as error:
                 self.reloads.successful = False
                 log.error("the configuration before stays in use: %s", error)  # noqa: TRY400 - a person's slip
@@ -70,6 +75,7 @@ class Exporter:
             if self.web is not None:
                 self.web.look()
             self.watching.change_to(inventory)
+            self.modules = modules
             self.reloads.successful = True
             if self._web_fault is None:
                 self.reloads.succeeded_at = now
@@ -95,16 +101,16 @@ def run(settings: Settings, inventory: Inventory) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP reads everything again.
 
     Raises:
-        Unusable: the web config cannot be used.
+        Unusable: the web config or the modules of /probe cannot be used.
         Unusable, Refused: nobody can listen there.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server is there to take it
     exporter = Exporter(settings, inventory)
     listeners = [listen(address) for address in settings.listen_addresses]
     probed = [listen(address) for address in settings.probe_listen_addresses]
     sites = [exporter.site(listeners)]
     if probed:
         sites.append(Site(make_health_app(lambda: exporter.watching.ready), probed))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server is there to take it
     exporter.watching.start()
     for site in sites:
         _tell(site, "everything" if site is sites[0] else "health alone")
@@ -113,6 +119,21 @@ def run(settings: Settings, inventory: Inventory) -> None:
     finally:
         exporter.watching.stop()
         log.info("ended")
+
+
+def read_modules(path: Path | None, inventory: Inventory) -> Mapping[str, Module]:
+    """Modules of /probe.
+
+    Raises:
+        Unusable: the file cannot be used with this inventory.
+    """
+    if path is None:
+        return {}
+    from exporter import probe_config  # noqa: PLC0415 - only where it is used
+
+    modules = probe_config.load(path)
+    probe_config.check(modules, {topic.id for topic in inventory.topics}, path)
+    return modules
 
 
 def _live(path: Path | None) -> LiveConfig | None:

@@ -298,6 +298,7 @@ class Reason(StrEnum):
     # Exporter
     LISTEN_ADDRESS_INVALID = "listen_address_invalid"
     LISTEN_FAILED = "listen_failed"
+    PROBE_CREDENTIAL_FOR_MANY = "probe_credential_for_many"
     WEB_KEY_MISSING = "web_key_missing"
     WEB_CLIENT_UNVERIFIED = "web_client_unverified"
     WEB_TLS_UNSUPPORTED = "web_tls_unsupported"

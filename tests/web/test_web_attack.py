@@ -289,7 +289,7 @@ def test_a_fault_of_the_application_costs_one_answer(attack: Attack) -> None:
     """500, a line in the log, and on."""
     with attack() as target:
         assert ask(target.server.port, "/broken", tls=target.tls).status == 500
-        assert "/broken failed: ValueError" in target.server.log.read_text()
+        target.server.wait_for_log("/broken failed: ValueError")
         assert "what somebody sent" not in target.server.log.read_text()
 
 
