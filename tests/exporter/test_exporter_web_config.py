@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import bcrypt
@@ -97,3 +101,29 @@ def test_what_a_set_up_does_not_use_is_not_imported() -> None:
         "renewctl.web.config",
     }
     assert not set(done.stdout.split()) & unused
+
+
+@pytest.mark.slow
+def test_guessing_passwords_and_holding_connections_stops_no_scrape(place: Path) -> None:
+    """A hundred guessers and as many silent connections: whoever is known is answered as ever."""
+    users = {"alice": bcrypt.hashpw(b"swordfish", bcrypt.gensalt(10)).decode()}
+    write_config(place, {"tls_server_config": TLS, "basic_auth_users": users})
+    tls = client(place / "ca.pem")
+    with exporter(place, f"--web.config.file={place / 'web.yml'}") as running, ExitStack() as held:
+        port = running.port
+        assert ask(port, "/metrics", tls=tls, headers=ALICE).status == 200
+        for _ in range(100):
+            held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+        with ThreadPoolExecutor(40) as pool:
+            guesses = [
+                pool.submit(ask, port, "/metrics", tls=tls, headers=basic("alice", f"guess {number}"))
+                for number in range(100)
+            ]
+            began = time.monotonic()
+            assert ask(port, "/metrics", tls=tls, headers=ALICE).status == 200
+            assert time.monotonic() - began < 10
+            statuses = {guess.result().status for guess in guesses}
+        assert statuses <= {401, 503}
+        assert 401 in statuses
+        assert "Traceback" not in running.log.read_text()
+        assert running.stop() == 0
