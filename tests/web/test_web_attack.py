@@ -119,7 +119,7 @@ def test_500_idle_connections(attack: Attack) -> None:
         before = target.server.rss()
         for _ in range(500):
             target.connect()
-        assert target.scrape() < 5
+        assert target.scrape() < 10
         assert target.server.rss() - before < 100
 
 
@@ -164,7 +164,7 @@ def test_slowloris_and_idle_connections_are_dropped_at_the_deadline(attack: Atta
         thread = threading.Thread(target=trickle)
         thread.start()
         try:
-            assert target.scrape() < 5
+            assert target.scrape() < 10
             time.sleep(4)
         finally:
             leaving.set()
@@ -178,7 +178,7 @@ def test_silent_tcp_connections(attack: Attack) -> None:
         silent = [target.raw() for _ in range(200)]
         for one in silent[:100]:
             one.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-        assert target.scrape() < 5
+        assert target.scrape() < 10
         assert closed_within(silent, 15) == 200
 
 
@@ -198,7 +198,7 @@ def test_heads_of_10_megabytes(attack: Attack) -> None:
 
         with ThreadPoolExecutor(10) as pool:
             list(pool.map(send, [large, many * 90_000] * 5))
-        assert target.scrape() < 5
+        assert target.scrape() < 10
         assert target.server.rss() - before < 60
 
 
@@ -224,7 +224,7 @@ def test_requests_sent_ahead(attack: Attack) -> None:
         for _ in range(20):
             with contextlib.suppress(OSError):
                 target.connect().sendall(b"GET /large HTTP/1.1\r\n\r\n" * 10_000)
-        assert target.scrape() < 5
+        assert target.scrape() < 10
         assert target.server.rss() - before < 120
 
 
@@ -245,7 +245,7 @@ def test_readers_of_a_byte_a_second(attack: Attack) -> None:
                     one.recv(1)
                 except OSError:
                     alive.discard(one)
-        assert target.scrape() < 5
+        assert target.scrape() < 10
         # What was on its way arrives; the rest never does.
         assert sum(taken(one) for one in slow) == 0
 
