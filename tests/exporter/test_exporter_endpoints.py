@@ -87,6 +87,7 @@ def test_whoever_asks_for_a_reload_is_told_what_is_wrong(place: Path) -> None:
         answer = running.get("/-/reload", method="POST")
         assert answer.status == 500
         assert "inventory.yaml:2" in answer.body.decode()
+        assert running.stop() == 0
         assert "Traceback" not in answer.body.decode() + running.log.read_text()
 
 
@@ -95,6 +96,8 @@ def test_a_reload_is_no_get(place: Path) -> None:
     with exporter(place) as running:
         answer = running.get("/-/reload")
         assert (answer.status, "POST" in answer.headers["allow"]) == (405, True)
+        assert running.get("/").body.startswith(b"<!DOCTYPE html>")
+        assert running.stop() == 0
 
 
 def test_health_alone_has_an_address_of_its_own(place: Path) -> None:

@@ -129,6 +129,7 @@ def test_a_stranger_is_asked_now_and_without_credential(place: Path) -> None:
             other.shutdown()
             gone = series(probe(running, other.target, "open"))
             assert (gone[f'mdm_node_up{{node="{name}",product="nanomdm"}}'], gone["probe_success"]) == (0, 0)
+            assert running.stop() == 0
 
 
 @pytest.mark.slow
@@ -212,6 +213,7 @@ def test_what_is_not_allowed_is_not_asked(place: Path) -> None:
             assert series(probe(running, f"http://LOCALHOST:{port}/", "open"))["probe_duration_seconds"] >= 0
             assert other.asked
             assert running.get("/probe?target=a", method="POST").status == 405
+            assert running.stop() == 0
 
 
 @pytest.mark.slow

@@ -88,6 +88,8 @@ def web_server(config: Path, **constants: float) -> Iterator[WebServer]:
     assert process.stdout is not None
     try:
         yield WebServer(process, int(process.stdout.readline()), log)
+        process.terminate()  # in good order, so that what ran is counted
+        process.wait(30)
     finally:
         process.kill()
         process.wait()

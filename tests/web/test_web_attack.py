@@ -139,6 +139,7 @@ def test_who_has_asked_something_is_put_out_after_who_has_not(attack: Attack) ->
         alive = target.connect()
         for _ in range(8):
             target.connect()
+        target.scrape()  # accepted after them, so they are in
         alive.sendall(HEAD + b"\r\n")
         assert b"200 OK" in alive.recv(4096)
         for _ in range(6):
