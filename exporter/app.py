@@ -1,4 +1,4 @@
-"""The endpoints: the status page, and what machines ask. A scrape of /metrics hands out bytes; /probe answers for one node."""
+"""The endpoints. A scrape of /metrics hands out bytes; /probe answers for one node; / is for people."""
 
 from __future__ import annotations
 
