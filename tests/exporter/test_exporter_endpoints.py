@@ -53,14 +53,16 @@ def test_a_node_added_to_the_inventory_is_watched_after_a_reload(ask: object, pl
     assert callable(ask)
     with exporter(place) as running:
         before = running.wait_for(EXPIRY)
+        running.wait(lambda _: running.get("/-/ready").status == 200, "ready")
         assert before[SUCCESSFUL] == 1
         assert 0 <= time.time() - before[READ_AT] < 60
         two_nodes(place)
         ask(running)
+        after = running.wait_for(UP.format("b"))
+        assert running.get("/-/ready").status == 200  # whether or not b was asked yet
         after = running.wait_for(UP.format("b"), 1)
         assert (after[UP.format("a")], after[EXPIRY]) == (1, before[EXPIRY])
         assert after[READ_AT] > before[READ_AT]
-        assert running.get("/-/ready").status == 200
         assert running.stop() == 0
 
 
