@@ -56,6 +56,7 @@ def test_a_node_added_to_the_inventory_is_watched_after_a_reload(ask: object, pl
         running.wait(lambda _: running.get("/-/ready").status == 200, "ready")
         assert before[SUCCESSFUL] == 1
         assert 0 <= time.time() - before[READ_AT] < 60
+        assert b">b<" not in running.get("/").body
         two_nodes(place)
         ask(running)
         after = running.wait_for(UP.format("b"))
@@ -63,6 +64,7 @@ def test_a_node_added_to_the_inventory_is_watched_after_a_reload(ask: object, pl
         after = running.wait_for(UP.format("b"), 1)
         assert (after[UP.format("a")], after[EXPIRY]) == (1, before[EXPIRY])
         assert after[READ_AT] > before[READ_AT]
+        assert b">b<" in running.get("/").body  # and the status page shows it
         assert running.stop() == 0
 
 
@@ -99,7 +101,7 @@ def test_a_reload_is_no_get(place: Path) -> None:
     with exporter(place) as running:
         answer = running.get("/-/reload")
         assert (answer.status, "POST" in answer.headers["allow"]) == (405, True)
-        assert running.get("/").body.startswith(b"<!DOCTYPE html>")
+        assert running.get("/").body.startswith(b"<!doctype html>")
         assert running.stop() == 0
 
 

@@ -90,11 +90,11 @@ def test_the_check_looks_at_the_web_config_too(place: Path, capsys: pytest.Captu
 
 
 def test_what_a_set_up_does_not_use_is_not_imported() -> None:
-    """Without a web config neither bcrypt nor what makes TLS is loaded."""
+    """Without a web config neither what checks passwords nor what makes TLS is loaded."""
     code = "import exporter.running, exporter.app, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     unused = {
-        "bcrypt",
+        "renewctl.web.users",
         "renewctl.web.tls",
         "renewctl.web.handshake",
         "renewctl.web.guard",

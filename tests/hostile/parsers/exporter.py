@@ -25,13 +25,16 @@ _AT = datetime(2026, 11, 29, 10, tzinfo=UTC)
 
 _SERVER = """
 import os, sys, threading
+from pathlib import Path
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()  # it ends with the child
-from exporter.app import make_app
-from exporter.rendering import Page
+from exporter.running import Exporter, Settings
+from renewctl.inventory.reading import load
 from renewctl.web import serving
 listener = serving.listen("127.0.0.1:0")
 print(listener.getsockname()[1], flush=True)
-serving.serve(make_app(lambda: Page([]), lambda: True), listener)
+path = Path(sys.argv[1])
+exporter = Exporter(Settings(path, [], [], None, None, None, 3600.0), load(path))  # it watches nothing
+serving.serve([exporter.site([listener])])
 """
 
 
@@ -72,8 +75,9 @@ def _headers() -> Made:
 
 def _http() -> Made:
     """Raw bytes to the port; after each the server still says that it is healthy, and has not grown."""
-    pipe = subprocess.PIPE
-    server = subprocess.Popen([sys.executable, "-c", _SERVER], stdin=pipe, stdout=pipe, text=True)
+    pipe, inventory = subprocess.PIPE, write(Path(mkdtemp()), right())
+    program = [sys.executable, "-c", _SERVER, str(inventory)]
+    server = subprocess.Popen(program, stdin=pipe, stdout=pipe, text=True)
     assert server.stdout is not None
     port = int(server.stdout.readline())
     status = Path(f"/proc/{server.pid}/status")
@@ -100,7 +104,13 @@ def _http() -> Made:
         assert b"200 OK" in said(healthy, b"healthy\n")
         assert peak() - before < MEGABYTES * 1024
 
-    return Made(take, [healthy, b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n"])
+    good = [
+        healthy,
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n",
+        b"GET /probe?target=tokyo-1&module=x HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /?lang=ja HTTP/1.1\r\nHost: x\r\nAccept-Language: ja;q=0.9,en\r\n\r\n",
+    ]
+    return Made(take, good)
 
 
 PARSERS = [
