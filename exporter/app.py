@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from exporter.probe import Nothing, Prober, Refusal
+from exporter.families import Family
+from exporter.probe import Prober, Refusal
 from exporter.reloads import Reloads
 from exporter.rendering import Page, accepts_gzip, choose_format
 from exporter.snapshot import Snapshot
@@ -58,7 +58,7 @@ def make_app(exporter: _Exporter, status: Route) -> Starlette:
     )
 
     async def metrics(request: Request) -> Response:
-        return _answer(request, exporter.watching.page, exporter.reloads)
+        return _answer(request, exporter.watching.page, exporter.reloads.collect())
 
     async def probe(request: Request) -> Response:
         asked, timeout = request.query_params, request.headers.get("x-prometheus-scrape-timeout-seconds", "")
@@ -66,7 +66,7 @@ def make_app(exporter: _Exporter, status: Route) -> Starlette:
             page = await prober.page(asked.get("target", ""), asked.get("module", ""), timeout)
         except Refusal as refusal:
             return PlainTextResponse(f"{refusal.words}\n", status_code=refusal.status)
-        return _answer(request, page, Nothing())
+        return _answer(request, page)
 
     async def reload(_request: Request) -> Response:
         fault = await run_in_threadpool(exporter.reload)
@@ -85,7 +85,7 @@ def make_app(exporter: _Exporter, status: Route) -> Starlette:
     )
 
 
-def _answer(request: Request, page: Page, own: Collector) -> Response:
+def _answer(request: Request, page: Page, own: Iterable[Family] = ()) -> Response:
     """A page in the format and encoding that are asked for."""
     format_ = choose_format(header(request, "accept"))
     compressed = accepts_gzip(header(request, "accept-encoding"))

@@ -31,7 +31,7 @@ class Definition:
     labels: tuple[str, ...]
     absent: str
     example: tuple[str, str]
-    kind: Literal["gauge", "info"] = "gauge"
+    kind: Literal["gauge", "counter", "info"] = "gauge"
     open_labels: bool = False
 
     @property
@@ -41,8 +41,8 @@ class Definition:
 
     @property
     def family(self) -> str:
-        """The OpenMetrics family name: an info metric's lacks the suffix."""
-        return self.name.removesuffix("_info") if self.kind == "info" else self.name
+        """The OpenMetrics family name: those of infos and counters lack the suffix."""
+        return self.name.removesuffix({"info": "_info", "counter": "_total"}.get(self.kind, ""))
 
 
 EXPIRY = Definition(
@@ -69,6 +69,34 @@ CERTIFICATE_INFO = Definition(
         "topics whose nodes serve different certificates",
     ),
     kind="info",
+)
+FILE_EXPIRY = Definition(
+    "mdm_certificate_file_expiry_timestamp_seconds",
+    "When the certificate in a file on the exporter's machine expires; the last known date while the file "
+    f"cannot be read or is gone; topic is empty for other certificates. {POLLED}",
+    ("node", "file", "topic"),
+    "No date was ever read in this file; then mdm_certificate_file_readable is 0. Files of nodes that are "
+    "other hosts are not seen from here. A file gone from a watched folder is shown for 7 more days.",
+    (
+        "mdm_certificate_file_expiry_timestamp_seconds - time() < 30 * 86400",
+        "files whose certificates expire within 30 days, or did",
+    ),
+)
+FILE_READABLE = Definition(
+    "mdm_certificate_file_readable",
+    "1 if a certificate was read in a file without anything wrong when last looked at, 0 if not, also where "
+    f"the file is gone. {POLLED}",
+    ("node", "file"),
+    "Never, for a file the inventory names on the exporter's machine, once its node was looked at, nor for "
+    "one that is in a watched folder or was within the last 7 days.",
+    ("mdm_certificate_file_readable == 0", "files to look after"),
+)
+FILE_FAILURE = Definition(
+    "mdm_certificate_file_failure",
+    f"1 for what is wrong now with a file whose mdm_certificate_file_readable is 0. {POLLED}",
+    ("node", "file", "reason"),
+    "Nothing is wrong with the file: read mdm_certificate_file_readable beside it.",
+    ("count by (reason) (mdm_certificate_file_failure)", "how many files have which trouble"),
 )
 NODE_UP = Definition(
     "mdm_node_up",
@@ -101,6 +129,33 @@ NODE_SNAPSHOT = Definition(
     ("node",),
     "Never, for a node of the inventory.",
     ("time() - mdm_node_snapshot_timestamp_seconds", "age of what is shown of each node's certificates"),
+)
+NODE_POLL_SECONDS = Definition(
+    "mdm_node_poll_duration_seconds",
+    f"How long the last finished poll of a node took. {POLLED}",
+    ("node",),
+    "No poll of this node has finished since the exporter started.",
+    ("topk(5, mdm_node_poll_duration_seconds)", "the slowest nodes"),
+)
+NODE_POLLS = Definition(
+    "mdm_node_polls_total",
+    f"Finished polls of a node since the exporter started. {POLLED}",
+    ("node",),
+    "Never, for a node of the inventory.",
+    ("rate(mdm_node_polls_total[10m]) == 0", "nodes that are not asked, or hang"),
+    kind="counter",
+)
+NODE_POLL_FAILURES = Definition(
+    "mdm_node_poll_failures_total",
+    "Finished polls of a node since the exporter started that left something unlearned; why, now: "
+    f"mdm_node_failures. {POLLED}",
+    ("node",),
+    "Never, for a node of the inventory.",
+    (
+        "rate(mdm_node_poll_failures_total[1h]) / rate(mdm_node_polls_total[1h])",
+        "share of polls that fail, by node",
+    ),
+    kind="counter",
 )
 DEVICES_ENROLLED = Definition(
     "mdm_devices_enrolled",
@@ -255,8 +310,9 @@ RELOAD_SUCCESS = Definition(
 )
 
 METRICS: tuple[Definition, ...] = (
-    EXPIRY, CERTIFICATE_INFO,
+    EXPIRY, CERTIFICATE_INFO, FILE_EXPIRY, FILE_READABLE, FILE_FAILURE,
     NODE_UP, NODE_FAILURES, NODE_LAST_SUCCESS, NODE_SNAPSHOT,
+    NODE_POLL_SECONDS, NODE_POLLS, NODE_POLL_FAILURES,
     DEVICES_ENROLLED, DEVICES_SEEN,
     TOPIC_WINDOW, TOPIC_INFO, TOPIC_NODE, TOPIC_EXPIRY_KNOWN,
     RENEWAL_PHASE, RENEWAL_ACCEPTED, RENEWAL_NODES_OWED, RENEWAL_NODE_OWED,

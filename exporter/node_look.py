@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -38,7 +39,7 @@ class NodeLook:
 
     def look(self) -> Change:
         """Observe; a fault of ours is a failure with reason `internal`, never a dead poller."""
-        now = datetime.now(UTC)
+        now, began = datetime.now(UTC), time.monotonic()
         try:
             seen = self._connected().observe(now)
         except RenewctlError as error:
@@ -51,7 +52,8 @@ class NodeLook:
             seen = Observation(self._name, now, up=False, failures=(Failure(Reason.INTERNAL),))
         # The name and the time are ours to say, whatever came back.
         seen = replace(seen, node=self._name, at=now, failures=(*seen.failures, *self._withheld))
-        return lambda snapshot: self._publish(snapshot, snapshot.node(self._name).after(seen))
+        seconds = time.monotonic() - began
+        return lambda snapshot: self._publish(snapshot, snapshot.node(self._name).after(seen, seconds))
 
     def _connected(self) -> Server:
         if self._server is None:

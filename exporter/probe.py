@@ -16,14 +16,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
-
 from exporter.collectors import certificates, devices, nodes
-from exporter.families import single
+from exporter.families import Family, single
 from exporter.metrics import PROBE_DURATION, PROBE_SUCCESS
 from exporter.node_look import NodeLook
-from exporter.rendering import Page
+from exporter.rendering import Page, Part
 from exporter.snapshot import NodeFacts, Snapshot
 from renewctl.inventory.reading import Inventory, Node
 from renewctl.reasons import Reason
@@ -54,14 +51,6 @@ class Refusal(Exception):
         super().__init__(words)
         self.status = status
         self.words = words
-
-
-class Nothing(Collector):
-    """No metrics of the exporter itself."""
-
-    def collect(self) -> Iterator[Metric]:
-        """None."""
-        return iter(())
 
 
 class Prober:
@@ -105,7 +94,8 @@ class Prober:
             facts = await self._asked(node, inventory, seconds_for(scrape_timeout))
             snapshot = Snapshot().with_node(node.name, facts)
         alone = replace(inventory, nodes=(node,))
-        return Page(self._families(alone, snapshot, time.monotonic() - began))
+        families = self._families(alone, snapshot, time.monotonic() - began)
+        return Page([Part(families)], of_process=False)
 
     def _allowed(self, target: str, name: str, inventory: Inventory) -> Node:
         from exporter.probe_config import read_target  # noqa: PLC0415 - only for strangers
@@ -160,7 +150,7 @@ class Prober:
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
-    def _families(self, alone: Inventory, snapshot: Snapshot, took: float) -> Iterator[Metric]:
+    def _families(self, alone: Inventory, snapshot: Snapshot, took: float) -> Iterator[Family]:
         for subject in (certificates, nodes, devices):
             yield from subject.collect(alone, snapshot)
         facts = snapshot.node(alone.nodes[0].name)

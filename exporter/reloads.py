@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from prometheus_client.metrics_core import Metric
-from prometheus_client.process_collector import PROCESS_COLLECTOR
-from prometheus_client.registry import Collector
-
-from exporter.families import seconds, single
+from exporter.families import Family, seconds, single
 from exporter.metrics import RELOAD_SUCCESS, RELOAD_SUCCESSFUL
 
 
 @dataclass
-class Reloads(Collector):
-    """What each answer tells of the process itself, as of now.
+class Reloads:
+    """What each answer tells of the configuration, as of now.
 
     Attributes:
         succeeded_at: when what is in use was read.
@@ -28,8 +24,7 @@ class Reloads(Collector):
     web_is_well: Callable[[], bool] = lambda: True
     successful: bool = True
 
-    def collect(self) -> Iterable[Metric]:
-        """The process, and its configuration."""
-        yield from PROCESS_COLLECTOR.collect()
+    def collect(self) -> Iterator[Family]:
+        """Whether what is in use is what was last tried, and when it was read."""
         yield single(RELOAD_SUCCESSFUL, self.successful and self.web_is_well())
         yield single(RELOAD_SUCCESS, seconds(self.succeeded_at))

@@ -6,21 +6,41 @@ look without failures says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from renewctl.observation import DeviceCounts, Observation, ServedCertificate
+from renewctl.observation import DeviceCounts, Observation, SeenFile, ServedCertificate
 from renewctl.reasons import Reason
 from renewctl.renewal.history import TopicHistory
 
+FORGET_AFTER = timedelta(days=7)
+"""A file gone from a watched folder is told of for so long; one that the inventory names, for ever."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """A certificate, and when a node told of it."""
 
     served: ServedCertificate
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A certificate file, and what it told last.
+
+    Attributes:
+        topic, not_after: of the last certificate that could be read in it; "" and None: never one.
+        reason: what is wrong with it now; None: nothing.
+        gone_since: the first look at its folder without it; None: it is there, or the inventory names it.
+    """
+
+    path: str
+    topic: str = ""
+    not_after: datetime | None = None
+    reason: Reason | None = None
+    gone_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -32,43 +52,108 @@ class NodeFacts:
         up: the node answered at that look; None: nothing could be asked of it from here.
         failures: why parts could not be learned at that look, one entry a failure.
         last_success: the last look without any failure.
-        certificates: newest known, each with the time of the look that told of it.
+        told, told_at: what the last look that told anything told, one a topic and source.
+        kept: what earlier looks told and no later one contradicts.
         devices: newest known counts; None: never told.
         devices_at: the look that told of them.
+        files: its certificate files, each with the last date known.
+        seconds: how long the last finished look took; None: none since the exporter started.
+        looks, failed_looks: finished ones since then.
+        seen_files: the observation's, to know it again.
     """
 
     looked_at: datetime | None = None
     up: bool | None = False
     failures: tuple[Reason, ...] = ()
     last_success: datetime | None = None
-    certificates: tuple[Known, ...] = ()
+    told: tuple[ServedCertificate, ...] = ()
+    told_at: datetime | None = None
+    kept: tuple[Known, ...] = ()
     devices: tuple[DeviceCounts, ...] | None = None
     devices_at: datetime | None = None
+    files: tuple[KnownFile, ...] = ()
+    seconds: float | None = field(default=None, compare=False)
+    looks: int = field(default=0, compare=False)
+    failed_looks: int = field(default=0, compare=False)
+    seen_files: tuple[SeenFile, ...] | None = field(default=None, repr=False, compare=False)
 
-    def after(self, seen: Observation) -> NodeFacts:
-        """These facts after one more look."""
-        failed = bool(seen.failures) or seen.up is False
-        kept = seen.devices is None and failed
+    @property
+    def certificates(self) -> tuple[Known, ...]:
+        """Newest known, each with the time of the look that told of it."""
+        if self.told_at is None:
+            return self.kept
+        return (*(Known(served, self.told_at) for served in self.told), *self.kept)
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When the oldest of the certificates shown was told of."""
+        times = [known.at for known in self.kept]
+        if self.told and self.told_at is not None:
+            times.append(self.told_at)
+        return min(times, default=None)
+
+    def after(self, seen: Observation, seconds: float = 0) -> NodeFacts:
+        """These facts after one more look, which took so long."""
+        files = self._files(seen)
+        gone = sum(file.gone_since is not None for file in files)
+        failures = (*(failure.reason for failure in seen.failures), *(Reason.NODE_FILE_MISSING,) * gone)
+        failed = bool(failures) or seen.up is False
+        kept_devices = seen.devices is None and failed
+        told = self.told if seen.certificates == self.told else _one_each(seen.certificates)
         return NodeFacts(
             looked_at=seen.at,
             up=_answered(seen),
-            failures=tuple(failure.reason for failure in seen.failures),
+            failures=failures,
             last_success=self.last_success if failed else seen.at,
-            certificates=self._certificates(seen, keep=failed),
-            devices=self.devices if kept else seen.devices,
-            devices_at=self.devices_at if kept else seen.at,
+            told=told,
+            told_at=seen.at if told else None,
+            kept=self._kept(told) if failed else (),
+            devices=self.devices if kept_devices else seen.devices,
+            devices_at=self.devices_at if kept_devices else seen.at,
+            files=files,
+            seconds=seconds,
+            looks=self.looks + 1,
+            failed_looks=self.failed_looks + failed,
+            seen_files=seen.files,
         )
 
     def failing(self, at: datetime, reason: Reason) -> NodeFacts:
-        """These facts after a look that gave nothing at all."""
+        """These facts while a look has given nothing for long."""
         return replace(self, looked_at=at, up=False, failures=(reason,))
 
-    def _certificates(self, seen: Observation, *, keep: bool) -> tuple[Known, ...]:
-        known = {(k.served.topic, k.served.source): k for k in self.certificates} if keep else {}
-        # At most one a topic and source is promised; of a lying node's two, the one that ends first.
-        for served in sorted(seen.certificates, key=lambda served: served.not_after, reverse=True):
-            known[served.topic, served.source] = Known(served, seen.at)
-        return tuple(known.values())
+    def _kept(self, told: tuple[ServedCertificate, ...]) -> tuple[Known, ...]:
+        if told is self.told:
+            return self.kept
+        anew = {(served.topic, served.source) for served in told}
+        return tuple(k for k in self.certificates if (k.served.topic, k.served.source) not in anew)
+
+    def _files(self, seen: Observation) -> tuple[KnownFile, ...]:
+        """The very same tuple while nothing changed: it may have ten thousand entries."""
+        if seen.files is None:
+            return self.files
+        if seen.files is self.seen_files and not any(file.gone_since for file in self.files):
+            return self.files
+        before = {file.path: file for file in self.files}
+        there = [_known_file(file, before.pop(file.path, None)) for file in seen.files]
+        gone = [_gone(file, seen.at) for file in before.values()]
+        files = (*there, *(file for file in gone if seen.at - (file.gone_since or seen.at) < FORGET_AFTER))
+        return self.files if files == self.files else files
+
+
+def _one_each(certificates: Sequence[ServedCertificate]) -> tuple[ServedCertificate, ...]:
+    """One a topic and source, as promised; of a lying node's two, the one that ends first."""
+    latest_first = sorted(certificates, key=lambda served: served.not_after, reverse=True)
+    return tuple({(served.topic, served.source): served for served in latest_first}.values())
+
+
+def _known_file(seen: SeenFile, before: KnownFile | None) -> KnownFile:
+    if seen.not_after is None and before is not None:
+        return KnownFile(seen.path, before.topic, before.not_after, seen.reason)
+    return KnownFile(seen.path, seen.topic, seen.not_after, seen.reason)
+
+
+def _gone(file: KnownFile, now: datetime) -> KnownFile:
+    return replace(file, reason=Reason.FILE_NOT_FOUND, gone_since=file.gone_since or now)
 
 
 def _answered(seen: Observation) -> bool | None:

@@ -23,7 +23,7 @@ class Source(StrEnum):
     ADOPTED = "adopted"  # told by a person who adopted the pair in use; read from no node
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ServedCertificate:
     """One push certificate as a node tells of it. Serial and fingerprints where the source knows them."""
 
@@ -34,6 +34,23 @@ class ServedCertificate:
     fingerprint: str | None = None
     key_fingerprint: str | None = None
     issuer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFile:
+    """One certificate file a node reads, at one look.
+
+    Attributes:
+        path: as the inventory names it, or below the folder it names.
+        topic: UID of the certificate in it; "" where it has none or the file tells nothing.
+        not_after: None where the file tells no date.
+        reason: what is wrong with it; None: nothing. A date may be known all the same.
+    """
+
+    path: str
+    topic: str = ""
+    not_after: datetime | None = None
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +92,7 @@ class Observation:
         version: as the server tells it; never used to decide anything.
         failures: what could not be learned.
         answered: sources of certificates that answered: what they do not name, the node does not have.
+        files: every file looked at, the very same tuple while none of them changed; None: none could be.
     """
 
     node: str
@@ -85,6 +103,7 @@ class Observation:
     version: str | None = None
     failures: tuple[Failure, ...] = ()
     answered: tuple[Source, ...] = ()
+    files: tuple[SeenFile, ...] | None = None
 
     @property
     def unseen(self) -> Failure | None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.metrics_core import Metric
-
 from exporter.families import Family
 from exporter.metrics import DEVICES_ENROLLED, DEVICES_SEEN
 from exporter.snapshot import Snapshot
 from renewctl.inventory.reading import Inventory
 
 
-def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:
+def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
     """Counts as each node's storage tells them."""
     enrolled, seen = Family(DEVICES_ENROLLED), Family(DEVICES_SEEN)
     for node in inventory.nodes:
@@ -21,5 +19,5 @@ def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:
             enrolled.add(labels, counts.enabled)
             for window, count in sorted(counts.seen_within.items()):
                 seen.add((*labels, str(window)), count)
-    yield enrolled.metric()
-    yield seen.metric()
+    yield enrolled
+    yield seen

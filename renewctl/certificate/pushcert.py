@@ -121,6 +121,19 @@ class Pair:
     key: bytes = field(repr=False)
 
 
+def end_of_validity(content: bytes) -> datetime:
+    """When a certificate ends (the first of a PEM text, or one in DER), whatever its names are like.
+
+    Names that are no UTF-8 make a certificate unreadable as a whole; its date must be known all the same.
+
+    Raises:
+        ValueError: no certificate in it.
+    """
+    load = x509.load_pem_x509_certificate if b"-----BEGIN" in content else x509.load_der_x509_certificate
+    with _unreadable_is_value_error():
+        return load(content).not_valid_after_utc
+
+
 def serial_hex(number: int) -> str:
     """A serial number the way we write it everywhere: lower-case hex, whole bytes."""
     text = f"{number:x}"

@@ -159,7 +159,8 @@ class Node:
         url: base URL of its API (`http://127.0.0.1:9000`), None for `files`.
         install: None means through the API.
         storage: nodes of one storage share what is installed; defaults to the node's own name.
-        topics: ids of the topics it serves; empty means every topic of the inventory.
+        folder: of product `files`: a folder on this machine whose certificate files are watched, and no more.
+        topics: ids of the topics it serves; empty means every topic of the inventory (of a folder: none).
         canary_enrollments: devices a person names for the first push.
     """
 
@@ -169,6 +170,7 @@ class Node:
     storage: str
     url: str | None = None
     install: FileInstall | None = None
+    folder: Path | None = None
     user: str | None = None
     password: SecretRef | None = None
     devices: Devices | None = None

@@ -228,7 +228,7 @@ def _check_topics(inventory: Inventory, entries: list[_Entry]) -> None:
     """Ids and UIDs are unique; every topic has a node."""
     _refuse_duplicates([topic.id for topic in inventory.topics], entries, "id")
     _refuse_duplicates([topic.topic for topic in inventory.topics], entries, "topic")
-    serves_all = any(not node.topics for node in inventory.nodes)
+    serves_all = any(not node.topics and node.folder is None for node in inventory.nodes)
     served = {name for node in inventory.nodes for name in node.topics}
     for topic, entry in zip(inventory.topics, entries, strict=True):
         if topic.id and not serves_all and topic.id not in served:
@@ -249,7 +249,10 @@ def _check_nodes(inventory: Inventory, entries: list[_Entry]) -> Inventory:
                     Reason.INVENTORY_DANGLING, at, got=name, expected=", ".join(ids) or "-"
                 )
     return replace(
-        inventory, nodes=tuple(replace(node, topics=node.topics or ids) for node in inventory.nodes)
+        inventory,
+        nodes=tuple(
+            node if node.folder else replace(node, topics=node.topics or ids) for node in inventory.nodes
+        ),
     )
 
 
@@ -313,7 +316,8 @@ def _apns(fields: Fields) -> Apns:
 def _node(fields: Fields) -> Node:
     product = fields.choice("product", Product)
     fields.need("product", product)
-    install = read_install(fields, product)
+    folder = _folder(fields, product)
+    install = None if folder is not None else read_install(fields, product)
     url = fields.url("url", ("http", "https"))
     if product is not Product.FILES:
         fields.need("url", url)
@@ -325,6 +329,7 @@ def _node(fields: Fields) -> Node:
         storage=fields.text("storage") or name,
         url=None if url is None else url.geturl().rstrip("/"),
         install=install,
+        folder=folder,
         user=fields.text("user"),
         password=fields.secret("password"),
         devices=_devices(fields),
@@ -337,6 +342,22 @@ def _node(fields: Fields) -> Node:
         fields.problem(Reason.INVENTORY_INSECURE_HTTP, "url", got=url.geturl(), expected="https://…")
     fields.done()
     return node
+
+
+def _folder(fields: Fields, product: Product | None) -> Path | None:
+    """`folder` in place of `install`: watched alone, so it serves no topic and takes no pair."""
+    folder = fields.file("folder")
+    if folder is None:
+        return None
+    taken = [key for key in ("install", "topics") if fields.raw(key) is not None]
+    if taken or product is not Product.FILES:
+        fields.problem(
+            Reason.INVENTORY_BAD_VALUE,
+            "folder",
+            got=", ".join(taken) or product or "-",
+            expected="product: files",
+        )
+    return folder
 
 
 def _devices(fields: Fields) -> Devices | None:

@@ -81,7 +81,7 @@ class NanoMDM:
         failures: list[Failure] = []
         up, version = self._version(failures)
         told: dict[Source, list[ServedCertificate] | None] = {}
-        devices = None
+        devices = placed = None
         if up:
             told[Source.API] = self._api_certificates(failures)
         if (records := self._records) is not None:
@@ -92,8 +92,8 @@ class NanoMDM:
             failures += [*(found[1] if found else []), *(counted[1] if counted else [])]
         elif self.node.install is not None:
             placed = _collect(failures, lambda: placed_certificates(self.node))
-            told[Source.FILE] = list(placed[0]) or None if placed else None
-            failures += placed[1] if placed else ()
+            told[Source.FILE] = list(placed.certificates) or None if placed else None
+            failures += placed.failures if placed else ()
         return Observation(
             node=self.node.name,
             at=now,
@@ -103,6 +103,7 @@ class NanoMDM:
             version=version,
             failures=_distinct(failures),
             answered=tuple(source for source, named in told.items() if named is not None),
+            files=None if placed is None else placed.files,
         )
 
     def install(self, pair: Pair) -> None:

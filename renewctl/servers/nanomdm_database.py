@@ -16,7 +16,7 @@ from renewctl.errors import NodeFault
 from renewctl.observation import WINDOWS, DeviceCounts, Failure, ServedCertificate, Source
 from renewctl.reasons import Reason
 from renewctl.secrets import SecretRef
-from renewctl.servers.files import served
+from renewctl.servers.certificate_files import served
 from renewctl.servers.protocol import PushTarget
 
 TIMEOUT_SECONDS = 10.0

@@ -63,7 +63,7 @@ def module(*targets: str) -> Module:
 
 def text(page: Page) -> str:
     """As a scraper reads it."""
-    return page.answer(Format.TEXT, compressed=False, own=probing.Nothing()).decode()
+    return page.answer(Format.TEXT, compressed=False).decode()
 
 
 OPEN = module("*.mdm.example")

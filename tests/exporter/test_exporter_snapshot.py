@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import snapshot_file
-from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
+from exporter.snapshot import Known, KnownFile, NodeFacts, RenewalFacts, Snapshot
 from exporter.start import starting_snapshot
 from renewctl.observation import DeviceCounts, Failure, Source
 from renewctl.reasons import Reason
@@ -76,19 +76,19 @@ def test_an_overdue_look_is_a_failure_and_takes_nothing_away() -> None:
 
 texts = st.text(st.characters(blacklist_categories=("Cs",)), max_size=20)
 instants = st.integers(0, 4_000_000_000).map(lambda n: NOW + timedelta(seconds=n - 1_795_435_200))
-known = st.builds(
-    Known,
-    st.builds(
-        served,
-        st.sampled_from(Source),
-        st.integers(-400, 400),
-        texts,
-        serial=st.none() | texts,
-        issuer=st.none() | texts,
-        fingerprint=st.none() | texts,
-        key_fingerprint=st.none() | texts,
-    ),
-    instants,
+told = st.builds(
+    served,
+    st.sampled_from(Source),
+    st.integers(-400, 400),
+    texts,
+    serial=st.none() | texts,
+    issuer=st.none() | texts,
+    fingerprint=st.none() | texts,
+    key_fingerprint=st.none() | texts,
+)
+known = st.builds(Known, told, instants)
+files = st.builds(
+    KnownFile, texts, texts, st.none() | instants, st.none() | st.sampled_from(Reason), st.none() | instants
 )
 counts = st.builds(
     DeviceCounts, texts, st.integers(0), st.dictionaries(st.integers(1), st.integers(0), max_size=3)
@@ -99,7 +99,10 @@ facts = st.builds(
     up=st.sampled_from([True, False, None]),
     failures=st.lists(st.sampled_from(Reason), max_size=3).map(tuple),
     last_success=st.none() | instants,
-    certificates=st.lists(known, max_size=3).map(tuple),
+    told=st.lists(told, max_size=3).map(tuple),
+    told_at=st.none() | instants,
+    kept=st.lists(known, max_size=3).map(tuple),
+    files=st.lists(files, max_size=3).map(tuple),
     devices=st.none() | st.lists(counts, max_size=2).map(tuple),
     devices_at=st.none() | instants,
 )

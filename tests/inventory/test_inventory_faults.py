@@ -108,6 +108,8 @@ SPOILT: list[tuple[str, Any, Reason, str]] = [
     ("nodes.0.insecure_http", 1, R.INVENTORY_WRONG_TYPE, "nodes[0].insecure_http"),
     ("nodes.1.install", ..., R.INVENTORY_MISSING_KEY, "nodes[1].install"),
     ("nodes.1.install", "api", R.INVENTORY_MISSING_KEY, "nodes[1].install"),
+    ("nodes.1.folder", "/etc/mdm/certificates", R.INVENTORY_BAD_VALUE, "nodes[1].folder"),
+    ("nodes.0.folder", "/etc/mdm/certificates", R.INVENTORY_BAD_VALUE, "nodes[0].folder"),
     ("nodes.1.install.paths", ..., R.INVENTORY_MISSING_KEY, "nodes[1].install.paths"),
     ("nodes.1.install.paths.key", "relative", R.INVENTORY_BAD_VALUE, "nodes[1].install.paths.key"),
     ("nodes.1.install.paths.key", "/etc/../p.key", R.INVENTORY_BAD_VALUE, "nodes[1].install.paths.key"),

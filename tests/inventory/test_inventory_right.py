@@ -232,3 +232,16 @@ def test_a_place_in_every_layout(tmp_path: Path) -> None:
     assert (p12.path, p12.password) == ("/c.p12", SecretRef(Kind.FILE, (str(tmp_path / "pw"),)))
     assert install.reloads == (("/bin/a",), ("/bin/b", "x"), ("/bin/last",))
     assert install.variables == {"ansible_become": True}
+
+
+def test_a_folder_that_is_watched_serves_no_topic(tmp_path: Path) -> None:
+    """It takes no pair, so no topic may count on it: neither its own nor "every topic"."""
+    whole = right()
+    whole["nodes"].append({"name": "pki", "product": "files", "folder": "certificates"})
+    read = inventory.load(write(tmp_path, whole))
+    assert (read.nodes[-1].folder, read.nodes[-1].topics) == (tmp_path / "certificates", ())
+    assert read.nodes[-1] not in read.nodes_of("tokyo")
+    alone = right(nodes=[{"name": "pki", "product": "files", "folder": "certificates"}])
+    with pytest.raises(Unusable) as caught:
+        inventory.load(write(tmp_path, alone))
+    assert caught.value.reason is Reason.INVENTORY_TOPIC_WITHOUT_NODES

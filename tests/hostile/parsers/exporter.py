@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from exporter import snapshot_file
-from exporter.collectors import collect
-from exporter.rendering import Page, accepts_gzip, choose_format
+from exporter.collectors import lively, steady
+from exporter.rendering import Page, Part, accepts_gzip, choose_format
 from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
 from renewctl.inventory import reading
 from renewctl.observation import DeviceCounts, ServedCertificate, Source
@@ -47,7 +47,9 @@ def _snapshot() -> Made:
         up=True,
         failures=(Reason.NODE_TIMEOUT,),
         last_success=_AT,
-        certificates=(known,),
+        told=(known.served,),
+        told_at=_AT,
+        kept=(known,),
         devices=(DeviceCounts(TOPIC, 3, {86_400: 2}),),
     )
     renewal = RenewalFacts("tokyo", "tokyo-1", "open", _AT, ("n1",), {"n1": known})
@@ -57,7 +59,7 @@ def _snapshot() -> Made:
         path.write_bytes(data)
         found = snapshot_file.load(path)
         assert found is not None
-        Page(collect(inventory, found))  # it is what the exporter begins with
+        Page([Part(steady(inventory, found)), Part(lively(inventory, found))])  # it is what the exporter begins with
 
     return Made(take, [path.read_bytes()])
 
