@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from prometheus_client.metrics_core import Metric
 from prometheus_client.utils import floatToGoString
 
-from exporter.metrics import Definition
+from exporter.definition import Definition
 
 LABEL_LIMIT = 256
 """Characters of a label value: the longest topic the inventory takes fits, a lying node's novel does not."""

@@ -6,44 +6,8 @@ only publish what is defined here, with exactly these labels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-POLLED = "Polled in the background, not at the scrape."
-
-
-@dataclass(frozen=True)
-class Definition:
-    """One metric.
-
-    Attributes:
-        name: as it stands in the exposition.
-        kind: OpenMetrics type; `info` shows as a gauge in the older text format.
-        labels: in the order collectors give their values.
-        open_labels: whether further labels (the inventory's own) may follow.
-        help: one sentence for the HELP line.
-        absent: when there is no series, for the reference page.
-        example: worked PromQL, and what it answers.
-    """
-
-    name: str
-    help: str
-    labels: tuple[str, ...]
-    absent: str
-    example: tuple[str, str]
-    kind: Literal["gauge", "counter", "info"] = "gauge"
-    open_labels: bool = False
-
-    @property
-    def unit(self) -> str:
-        """The OpenMetrics unit, "" where the value is a plain number."""
-        return "seconds" if self.name.endswith("_seconds") else ""
-
-    @property
-    def family(self) -> str:
-        """The OpenMetrics family name: those of infos and counters lack the suffix."""
-        return self.name.removesuffix({"info": "_info", "counter": "_total"}.get(self.kind, ""))
-
+from exporter.definition import POLLED, Definition
+from exporter.process import PROCESS
 
 EXPIRY = Definition(
     "mdm_push_certificate_expiry_timestamp_seconds",
@@ -317,6 +281,7 @@ METRICS: tuple[Definition, ...] = (
     TOPIC_WINDOW, TOPIC_INFO, TOPIC_NODE, TOPIC_EXPIRY_KNOWN,
     RENEWAL_PHASE, RENEWAL_ACCEPTED, RENEWAL_NODES_OWED, RENEWAL_NODE_OWED,
     STORE_UP, STORE_HEAD, BUILD_INFO, LAST_ROUND, RELOAD_SUCCESSFUL, RELOAD_SUCCESS,
+    *PROCESS,
 )  # fmt: skip
 """In the order of the reference page."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from exporter.metrics import METRICS, PROBE_METRICS, Definition
+from exporter.definition import Definition
+from exporter.metrics import METRICS, PROBE_METRICS
 
 _HEAD = """\
 # Metrics
@@ -13,7 +14,7 @@ Generated from `metrics.py` by `python -m exporter.reference`; do not edit.
 
 Values are polled in the background and rendered when they change: a scrape costs no look at a node. Every
 `…_timestamp_seconds` is Unix time; subtract `time()`. Label values are cut at 256 characters. `topic` is the
-whole UID (`com.apple.mgmt.External.…`). The usual `process_…` metrics are served too.
+whole UID (`com.apple.mgmt.External.…`).
 """
 
 _PROBE = """\

@@ -11,14 +11,15 @@ import gzip
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
+from functools import lru_cache
 from itertools import islice
 
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.process_collector import PROCESS_COLLECTOR
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 
+from exporter import process
+from exporter.definition import Definition
 from exporter.families import Family
-from exporter.metrics import Definition
 
 _EOF = b"# EOF\n"
 
@@ -28,6 +29,9 @@ _GZIP_LEVEL = 6
 _GZIP_WITH_HEADER = 31
 """zlib's `wbits` for a gzip member."""
 
+_HEADERS_KEPT = 16
+"""A scraper sends the same ones each time; there are few scrapers."""
+
 _LINES_AT_ONCE = 2000
 """Of a large family: it is never in memory as one text."""
 
@@ -36,7 +40,7 @@ class Format(Enum):
     """What scrapers can be given; the value is the Content-Type."""
 
     TEXT = CONTENT_TYPE_PLAIN_0_0_4
-    OPENMETRICS = openmetrics.CONTENT_TYPE_LATEST
+    OPENMETRICS = CONTENT_TYPE_LATEST
 
 
 class Part:
@@ -76,13 +80,15 @@ class Page:
             own: further families.
         """
         pieces = [piece for family in own for piece in _family(family, format_)]
-        end = _EOF if format_ is Format.OPENMETRICS else b""
-        tail = b"".join(pieces) + (_of_the_process(format_) if self._of_process else end)
+        if self._of_process:
+            pieces += [b"%b%b %b\n" % line for line in zip(*_PROCESS[format_], process.values(), strict=True)]
+        tail = b"".join((*pieces, _EOF if format_ is Format.OPENMETRICS else b""))
         if compressed:
             return self._packed[format_] + gzip.compress(tail, _GZIP_LEVEL, mtime=0)
         return gzip.decompress(self._packed[format_]) + tail
 
 
+@lru_cache(_HEADERS_KEPT)
 def choose_format(accept: str) -> Format:
     """OpenMetrics to a scraper whose first choice it is, text to everybody else.
 
@@ -93,6 +99,7 @@ def choose_format(accept: str) -> Format:
     return Format.OPENMETRICS if first and first[2] == "application/openmetrics-text" else Format.TEXT
 
 
+@lru_cache(_HEADERS_KEPT)
 def accepts_gzip(accept_encoding: str) -> bool:
     """Whether an Accept-Encoding header lets us answer with gzip."""
     quality = {coding.lower(): header_quality(values) for coding, values in header_entries(accept_encoding)}
@@ -124,13 +131,6 @@ def header_quality(values: dict[str, str]) -> float:
         return 0
 
 
-def _of_the_process(format_: Format) -> bytes:
-    if format_ is Format.TEXT:
-        return generate_latest(PROCESS_COLLECTOR)
-    text: bytes = openmetrics.generate_latest(PROCESS_COLLECTOR)  # type: ignore[no-untyped-call]
-    return text
-
-
 def _family(family: Family, format_: Format) -> Iterator[bytes]:
     yield _head(family.definition, format_)
     yield from _pieces(family.lines())
@@ -150,3 +150,12 @@ def _head(definition: Definition, format_: Format) -> bytes:
 def _pieces(lines: Iterator[str]) -> Iterator[bytes]:
     while piece := "".join(islice(lines, _LINES_AT_ONCE)):
         yield piece.encode()
+
+
+_PROCESS = {
+    format_: (
+        [_head(one, format_) for one in process.PROCESS],
+        [one.name.encode() for one in process.PROCESS],
+    )
+    for format_ in Format
+}

@@ -26,23 +26,6 @@ class Known:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFile:
-    """A certificate file, and what it told last.
-
-    Attributes:
-        topic, not_after: of the last certificate that could be read in it; "" and None: never one.
-        reason: what is wrong with it now; None: nothing.
-        gone_since: the first look at its folder without it; None: it is there, or the inventory names it.
-    """
-
-    path: str
-    topic: str = ""
-    not_after: datetime | None = None
-    reason: Reason | None = None
-    gone_since: datetime | None = None
-
-
 @dataclass(frozen=True)
 class NodeFacts:
     """What is known of one node.
@@ -56,7 +39,8 @@ class NodeFacts:
         kept: what earlier looks told and no later one contradicts.
         devices: newest known counts; None: never told.
         devices_at: the look that told of them.
-        files: its certificate files, each with the last date known.
+        files: its certificate files, each with the last topic and date known and what is wrong with it now.
+        gone: paths of those that are not in their folder any more -> the first look without them.
         seconds: how long the last finished look took; None: none since the exporter started.
         looks, failed_looks: finished ones since then.
         seen_files: the observation's, to know it again.
@@ -71,7 +55,8 @@ class NodeFacts:
     kept: tuple[Known, ...] = ()
     devices: tuple[DeviceCounts, ...] | None = None
     devices_at: datetime | None = None
-    files: tuple[KnownFile, ...] = ()
+    files: tuple[SeenFile, ...] = ()
+    gone: Mapping[str, datetime] = field(default_factory=dict)
     seconds: float | None = field(default=None, compare=False)
     looks: int = field(default=0, compare=False)
     failed_looks: int = field(default=0, compare=False)
@@ -94,9 +79,8 @@ class NodeFacts:
 
     def after(self, seen: Observation, seconds: float = 0) -> NodeFacts:
         """These facts after one more look, which took so long."""
-        files = self._files(seen)
-        gone = sum(file.gone_since is not None for file in files)
-        failures = (*(failure.reason for failure in seen.failures), *(Reason.NODE_FILE_MISSING,) * gone)
+        files, gone = self._files(seen)
+        failures = (*(failure.reason for failure in seen.failures), *(Reason.NODE_FILE_MISSING,) * len(gone))
         failed = bool(failures) or seen.up is False
         kept_devices = seen.devices is None and failed
         told = self.told if seen.certificates == self.told else _one_each(seen.certificates)
@@ -111,6 +95,7 @@ class NodeFacts:
             devices=self.devices if kept_devices else seen.devices,
             devices_at=self.devices_at if kept_devices else seen.at,
             files=files,
+            gone=gone,
             seconds=seconds,
             looks=self.looks + 1,
             failed_looks=self.failed_looks + failed,
@@ -127,17 +112,17 @@ class NodeFacts:
         anew = {(served.topic, served.source) for served in told}
         return tuple(k for k in self.certificates if (k.served.topic, k.served.source) not in anew)
 
-    def _files(self, seen: Observation) -> tuple[KnownFile, ...]:
-        """The very same tuple while nothing changed: it may have ten thousand entries."""
-        if seen.files is None:
-            return self.files
-        if seen.files is self.seen_files and not any(file.gone_since for file in self.files):
-            return self.files
+    def _files(self, seen: Observation) -> tuple[tuple[SeenFile, ...], Mapping[str, datetime]]:
+        """Files and those gone; the very same where nothing changed, as they may be ten thousand."""
+        if seen.files is None or (seen.files is self.seen_files and not self.gone):
+            return self.files, self.gone
         before = {file.path: file for file in self.files}
-        there = [_known_file(file, before.pop(file.path, None)) for file in seen.files]
-        gone = [_gone(file, seen.at) for file in before.values()]
-        files = (*there, *(file for file in gone if seen.at - (file.gone_since or seen.at) < FORGET_AFTER))
-        return self.files if files == self.files else files
+        there = [_with_last_known(file, before.pop(file.path, None)) for file in seen.files]
+        gone = {
+            path: since for path in before if seen.at - (since := self.gone.get(path, seen.at)) < FORGET_AFTER
+        }
+        files = (*there, *(replace(before[path], reason=Reason.FILE_NOT_FOUND) for path in gone))
+        return self.files if files == self.files else files, gone
 
 
 def _one_each(certificates: Sequence[ServedCertificate]) -> tuple[ServedCertificate, ...]:
@@ -146,14 +131,10 @@ def _one_each(certificates: Sequence[ServedCertificate]) -> tuple[ServedCertific
     return tuple({(served.topic, served.source): served for served in latest_first}.values())
 
 
-def _known_file(seen: SeenFile, before: KnownFile | None) -> KnownFile:
-    if seen.not_after is None and before is not None:
-        return KnownFile(seen.path, before.topic, before.not_after, seen.reason)
-    return KnownFile(seen.path, seen.topic, seen.not_after, seen.reason)
-
-
-def _gone(file: KnownFile, now: datetime) -> KnownFile:
-    return replace(file, reason=Reason.FILE_NOT_FOUND, gone_since=file.gone_since or now)
+def _with_last_known(file: SeenFile, before: SeenFile | None) -> SeenFile:
+    if file.not_after is not None or before is None:
+        return file
+    return SeenFile(file.path, before.topic, before.not_after, file.reason)
 
 
 def _answered(seen: Observation) -> bool | None:

@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from exporter.snapshot import Known, KnownFile, NodeFacts, RenewalFacts, Snapshot
-from renewctl.observation import DeviceCounts, ServedCertificate, Source
+from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
+from renewctl.observation import DeviceCounts, SeenFile, ServedCertificate, Source
 from renewctl.reasons import Reason
 
 VERSION = 2
@@ -88,6 +88,7 @@ def _node_out(facts: NodeFacts) -> dict[str, Any]:
         "devices": None if facts.devices is None else [_devices_out(counts) for counts in facts.devices],
         "devices_at": _at_out(facts.devices_at),
         "files": [_file_out(file) for file in facts.files],
+        "gone": {path: _at_out(since) for path, since in facts.gone.items()},
     }
 
 
@@ -104,6 +105,7 @@ def _node_in(stored: dict[str, Any]) -> NodeFacts:
         devices=None if devices is None else tuple(_devices_in(counts) for counts in devices),
         devices_at=_at_in(stored["devices_at"]),
         files=tuple(_file_in(file) for file in stored["files"]),
+        gone={path: _instant_in(since) for path, since in stored["gone"].items()},
     )
 
 
@@ -161,23 +163,21 @@ def _served_in(stored: dict[str, Any]) -> ServedCertificate:
     )
 
 
-def _file_out(file: KnownFile) -> dict[str, str | None]:
+def _file_out(file: SeenFile) -> dict[str, str | None]:
     return {
         "path": file.path,
         "topic": file.topic,
         "not_after": _at_out(file.not_after),
         "reason": file.reason,
-        "gone_since": _at_out(file.gone_since),
     }
 
 
-def _file_in(stored: dict[str, Any]) -> KnownFile:
-    return KnownFile(
+def _file_in(stored: dict[str, Any]) -> SeenFile:
+    return SeenFile(
         path=str(stored["path"]),
         topic=str(stored["topic"]),
         not_after=_at_in(stored["not_after"]),
         reason=None if stored["reason"] is None else Reason(stored["reason"]),
-        gone_since=_at_in(stored["gone_since"]),
     )
 
 

@@ -215,7 +215,7 @@ class Inventory:
     Attributes:
         path: the file (or folder) it was read from.
         digest: SHA-256 over the bytes read, hex; events record it.
-        store: URL of the store, by reference or as a string without a password.
+        store: URL of the store, by reference or as a string without a password; "" for `none`.
         trust: PEM files of issuers we expect push certificates from; empty: Apple's names alone.
     """
 

@@ -178,10 +178,11 @@ def _inventory(path: Path, digest: str, documents: list[Fields]) -> Inventory:
     topic_entries, node_entries = _entries(documents, "topics"), _entries(documents, "nodes")
     store, trust = _only(documents, "store"), _only(documents, "trust")
     keys, apns, vendor = (_only(documents, key).mapping(key) for key in ("keys", "apns", "vendor"))
+    watched_only = store.raw("store") == "none"  # an exporter's own inventory: nothing is renewed with it
     inventory = Inventory(
         path=path,
         digest=digest,
-        store=store.database("store", STORE_SCHEMES) or "",
+        store="" if watched_only else store.database("store", STORE_SCHEMES) or "",
         keys=Keys(()) if keys is None else keys_from(keys),
         topics=tuple(_topic(entry.fields()) for entry in topic_entries),
         nodes=tuple(_node(entry.fields()) for entry in node_entries),
@@ -190,8 +191,10 @@ def _inventory(path: Path, digest: str, documents: list[Fields]) -> Inventory:
         trust=trust.files("trust"),
     )
     store.need("store", None)
-    documents[0].need("keys", keys)
-    if not any(document.raw("topics") for document in documents):
+    if not watched_only:
+        documents[0].need("keys", keys)
+    folders_only = bool(inventory.nodes) and all(node.folder for node in inventory.nodes)
+    if not folders_only and not any(document.raw("topics") for document in documents):
         documents[0].problem(Reason.INVENTORY_MISSING_KEY, "topics", expected="topics")
     for document in documents:
         document.done()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from renewctl.certificate.pushcert import TOPIC_PREFIX, PushCertificate, end_of_validity
@@ -30,7 +30,10 @@ _REASONS = {
     errno.ENXIO: Reason.FILE_NOT_REGULAR,  # a socket
 }
 
-_Key = tuple[int, int, int, int, int]
+_Key = bytes
+
+_pack = struct.Struct("<QQqqq").pack
+"""Five numbers in a quarter of the memory a tuple takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,52 +45,52 @@ class Read:
     words: str = "no certificate in it"
 
 
-class CertificateFiles:
-    """Remembers what files told, as long as they stay the same.
+class CertificateFolder:
+    """Remembers what the files of a folder told, as long as they stay the same.
 
-    Two looks at the same, unchanged files give the very same tuple.
+    Two looks at the same, unchanged files give the very same tuple. Of each certificate only what is shown
+    is kept, no fingerprints: there may be ten thousand.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
         self._known: dict[str, tuple[_Key | None, Read]] = {}
         self._told: tuple[Read, ...] = ()
         self._listed: tuple[_Key | None, tuple[str, ...]] = (None, ())
 
-    def read(self, path: str) -> Read:
-        """What a file holds."""
-        before = self._known.get(path)
-        if before is None or before[0] is None or _key_at(path) != before[0]:
-            before = self._known[path] = _read(path)
-        return before[1]
+    def look(self) -> tuple[Read, ...]:
+        """What each of its certificate files holds, by their names; hidden ones are left aside.
 
-    def look(self, paths: Iterable[str]) -> tuple[Read, ...]:
-        """What each of these files holds, in their order; any others are forgotten."""
-        told = tuple(map(self.read, paths))
+        Raises:
+            OSError: the folder cannot be listed.
+        """
+        told = tuple(map(self._look_at, self._paths()))
         if told != self._told:
             self._told = told
             self._known = {read.seen.path: self._known[read.seen.path] for read in told}
         return self._told
 
-    def look_into(self, folder: str) -> tuple[Read, ...]:
-        """What the certificate files of a folder hold, by their names; hidden ones are left aside.
+    def _look_at(self, path: str) -> Read:
+        before = self._known.get(path)
+        if before is None or before[0] is None or _key_at(path) != before[0]:
+            before = self._known[path] = _read(path, whole=False)
+        return before[1]
 
-        Raises:
-            OSError: the folder cannot be listed.
-        """
-        key = _settled(os.stat(folder))  # noqa: PTH116 - ten thousand Paths a look would be a second
+    def _paths(self) -> tuple[str, ...]:
+        key = _settled(os.stat(self._folder))  # noqa: PTH116 - ten thousand Paths a look would be a second
         if key is None or key != self._listed[0]:
             names = sorted(
                 entry.name
-                for entry in os.scandir(folder)
+                for entry in os.scandir(self._folder)
                 if entry.name.endswith(SUFFIXES) and not entry.name.startswith(".")
             )
-            self._listed = key, tuple(f"{folder}/{name}" for name in names)
-        return self.look(self._listed[1])
+            self._listed = key, tuple(f"{self._folder}/{name}" for name in names)
+        return self._listed[1]
 
 
 def read_file(path: str) -> Read:
     """Read one file, remembering nothing."""
-    return _read(path)[1]
+    return _read(path, whole=True)[1]
 
 
 def served(certificate: PushCertificate, source: Source) -> ServedCertificate:
@@ -108,7 +111,7 @@ def is_push_certificate(served: ServedCertificate) -> bool:
     return served.topic.startswith(TOPIC_PREFIX)
 
 
-def _read(path: str) -> tuple[_Key | None, Read]:
+def _read(path: str, *, whole: bool) -> tuple[_Key | None, Read]:
     """The file, and what it is recognised by next time; None: to be read again at the next look."""
     try:
         content, status = localfile.read_with_status(Path(path), LIMIT)
@@ -117,10 +120,10 @@ def _read(path: str) -> tuple[_Key | None, Read]:
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, Reason.FILE_UNREADABLE)
         return None, Read(SeenFile(path, reason=reason), None, str(error.strerror))
-    return _settled(status), _parsed(path, content)
+    return _settled(status), _parsed(path, content, whole=whole)
 
 
-def _parsed(path: str, content: bytes) -> Read:
+def _parsed(path: str, content: bytes, *, whole: bool) -> Read:
     if not content.strip():
         return Read(SeenFile(path, reason=Reason.FILE_EMPTY))
     try:
@@ -132,6 +135,8 @@ def _parsed(path: str, content: bytes) -> Read:
     except ValueError:
         return Read(_dated(path, content))
     told = served(certificate, Source.FILE)
+    if not whole:
+        told = replace(told, fingerprint=None, key_fingerprint=None)
     return Read(SeenFile(path, told.topic, told.not_after), told)
 
 
@@ -155,13 +160,13 @@ def _key_at(path: str) -> _Key | None:
     file in place with the size and time of the old one.
     """
     try:
-        status = os.stat(path)  # noqa: PTH116 - see `look_into`
+        status = os.stat(path)  # noqa: PTH116 - see `_paths`
     except OSError:
         return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+    return _pack(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
 
 
 def _settled(status: os.stat_result) -> _Key | None:
     if time.time_ns() - status.st_ctime_ns <= _SETTLED_NS:
         return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+    return _pack(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)

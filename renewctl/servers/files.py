@@ -6,7 +6,6 @@ Files on other hosts are installed and read by the playbooks, over SSH.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from renewctl.inventory.reading import Node, Place
 from renewctl.observation import Failure, Observation, SeenFile, ServedCertificate, Source
 from renewctl.reasons import Reason
 from renewctl.servers import localfile
-from renewctl.servers.certificate_files import CertificateFiles, Read, is_push_certificate, read_file
+from renewctl.servers.certificate_files import CertificateFolder, Read, is_push_certificate, read_file
 from renewctl.servers.protocol import PushAnswer, PushTarget, failure_of
 
 
@@ -36,16 +35,16 @@ class Files:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self._files = CertificateFiles()
+        self._folder = None if node.folder is None else CertificateFolder(node.folder)
         self._looked: tuple[tuple[Read, ...], Placed] = ((), Placed((), (), ()))
 
     def observe(self, now: datetime) -> Observation:
         """The certificates in its files."""
         try:
-            if self.node.folder is None:
-                placed = placed_certificates(self.node, self._files.read)
+            if self._folder is None:
+                placed = placed_certificates(self.node)
             else:
-                placed = self._in_folder(self.node.folder)
+                placed = self._in(self._folder)
         except NodeFault as fault:
             placed = Placed((), (failure_of(fault.reason, fault.values),))
         return Observation(
@@ -57,13 +56,13 @@ class Files:
             files=placed.files,
         )
 
-    def _in_folder(self, folder: Path) -> Placed:
+    def _in(self, folder: CertificateFolder) -> Placed:
         """The very same value while nothing in the folder changed: with ten thousand files that counts."""
         try:
-            reads = self._files.look_into(str(folder))
+            reads = folder.look()
         except OSError as error:
             raise NodeFault(
-                Reason.FOLDER_UNREADABLE, node=self.node.name, path=str(folder), got=error.strerror
+                Reason.FOLDER_UNREADABLE, node=self.node.name, path=str(self.node.folder), got=error.strerror
             ) from None
         if reads is not self._looked[0]:
             self._looked = reads, _of_folder(reads, self.node.name)
@@ -101,12 +100,8 @@ class Files:
         return None
 
 
-def placed_certificates(node: Node, read: Callable[[str], Read] = read_file) -> Placed:
+def placed_certificates(node: Node) -> Placed:
     """What the places of a node installed by files hold.
-
-    Args:
-        node: installed by files.
-        read: gives what a file holds.
 
     Raises:
         NodeFault: `node_certificate_elsewhere`: the files are another host's, and files of that name here
@@ -118,7 +113,7 @@ def placed_certificates(node: Node, read: Callable[[str], Read] = read_file) -> 
     failures = []
     files = []
     for place in node.install.places:
-        told = _read(place, read)
+        told = _read(place)
         files.append(replace(told.seen, path=place.path))
         if told.served is None:
             failures.append(_failure(told, node.name))
@@ -148,17 +143,17 @@ def home_of(path: str) -> str:
     return str(place.parent / ".renewctl" / place.name)
 
 
-def _read(place: Place, read: Callable[[str], Read]) -> Read:
+def _read(place: Place) -> Read:
     """The certificate of one place; a file with the key in it is not opened where one without lies beside it.
 
     PKCS#12 that a roll-out did not make is `node_certificate_locked`.
     """
     path = Path(place.path)
     if place.certificate is None and (beside := _beside(path)) is not None:
-        return read(str(beside))
+        return read_file(str(beside))
     if place.pkcs12 is not None and localfile.exists(path):
         return Read(SeenFile(place.path, reason=Reason.NODE_CERTIFICATE_LOCKED))
-    return read(place.path)
+    return read_file(place.path)
 
 
 def _beside(path: Path) -> Path | None:

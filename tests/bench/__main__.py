@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import api_nodes, attack, command_line, folding, ssh_nodes
+from tests.bench import api_nodes, attack, command_line, exporter_scrapes, folding, ssh_nodes
 from tests.bench.table import Measured, shown
 
 PARTS: Mapping[str, Callable[[Path], Iterator[Measured]]] = {
@@ -23,6 +23,7 @@ PARTS: Mapping[str, Callable[[Path], Iterator[Measured]]] = {
     "ssh": ssh_nodes.measure,
     "api": api_nodes.measure,
     "attack": attack.measure,
+    "exporter": exporter_scrapes.measure,
 }
 
 
@@ -38,7 +39,7 @@ def main(words: list[str]) -> int:
         with TemporaryDirectory(prefix="renewctl-bench-") as folder:
             for one in PARTS[name](Path(folder)):
                 found.append(one)
-                print(f"{one.what}: {one.ratio:.3f}", file=sys.stderr, flush=True)  # noqa: T201 - progress
+                print(f"{one.what}: {one.ratio:.4f}", file=sys.stderr, flush=True)  # noqa: T201 - progress
     print(shown(found))  # noqa: T201 - the table is what the run is for
     return 0 if all(one.holds for one in found) else 1
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.snapshot import FORGET_AFTER, KnownFile, NodeFacts, Snapshot
+from exporter.snapshot import FORGET_AFTER, NodeFacts, Snapshot
 from renewctl.inventory.reading import Product
 from renewctl.observation import Observation, SeenFile, Source
 from renewctl.reasons import Reason
@@ -161,9 +161,8 @@ FILE = SeenFile("/pki/a.pem", "t", NOW)
 def test_a_file_gone_from_a_folder_is_told_of_for_a_week() -> None:
     """Then it is forgotten: names that change every day must not pile up."""
     facts = NodeFacts().after(look(FILE)).after(look(minutes=1))
-    assert facts.files == (
-        KnownFile("/pki/a.pem", "t", NOW, Reason.FILE_NOT_FOUND, NOW + timedelta(minutes=1)),
-    )
+    assert facts.files == (SeenFile("/pki/a.pem", "t", NOW, Reason.FILE_NOT_FOUND),)
+    assert facts.gone == {"/pki/a.pem": NOW + timedelta(minutes=1)}
     assert facts.failures == (Reason.NODE_FILE_MISSING,)
     assert [known.served.topic for known in facts.certificates] == ["t"]
     week = FORGET_AFTER / timedelta(minutes=1)
@@ -175,7 +174,7 @@ def test_a_file_gone_from_a_folder_is_told_of_for_a_week() -> None:
 def test_a_file_that_comes_back_is_as_good_as_new() -> None:
     """Put away and put back."""
     facts = NodeFacts().after(look(FILE)).after(look()).after(look(FILE))
-    assert (facts.files, facts.failures) == ((KnownFile("/pki/a.pem", "t", NOW),), ())
+    assert (facts.files, facts.failures) == ((FILE,), ())
 
 
 def test_a_folder_that_cannot_be_listed_says_nothing_of_its_files() -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 import promql_parser
 
 from exporter import reference
-from exporter.metrics import METRICS, POLLED
+from exporter.definition import POLLED
+from exporter.metrics import METRICS
+from exporter.process import PROCESS
 from exporter.reloads import Reloads
 from exporter.snapshot import Snapshot
 from tests.support.exporter_values import NOW, families, inventory
@@ -46,6 +48,12 @@ mdm_exporter_build_info{version}
 mdm_exporter_last_round_timestamp_seconds{}
 mdm_exporter_config_last_reload_successful{}
 mdm_exporter_config_last_reload_success_timestamp_seconds{}
+process_virtual_memory_bytes{}
+process_resident_memory_bytes{}
+process_start_time_seconds{}
+process_cpu_seconds_total{}
+process_open_fds{}
+process_max_fds{}
 """
 
 
@@ -58,7 +66,7 @@ def test_collectors_publish_each_defined_metric_and_nothing_else() -> None:
     """Every family that is defined has a collector, once."""
     given = [family.definition.name for family in families(inventory(), Snapshot(store_up=True))]
     given += [family.definition.name for family in Reloads(NOW).collect()]
-    assert sorted(given) == sorted(metric.name for metric in METRICS)
+    assert sorted(given) == sorted(metric.name for metric in METRICS if metric not in PROCESS)
 
 
 def test_without_a_store_renewals_are_not_spoken_of() -> None:
@@ -69,8 +77,8 @@ def test_without_a_store_renewals_are_not_spoken_of() -> None:
 
 def test_help_says_that_values_are_polled() -> None:
     """Prometheus's writing guide asks caches to be told of in HELP."""
-    of_the_inventory = re.compile("mdm_topic_(renewal_window|info|node$)|mdm_exporter_(build|config)")
-    assert all(m.help.endswith(POLLED) for m in METRICS if not of_the_inventory.match(m.name))
+    now = re.compile("mdm_topic_(renewal_window|info|node$)|mdm_exporter_(build|config)|process_")
+    assert all(m.help.endswith(POLLED) for m in METRICS if not now.match(m.name))
 
 
 def test_the_reference_page_is_up_to_date() -> None:

@@ -15,10 +15,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.process_collector import PROCESS_COLLECTOR
 from prometheus_client.registry import Collector
 
-from exporter.families import LABEL_LIMIT, Family, bounded, seconds
-from exporter.metrics import CERTIFICATE_INFO, METRICS, NODE_UP, TOPIC_INFO
+from exporter.families import LABEL_LIMIT, Family, bounded, seconds, single
+from exporter.metrics import CERTIFICATE_INFO, METRICS, NODE_UP, STORE_UP, TOPIC_INFO
 from exporter.rendering import Format, Page, Part, accepts_gzip, choose_format
 from tests.support.exporter_values import NOW
 
@@ -163,6 +164,27 @@ def test_the_processes_own_metrics_come_with_each_answer(format_: Format) -> Non
     assert "process_resident_memory_bytes" in text
     assert text.count("# EOF\n") == (format_ is Format.OPENMETRICS)
     assert text.endswith("# EOF\n" if format_ is Format.OPENMETRICS else "\n")
+
+
+@pytest.mark.parametrize("format_", Format)
+def test_the_processes_metrics_are_prometheus_clients(format_: Format) -> None:
+    """Names, types, help and, within a moment, values: dashboards for Python programs fit."""
+    registry = CollectorRegistry()
+    registry.register(PROCESS_COLLECTOR)
+    theirs = generate_latest(registry) if format_ is Format.TEXT else generate_openmetrics(registry)
+    ours = Page([]).answer(format_, compressed=False)
+    for mine, other in zip(ours.decode().splitlines(), theirs.decode().splitlines(), strict=True):
+        if mine.startswith("#"):
+            assert mine == other
+        else:
+            assert mine.split()[0] == other.split()[0]
+            assert float(mine.split()[1]) == pytest.approx(float(other.split()[1]), rel=0.1)
+
+
+def test_further_families_of_the_process_come_before_its_own() -> None:
+    """What the caller knows as of now."""
+    text = Page([]).answer(Format.TEXT, compressed=False, own=[single(STORE_UP, 1)]).decode()
+    assert "mdm_store_up 1.0\n# HELP process_virtual" in text
 
 
 def test_a_label_set_given_twice_is_one_series() -> None:

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import snapshot_file
-from exporter.snapshot import Known, KnownFile, NodeFacts, RenewalFacts, Snapshot
+from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
 from exporter.start import starting_snapshot
-from renewctl.observation import DeviceCounts, Failure, Source
+from renewctl.observation import DeviceCounts, Failure, SeenFile, Source
 from renewctl.reasons import Reason
 from tests.support.exporter_values import NOW, inventory, node, seen, served
 
@@ -87,9 +87,7 @@ told = st.builds(
     key_fingerprint=st.none() | texts,
 )
 known = st.builds(Known, told, instants)
-files = st.builds(
-    KnownFile, texts, texts, st.none() | instants, st.none() | st.sampled_from(Reason), st.none() | instants
-)
+files = st.builds(SeenFile, texts, texts, st.none() | instants, st.none() | st.sampled_from(Reason))
 counts = st.builds(
     DeviceCounts, texts, st.integers(0), st.dictionaries(st.integers(1), st.integers(0), max_size=3)
 )
@@ -103,6 +101,7 @@ facts = st.builds(
     told_at=st.none() | instants,
     kept=st.lists(known, max_size=3).map(tuple),
     files=st.lists(files, max_size=3).map(tuple),
+    gone=st.dictionaries(texts, instants, max_size=2),
     devices=st.none() | st.lists(counts, max_size=2).map(tuple),
     devices_at=st.none() | instants,
 )

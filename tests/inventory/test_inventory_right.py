@@ -245,3 +245,17 @@ def test_a_folder_that_is_watched_serves_no_topic(tmp_path: Path) -> None:
     with pytest.raises(Unusable) as caught:
         inventory.load(write(tmp_path, alone))
     assert caught.value.reason is Reason.INVENTORY_TOPIC_WITHOUT_NODES
+
+
+def test_an_inventory_to_watch_with_alone(tmp_path: Path) -> None:
+    """Nothing is renewed with it: no store, no keys, and no topic where all it names are folders."""
+    folders = {
+        "version": 1,
+        "store": "none",
+        "nodes": [{"name": "pki", "product": "files", "folder": "/pki"}],
+    }
+    read = inventory.load(write(tmp_path, folders))
+    assert (read.store, read.keys.recipients, read.topics) == ("", (), ())
+    whole = right(store="none")
+    del whole["keys"]
+    assert inventory.load(write(tmp_path, whole)).topics
