@@ -62,6 +62,39 @@ FILE_FAILURE = Definition(
     "Nothing is wrong with the file: read mdm_certificate_file_readable beside it.",
     ("count by (reason) (mdm_certificate_file_failure)", "how many files have which trouble"),
 )
+OTHER_EXPIRY = Definition(
+    "mdm_expiry_timestamp_seconds",
+    "When something else than a push certificate expires (kind: vendor_certificate, wwdr_intermediate, "
+    "tls_certificate, scep_ca, ade_token, vpp_token); the last date known while it cannot be read, the "
+    f"earliest of several; node is empty for what belongs to none. {POLLED}",
+    ("kind", "name", "node"),
+    "Nothing has ever told its date; then mdm_expiry_known is 0. What has expired keeps its series.",
+    (
+        "(mdm_expiry_timestamp_seconds - time()) / 86400 < 30",
+        "what else ends within 30 days, or did; the value is the days left",
+    ),
+)
+OTHER_KNOWN = Definition(
+    "mdm_expiry_known",
+    f"1 if its date was read when last tried, 0 if not (then the last date known stays) or not yet. {POLLED}",
+    ("kind", "name", "node"),
+    "Never, for what the inventory names: under expires, as vendor and chain, nodes with https addresses.",
+    ("mdm_expiry_known == 0", "what nobody can be warned about, or soon cannot"),
+)
+OTHER_FAILURE = Definition(
+    "mdm_expiry_failure",
+    f"1 for why a date could not be read when last tried. {POLLED}",
+    ("kind", "name", "node", "reason"),
+    "It could be read: read mdm_expiry_known beside it.",
+    ("mdm_expiry_failure", "why dates cannot be read now"),
+)
+OTHER_LAST_SUCCESS = Definition(
+    "mdm_expiry_last_success_timestamp_seconds",
+    f"When its date was last read; 0 if never. {POLLED}",
+    ("kind", "name", "node"),
+    "As mdm_expiry_known.",
+    ("time() - mdm_expiry_last_success_timestamp_seconds > 86400", "dates nobody has confirmed for a day"),
+)
 NODE_UP = Definition(
     "mdm_node_up",
     "1 if the node answered when last asked; a node of files alone: if they could be read. "
@@ -275,6 +308,7 @@ RELOAD_SUCCESS = Definition(
 
 METRICS: tuple[Definition, ...] = (
     EXPIRY, CERTIFICATE_INFO, FILE_EXPIRY, FILE_READABLE, FILE_FAILURE,
+    OTHER_EXPIRY, OTHER_KNOWN, OTHER_FAILURE, OTHER_LAST_SUCCESS,
     NODE_UP, NODE_FAILURES, NODE_LAST_SUCCESS, NODE_SNAPSHOT,
     NODE_POLL_SECONDS, NODE_POLLS, NODE_POLL_FAILURES,
     DEVICES_ENROLLED, DEVICES_SEEN,

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from exporter.poller import Change
+from exporter.secrets_allowed import by_command
 from exporter.snapshot import NodeFacts, Snapshot
 from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Node
 from renewctl.observation import Failure, Observation
 from renewctl.reasons import Reason
-from renewctl.secrets import Kind, SecretRef
 
 if TYPE_CHECKING:
     from renewctl.servers.protocol import Server
@@ -30,6 +30,8 @@ class NodeLook:
         node: as in the inventory.
         topics: UIDs it should serve.
     """
+
+    least_seconds = 0.0
 
     def __init__(self, node: Node, topics: Sequence[str]) -> None:
         self._name = node.name
@@ -105,8 +107,3 @@ def permitted(node: Node) -> tuple[Node, tuple[Failure, ...]]:
         node = replace(node, devices=replace(node.devices, sql=None))
         missing.append(Failure(Reason.SECRET_COMMAND_NOT_ALLOWED))
     return node, tuple(missing)
-
-
-def by_command(secret: SecretRef | str | None) -> bool:
-    """Whether getting this secret would mean running a program."""
-    return isinstance(secret, SecretRef) and secret.kind is Kind.COMMAND

@@ -118,9 +118,8 @@ class NodeFacts:
             return self.files, self.gone
         before = {file.path: file for file in self.files}
         there = [_with_last_known(file, before.pop(file.path, None)) for file in seen.files]
-        gone = {
-            path: since for path in before if seen.at - (since := self.gone.get(path, seen.at)) < FORGET_AFTER
-        }
+        since = {path: self.gone.get(path, seen.at) for path in before}
+        gone = {path: at for path, at in since.items() if seen.at - at < FORGET_AFTER}
         files = (*there, *(replace(before[path], reason=Reason.FILE_NOT_FOUND) for path in gone))
         return self.files if files == self.files else files, gone
 
@@ -167,6 +166,21 @@ class RenewalFacts:
     recorded: Mapping[str, Known] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ExpiryFacts:
+    """What is known of one thing that expires.
+
+    Attributes:
+        not_after: the last date known; None: never told.
+        reason: why the last look told none; None: it did.
+        last_success: the last look that told one.
+    """
+
+    not_after: datetime | None = None
+    reason: Reason | None = None
+    last_success: datetime | None = None
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Everything there is to publish.
@@ -175,6 +189,7 @@ class Snapshot:
         nodes: node name -> facts; a node never looked at may be missing.
         renewals: one a topic that has a renewal; the last ones read while the store is down.
         adopted: topic id -> the pair a person said is in use, until a node or a roll-out says more.
+        expiries: kind, name, node -> what is known of what else expires; one never looked at may be missing.
         store_up: the last read succeeded; None: no store is configured.
         store_head: the head of the store at the last read that succeeded; "" while it is empty or unread.
         store_read: when the last read that succeeded began; None: never.
@@ -184,6 +199,7 @@ class Snapshot:
     nodes: Mapping[str, NodeFacts] = field(default_factory=dict)
     renewals: tuple[RenewalFacts, ...] = ()
     adopted: Mapping[str, Known] = field(default_factory=dict)
+    expiries: Mapping[tuple[str, str, str], ExpiryFacts] = field(default_factory=dict)
     store_up: bool | None = None
     store_head: str = ""
     store_read: datetime | None = None

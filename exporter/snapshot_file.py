@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
+from exporter.snapshot import ExpiryFacts, Known, NodeFacts, RenewalFacts, Snapshot
 from renewctl.observation import DeviceCounts, SeenFile, ServedCertificate, Source
 from renewctl.reasons import Reason
 
@@ -37,6 +37,7 @@ def load(path: Path) -> Snapshot | None:
             nodes={name: _node_in(facts) for name, facts in stored["nodes"].items()},
             renewals=tuple(_renewal_in(facts) for facts in stored["renewals"]),
             adopted={topic: _known_in(known) for topic, known in stored["adopted"].items()},
+            expiries={_key_in(key): _expiry_in(facts) for key, facts in stored["expiries"]},
             store_head=str(stored["store_head"]),
             store_read=_at_in(stored["store_read"]),
         )
@@ -59,6 +60,7 @@ def save(path: Path, snapshot: Snapshot) -> None:
         "nodes": {name: _node_out(facts) for name, facts in snapshot.nodes.items()},
         "renewals": [_renewal_out(facts) for facts in snapshot.renewals],
         "adopted": {topic: _known_out(known) for topic, known in snapshot.adopted.items()},
+        "expiries": [[key, _expiry_out(facts)] for key, facts in snapshot.expiries.items()],
         "store_head": snapshot.store_head,
         "store_read": _at_out(snapshot.store_read),
     }
@@ -107,6 +109,25 @@ def _node_in(stored: dict[str, Any]) -> NodeFacts:
         files=tuple(_file_in(file) for file in stored["files"]),
         gone={path: _instant_in(since) for path, since in stored["gone"].items()},
     )
+
+
+def _expiry_out(facts: ExpiryFacts) -> dict[str, str | None]:
+    return {
+        "not_after": _at_out(facts.not_after),
+        "reason": facts.reason,
+        "last_success": _at_out(facts.last_success),
+    }
+
+
+def _expiry_in(stored: dict[str, Any]) -> ExpiryFacts:
+    return ExpiryFacts(
+        _at_in(stored["not_after"]), _reason_in(stored["reason"]), _at_in(stored["last_success"])
+    )
+
+
+def _key_in(stored: list[str]) -> tuple[str, str, str]:
+    kind, name, node = stored
+    return str(kind), str(name), str(node)
 
 
 def _renewal_out(facts: RenewalFacts) -> dict[str, Any]:
@@ -177,7 +198,7 @@ def _file_in(stored: dict[str, Any]) -> SeenFile:
         path=str(stored["path"]),
         topic=str(stored["topic"]),
         not_after=_at_in(stored["not_after"]),
-        reason=None if stored["reason"] is None else Reason(stored["reason"]),
+        reason=_reason_in(stored["reason"]),
     )
 
 
@@ -193,6 +214,10 @@ def _devices_in(stored: dict[str, Any]) -> DeviceCounts:
 
 def _text_in(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+def _reason_in(value: str | None) -> Reason | None:
+    return None if value is None else Reason(value)
 
 
 def _at_out(at: datetime | None) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from exporter import snapshot_file
+from exporter.expiry_look import expiring, key_of
 from exporter.snapshot import Snapshot
 from renewctl.inventory.reading import Inventory
 
@@ -32,6 +33,9 @@ def fitting(known: Snapshot, inventory: Inventory) -> Snapshot:
         nodes={name: facts for name, facts in known.nodes.items() if name in expected},
         renewals=known.renewals if inventory.store else (),
         adopted=known.adopted if inventory.store else {},
+        expiries={
+            key: known.expiries[key] for key in map(key_of, expiring(inventory)) if key in known.expiries
+        },
         store_up=bool(known.store_up) if inventory.store else None,
         store_head=known.store_head if inventory.store else "",
         store_read=known.store_read if inventory.store else None,

@@ -7,20 +7,16 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.node_look import NodeLook
-from exporter.poller import Look, Poller
+from exporter.looks import looks
+from exporter.poller import Poller
 from exporter.publisher import Publisher
 from exporter.rendering import Page
 from exporter.snapshot import Snapshot
 from exporter.start import fitting, starting_snapshot
-from exporter.store_look import StoreLook
 from renewctl import secrets
 from renewctl.inventory.reading import Inventory
 
 log = logging.getLogger("exporter")
-
-_STORE = "\N{SECTION SIGN} store"
-"""The store's name among the looks; no node can be called so."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +99,7 @@ class Watching:
         self._now.start()
 
     def _shift(self, inventory: Inventory, known: Snapshot) -> _Shift:
-        uids = {topic.id: topic.topic for topic in inventory.topics}
-        looks: dict[str, Look] = {
-            node.name: NodeLook(node, [uids[id_] for id_ in node.topics]) for node in inventory.nodes
-        }
-        if inventory.store:
-            looks[_STORE] = StoreLook(inventory)
         changed = threading.Event()
-        poller = Poller(looks, known, self._poll_interval, changed.set)
+        poller = Poller(looks(inventory), known, self._poll_interval, changed.set)
         publisher = Publisher(inventory, lambda: poller.snapshot, self._snapshot_file, changed)
         return _Shift(inventory, poller, publisher)

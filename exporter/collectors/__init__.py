@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exporter.collectors import certificates, devices, files, itself, nodes, renewals, topics
+from exporter.collectors import certificates, devices, expiries, files, itself, nodes, renewals, topics
 from exporter.families import Family
 from exporter.snapshot import Snapshot
 from renewctl.inventory.reading import Inventory
@@ -21,7 +21,7 @@ def steady(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
 
 def lively(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
     """What changes at every look."""
-    for subject in (nodes, devices, renewals, itself):
+    for subject in (expiries, nodes, devices, renewals, itself):
         yield from subject.collect(inventory, snapshot)
 
 

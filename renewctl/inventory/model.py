@@ -208,6 +208,40 @@ class Apns:
     ca_file: Path | None = None
 
 
+class ExpiryKind(StrEnum):
+    """What else expires; label values."""
+
+    VENDOR_CERTIFICATE = "vendor_certificate"
+    WWDR_INTERMEDIATE = "wwdr_intermediate"
+    TLS_CERTIFICATE = "tls_certificate"  # of an MDM server
+    SCEP_CA = "scep_ca"
+    ADE_TOKEN = "ade_token"  # noqa: S105 - a kind, not a token
+    VPP_TOKEN = "vpp_token"  # noqa: S105
+
+
+@dataclass(frozen=True)
+class Expiring:
+    """One thing that expires, and where its date is read.
+
+    Attributes:
+        node: the node it belongs to, for people; "" none.
+        file: on this machine.
+        url: asked instead; of a TLS certificate: whom to greet.
+        user: for HTTP Basic; "" with a password: that is sent as a Bearer token.
+    """
+
+    kind: ExpiryKind
+    name: str
+    node: str = ""
+    file: Path | None = None
+    url: str | None = None
+    user: str = ""
+    password: SecretRef | None = None
+    ca_file: Path | None = None
+    insecure_http: bool = False
+    allow_api_credential: bool = False
+
+
 @dataclass(frozen=True)
 class Inventory:
     """The whole inventory.
@@ -217,6 +251,7 @@ class Inventory:
         digest: SHA-256 over the bytes read, hex; events record it.
         store: URL of the store, by reference or as a string without a password; "" for `none`.
         trust: PEM files of issuers we expect push certificates from; empty: Apple's names alone.
+        expires: what else to watch, as far as the inventory names it for that alone.
     """
 
     path: Path
@@ -228,6 +263,7 @@ class Inventory:
     apns: Apns = Apns()
     vendor: Vendor | None = None
     trust: tuple[Path, ...] = ()
+    expires: tuple[Expiring, ...] = ()
 
     @property
     def folder(self) -> Path:

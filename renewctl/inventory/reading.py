@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from renewctl.errors import Unusable
+from renewctl.inventory.expires import expiring_from
 from renewctl.inventory.fields import Fields, Problems, is_loopback, raise_first
-from renewctl.inventory.install import read_install
+from renewctl.inventory.install import read_folder, read_install
 from renewctl.inventory.keys import keys_from
 from renewctl.inventory.model import (
     DEFAULT_WINDOW,
@@ -19,6 +20,8 @@ from renewctl.inventory.model import (
     AccountKind,
     Apns,
     Devices,
+    Expiring,
+    ExpiryKind,
     FileInstall,
     Inventory,
     Keys,
@@ -39,6 +42,8 @@ __all__ = [
     "AccountKind",
     "Apns",
     "Devices",
+    "Expiring",
+    "ExpiryKind",
     "FileInstall",
     "Inventory",
     "Keys",
@@ -189,6 +194,7 @@ def _inventory(path: Path, digest: str, documents: list[Fields]) -> Inventory:
         apns=Apns() if apns is None else _apns(apns),
         vendor=None if vendor is None else _vendor(vendor),
         trust=trust.files("trust"),
+        expires=tuple(one for document in documents for one in document.items("expires", expiring_from)),
     )
     store.need("store", None)
     if not watched_only:
@@ -199,6 +205,7 @@ def _inventory(path: Path, digest: str, documents: list[Fields]) -> Inventory:
     for document in documents:
         document.done()
     _check_topics(inventory, topic_entries)
+    _check_expires(inventory, _entries(documents, "expires"))
     topics = tuple(replace(topic, vendor=topic.vendor or inventory.vendor) for topic in inventory.topics)
     inventory = replace(inventory, topics=topics)
     return _check_nodes(inventory, node_entries)
@@ -257,6 +264,19 @@ def _check_nodes(inventory: Inventory, entries: list[_Entry]) -> Inventory:
             node if node.folder else replace(node, topics=node.topics or ids) for node in inventory.nodes
         ),
     )
+
+
+def _check_expires(inventory: Inventory, entries: list[_Entry]) -> None:
+    """One series each; a node that is named exists."""
+    _refuse_duplicates(
+        [f"{one.kind} {one.name} {one.node}".strip() for one in inventory.expires], entries, "name"
+    )
+    names = [node.name for node in inventory.nodes]
+    for one, entry in zip(inventory.expires, entries, strict=True):
+        if one.node and one.node not in names:
+            entry.document.problems.add(
+                Reason.INVENTORY_DANGLING, f"{entry.path}.node", got=one.node, expected=", ".join(names)[:200]
+            )
 
 
 def _refuse_duplicates(values: list[str], entries: list[_Entry], key: str) -> None:
@@ -319,7 +339,7 @@ def _apns(fields: Fields) -> Apns:
 def _node(fields: Fields) -> Node:
     product = fields.choice("product", Product)
     fields.need("product", product)
-    folder = _folder(fields, product)
+    folder = read_folder(fields, product)
     install = None if folder is not None else read_install(fields, product)
     url = fields.url("url", ("http", "https"))
     if product is not Product.FILES:
@@ -345,22 +365,6 @@ def _node(fields: Fields) -> Node:
         fields.problem(Reason.INVENTORY_INSECURE_HTTP, "url", got=url.geturl(), expected="https://…")
     fields.done()
     return node
-
-
-def _folder(fields: Fields, product: Product | None) -> Path | None:
-    """`folder` in place of `install`: watched alone, so it serves no topic and takes no pair."""
-    folder = fields.file("folder")
-    if folder is None:
-        return None
-    taken = [key for key in ("install", "topics") if fields.raw(key) is not None]
-    if taken or product is not Product.FILES:
-        fields.problem(
-            Reason.INVENTORY_BAD_VALUE,
-            "folder",
-            got=", ".join(taken) or product or "-",
-            expected="product: files",
-        )
-    return folder
 
 
 def _devices(fields: Fields) -> Devices | None:

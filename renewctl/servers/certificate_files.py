@@ -111,6 +111,13 @@ def is_push_certificate(served: ServedCertificate) -> bool:
     return served.topic.startswith(TOPIC_PREFIX)
 
 
+def reason_of(error: OSError) -> Reason:
+    """Why a file could not be read."""
+    if isinstance(error, localfile.NotUsableError):
+        return error.reason
+    return _REASONS.get(error.errno or 0, Reason.FILE_UNREADABLE)
+
+
 def _read(path: str, *, whole: bool) -> tuple[_Key | None, Read]:
     """The file, and what it is recognised by next time; None: to be read again at the next look."""
     try:
@@ -118,8 +125,7 @@ def _read(path: str, *, whole: bool) -> tuple[_Key | None, Read]:
     except localfile.NotUsableError as error:
         return _settled(error.status), Read(SeenFile(path, reason=error.reason), None, str(error.strerror))
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, Reason.FILE_UNREADABLE)
-        return None, Read(SeenFile(path, reason=reason), None, str(error.strerror))
+        return None, Read(SeenFile(path, reason=reason_of(error)), None, str(error.strerror))
     return _settled(status), _parsed(path, content, whole=whole)
 
 

@@ -41,10 +41,7 @@ class Files:
     def observe(self, now: datetime) -> Observation:
         """The certificates in its files."""
         try:
-            if self._folder is None:
-                placed = placed_certificates(self.node)
-            else:
-                placed = self._in(self._folder)
+            placed = self._in(self._folder) if self._folder else placed_certificates(self.node)
         except NodeFault as fault:
             placed = Placed((), (failure_of(fault.reason, fault.values),))
         return Observation(

@@ -5,22 +5,19 @@ Sole owner of requests. Whatever goes wrong comes out as NodeFault with a reason
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
 import socket
 import ssl
-import threading
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth
+from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -29,6 +26,7 @@ from renewctl.inventory.fields import is_loopback
 from renewctl.inventory.reading import Node
 from renewctl.pushanswer import shown, spoken
 from renewctl.reasons import Reason
+from renewctl.servers.deadline import Deadline
 
 DEADLINE_SECONDS = 10.0
 """How long one request may take, all in all. NanoMDM itself has no limit on a push (facts/lab.md §0, 7)."""
@@ -52,14 +50,25 @@ _HEADERS = {"User-Agent": "renewctl", "Accept-Encoding": "identity", "Connection
 
 @dataclass(frozen=True)
 class Credential:
-    """User and password of HTTP Basic; neither is ever shown."""
+    """User and password of HTTP Basic, or, with an empty user, a Bearer token; never shown."""
 
     user: str = field(repr=False)
     password: str = field(repr=False)
 
-    def basic(self) -> HTTPBasicAuth:
+    def auth(self) -> AuthBase:
         """UTF-8 bytes, since requests would write text as Latin-1."""
+        if not self.user:
+            return _Bearer(self.password.encode())
         return HTTPBasicAuth(self.user.encode(), self.password.encode())
+
+
+class _Bearer(AuthBase):
+    def __init__(self, token: bytes) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = (b"Bearer " + self._token).decode("latin-1")
+        return request
 
 
 @dataclass(frozen=True)
@@ -129,14 +138,14 @@ class Transport:
             method: HTTP method.
             path: begins with a slash; already quoted.
             body: None sends no body at all (NanoMDM v0.9.0 stores whatever body comes, facts/lab.md §0, 13).
-            credential: sent as HTTP Basic; None sends none.
+            credential: sent as HTTP Basic or Bearer; None sends none.
 
         Raises:
             NodeFault: `node_insecure_http`, `node_unreachable` (nothing was sent), `node_tls_failed`,
                 `node_timeout` and `node_no_answer` (it may have been done), `node_answer_unreadable`.
         """
         self._refuse_insecure()
-        with _Deadline(self._deadline) as deadline, requests.Session() as session:
+        with Deadline(self._deadline) as deadline, requests.Session() as session:
             session.trust_env = False
             for scheme, adapter in (("http://", _Adapter(deadline)), ("https://", _Adapter(deadline))):
                 session.mount(scheme, adapter)
@@ -166,7 +175,7 @@ class Transport:
             self._base + path,
             data=body,
             headers=_HEADERS,
-            auth=None if credential is None else credential.basic(),
+            auth=None if credential is None else credential.auth(),
             verify=True if self._node.ca_file is None else str(self._node.ca_file),
             allow_redirects=False,
             stream=True,
@@ -253,58 +262,10 @@ def _words(error: BaseException) -> str | None:
     return None
 
 
-class _Deadline:
-    """Ends whatever its connections are doing once the time is up.
-
-    A timeout of requests is one for each read: a server that drips a byte now and then never meets it.
-    Shutting the socket down from a timer ends handshake, headers and body alike. (A slow resolver or several
-    dead addresses may take longer; the connection is then closed before anything is sent.)
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.expired = False
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(seconds, self._expire)
-        self._timer.daemon = True
-
-    def watch(self, connection: socket.socket) -> socket.socket:
-        """Take a new connection under watch."""
-        with self._lock:
-            # A duplicate: TLS takes the descriptor out of the object it wraps.
-            self._sockets.append(connection.dup())
-            if self.expired:
-                _shut_down(connection)
-        return connection
-
-    def _expire(self) -> None:
-        with self._lock:
-            self.expired = True
-            for connection in self._sockets:
-                _shut_down(connection)
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        with self._lock:
-            for connection in self._sockets:
-                connection.close()
-
-
-def _shut_down(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # already closed by the other side
-        connection.shutdown(socket.SHUT_RDWR)
-
-
 class _Adapter(HTTPAdapter):
     """An adapter whose connections stand under a deadline; never retries."""
 
-    def __init__(self, deadline: _Deadline) -> None:
+    def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 

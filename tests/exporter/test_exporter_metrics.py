@@ -25,6 +25,10 @@ mdm_push_certificate_info{topic,node,source,serial,issuer}
 mdm_certificate_file_expiry_timestamp_seconds{node,file,topic}
 mdm_certificate_file_readable{node,file}
 mdm_certificate_file_failure{node,file,reason}
+mdm_expiry_timestamp_seconds{kind,name,node}
+mdm_expiry_known{kind,name,node}
+mdm_expiry_failure{kind,name,node,reason}
+mdm_expiry_last_success_timestamp_seconds{kind,name,node}
 mdm_node_up{node,product}
 mdm_node_failures{node,reason}
 mdm_node_last_success_timestamp_seconds{node}

@@ -11,7 +11,15 @@ import pytest
 
 from renewctl.errors import Unusable
 from renewctl.inventory import reading as inventory
-from renewctl.inventory.reading import AccountKind, FileInstall, Language, Place, Product
+from renewctl.inventory.reading import (
+    AccountKind,
+    Expiring,
+    ExpiryKind,
+    FileInstall,
+    Language,
+    Place,
+    Product,
+)
 from renewctl.reasons import Reason
 from renewctl.secrets import Kind, SecretRef
 from tests.support.inventories import TOPIC, right, spoilt, write
@@ -259,3 +267,20 @@ def test_an_inventory_to_watch_with_alone(tmp_path: Path) -> None:
     whole = right(store="none")
     del whole["keys"]
     assert inventory.load(write(tmp_path, whole)).topics
+
+
+def test_what_else_expires(tmp_path: Path) -> None:
+    """From a file below the inventory's folder, or from a server with a credential by reference."""
+    asked = {
+        "kind": "ade_token", "name": "dep", "node": "n1", "url": "https://dep.example/v1/tokens/x", "user": "depserver",
+        "password": {"file": "dep.key"}, "ca_file": "ca.pem", "allow_api_credential": True,
+    }  # fmt: skip
+    whole = right(expires=[{"kind": "vpp_token", "name": "apps", "file": "apps.vpptoken"}, asked])
+    assert inventory.load(write(tmp_path, whole)).expires == (
+        Expiring(ExpiryKind.VPP_TOKEN, "apps", file=tmp_path / "apps.vpptoken"),
+        Expiring(
+            ExpiryKind.ADE_TOKEN, "dep", "n1", url=asked["url"], user="depserver",
+            password=SecretRef(Kind.FILE, (str(tmp_path / "dep.key"),)), ca_file=tmp_path / "ca.pem",
+            allow_api_credential=True,
+        ),
+    )  # fmt: skip
