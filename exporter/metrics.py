@@ -175,6 +175,25 @@ DEVICES_SEEN = Definition(
         "share of devices that checked in during the last 7 days",
     ),
 )
+DEVICE_LAST_SEEN = Definition(
+    "mdm_device_last_seen_timestamp_seconds",
+    "When a device last checked in: those silent for longest, as many as the node's devices.series allows. "
+    f"{POLLED}",
+    ("node", "storage", "topic", "device"),
+    "The inventory asks for no single devices (the default), or the device is not among the most silent; "
+    "mdm_device_series_dropped counts those.",
+    (
+        "bottomk(10, max by (device) (mdm_device_last_seen_timestamp_seconds))",
+        "the ten devices silent for longest",
+    ),
+)
+DEVICES_DROPPED = Definition(
+    "mdm_device_series_dropped",
+    f"Enrolled devices that have no mdm_device_last_seen_timestamp_seconds for want of room. {POLLED}",
+    ("node", "storage"),
+    "The inventory asks for no single devices (the default).",
+    ("mdm_device_series_dropped > 0", "nodes whose devices are not all told of one by one"),
+)
 TOPIC_WINDOW = Definition(
     "mdm_topic_renewal_window_seconds",
     "How long before its end the push certificate of this topic is due for renewal; from the inventory.",
@@ -311,7 +330,7 @@ METRICS: tuple[Definition, ...] = (
     OTHER_EXPIRY, OTHER_KNOWN, OTHER_FAILURE, OTHER_LAST_SUCCESS,
     NODE_UP, NODE_FAILURES, NODE_LAST_SUCCESS, NODE_SNAPSHOT,
     NODE_POLL_SECONDS, NODE_POLLS, NODE_POLL_FAILURES,
-    DEVICES_ENROLLED, DEVICES_SEEN,
+    DEVICES_ENROLLED, DEVICES_SEEN, DEVICE_LAST_SEEN, DEVICES_DROPPED,
     TOPIC_WINDOW, TOPIC_INFO, TOPIC_NODE, TOPIC_EXPIRY_KNOWN,
     RENEWAL_PHASE, RENEWAL_ACCEPTED, RENEWAL_NODES_OWED, RENEWAL_NODE_OWED,
     STORE_UP, STORE_HEAD, BUILD_INFO, LAST_ROUND, RELOAD_SUCCESSFUL, RELOAD_SUCCESS,

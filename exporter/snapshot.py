@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from renewctl.observation import DeviceCounts, Observation, SeenFile, ServedCertificate
+from renewctl.observation import DeviceCounts, Observation, SeenDevice, SeenFile, ServedCertificate
 from renewctl.reasons import Reason
 from renewctl.renewal.history import TopicHistory
 
@@ -39,6 +39,7 @@ class NodeFacts:
         kept: what earlier looks told and no later one contradicts.
         devices: newest known counts; None: never told.
         devices_at: the look that told of them.
+        silent: the devices silent for longest, as far as they are watched one by one (not kept on disk).
         files: its certificate files, each with the last topic and date known and what is wrong with it now.
         gone: paths of those that are not in their folder any more -> the first look without them.
         seconds: how long the last finished look took; None: none since the exporter started.
@@ -55,6 +56,7 @@ class NodeFacts:
     kept: tuple[Known, ...] = ()
     devices: tuple[DeviceCounts, ...] | None = None
     devices_at: datetime | None = None
+    silent: tuple[SeenDevice, ...] | None = field(default=None, compare=False)
     files: tuple[SeenFile, ...] = ()
     gone: Mapping[str, datetime] = field(default_factory=dict)
     seconds: float | None = field(default=None, compare=False)
@@ -94,6 +96,7 @@ class NodeFacts:
             kept=self._kept(told) if failed else (),
             devices=self.devices if kept_devices else seen.devices,
             devices_at=self.devices_at if kept_devices else seen.at,
+            silent=self.silent if seen.silent is None and failed else seen.silent,
             files=files,
             gone=gone,
             seconds=seconds,

@@ -68,6 +68,15 @@ class DeviceCounts:
     seen_within: Mapping[int, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class SeenDevice:
+    """One enrolled device, and when it last checked in."""
+
+    enrollment: str
+    topic: str
+    at: datetime
+
+
 @dataclass(frozen=True)
 class Failure:
     """One thing that could not be learned from a node; values never hold a secret or a device token."""
@@ -89,6 +98,7 @@ class Observation:
         up: the MDM server process answered; None where nothing was asked of it.
         certificates: what it serves, one a topic and source; more only where its files differ.
         devices: None where the node cannot tell; an empty tuple means none enrolled.
+        silent: the devices silent for longest, as many as the inventory asks for; None: it asks for none.
         version: as the server tells it; never used to decide anything.
         failures: what could not be learned.
         answered: sources of certificates that answered: what they do not name, the node does not have.
@@ -100,6 +110,7 @@ class Observation:
     up: bool | None = None
     certificates: tuple[ServedCertificate, ...] = ()
     devices: tuple[DeviceCounts, ...] | None = None
+    silent: tuple[SeenDevice, ...] | None = None
     version: str | None = None
     failures: tuple[Failure, ...] = ()
     answered: tuple[Source, ...] = ()

@@ -145,10 +145,12 @@ class Devices:
     Attributes:
         sql: database URL of a SELECT-only role, by reference, or a plain string without a password.
         folder: NanoMDM's own file storage (filekv), readable from here.
+        series: of `sql`: how many devices, those silent for longest, are watched one by one; 0: none.
     """
 
     sql: SecretRef | str | None = None
     folder: Path | None = None
+    series: int = 0
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,8 @@ __all__ = [
 
 VERSION = 1
 STORE_SCHEMES = ("sqlite", "postgresql", "postgres")
+MOST_SERIES = 10_000
+"""Series of single devices a node may have: Prometheus's own guide calls a hundred thousand in all fine."""
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgres", "mysql")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # also an Ansible host name and a label value
@@ -373,9 +375,11 @@ def _devices(fields: Fields) -> Devices | None:
     below = fields.mapping("devices")
     if below is None:
         return None
-    devices = Devices(below.database("sql", DATABASE_SCHEMES), below.file("folder"))
-    if (devices.sql is None) == (devices.folder is None):
-        expected = "{sql: …} | {folder: …} | none"
+    devices = Devices(
+        below.database("sql", DATABASE_SCHEMES), below.file("folder"), below.count("series", MOST_SERIES)
+    )
+    if (devices.sql is None) == (devices.folder is None) or (devices.folder and devices.series):
+        expected = "{sql: …, series: 0} | {folder: …} | none"
         fields.problem(
             Reason.INVENTORY_BAD_VALUE, "devices", got=", ".join(below.keys()) or "-", expected=expected
         )

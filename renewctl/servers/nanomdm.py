@@ -18,7 +18,7 @@ from renewctl import pushanswer, secrets
 from renewctl.certificate.pushcert import Pair
 from renewctl.errors import NodeFault, Refused, RenewctlError
 from renewctl.inventory.reading import Node
-from renewctl.observation import Failure, Observation, ServedCertificate, Source
+from renewctl.observation import Failure, Observation, SeenDevice, ServedCertificate, Source
 from renewctl.reasons import Reason
 from renewctl.servers.files import placed_certificates
 from renewctl.servers.nanomdm_database import Database
@@ -81,7 +81,7 @@ class NanoMDM:
         failures: list[Failure] = []
         up, version = self._version(failures)
         told: dict[Source, list[ServedCertificate] | None] = {}
-        devices = placed = None
+        devices = placed = silent = None
         if up:
             told[Source.API] = self._api_certificates(failures)
         if (records := self._records) is not None:
@@ -89,6 +89,7 @@ class NanoMDM:
             counted = _collect(failures, lambda: records.devices(now))
             told[records.source] = found and found[0]
             devices = counted and counted[0]
+            silent = self._silent(records, now, failures) if counted and not counted[1] else None
             failures += [*(found[1] if found else []), *(counted[1] if counted else [])]
         elif self.node.install is not None:
             placed = _collect(failures, lambda: placed_certificates(self.node))
@@ -100,11 +101,21 @@ class NanoMDM:
             up=up,
             certificates=tuple(certificate for named in told.values() for certificate in named or []),
             devices=devices,
+            silent=silent,
             version=version,
             failures=_distinct(failures),
             answered=tuple(source for source, named in told.items() if named is not None),
             files=None if placed is None else placed.files,
         )
+
+    def _silent(
+        self, records: Records, now: datetime, failures: list[Failure]
+    ) -> tuple[SeenDevice, ...] | None:
+        """Single devices, where the inventory asks for any: never where their ages are not believed."""
+        limit = 0 if self.node.devices is None else self.node.devices.series
+        if not limit or not isinstance(records, Database):
+            return None
+        return _collect(failures, lambda: records.longest_silent(limit, now))
 
     def install(self, pair: Pair) -> None:
         """PUT the pair, the leaf alone, and compare what the server says it stored.

@@ -38,6 +38,8 @@ mdm_node_polls_total{node}
 mdm_node_poll_failures_total{node}
 mdm_devices_enrolled{node,storage,topic}
 mdm_devices_seen{node,storage,topic,within}
+mdm_device_last_seen_timestamp_seconds{node,storage,topic,device}
+mdm_device_series_dropped{node,storage}
 mdm_topic_renewal_window_seconds{topic}
 mdm_topic_info{topic,id,name,owner,account}
 mdm_topic_node{topic,node}
