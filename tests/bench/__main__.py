@@ -14,7 +14,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import api_nodes, attack, command_line, exporter_scrapes, folding, ssh_nodes
+from tests.bench import (
+    api_nodes,
+    attack,
+    command_line,
+    device_counts,
+    exporter_scrapes,
+    folding,
+    ssh_nodes,
+    watching,
+)
 from tests.bench.table import Measured, shown
 
 PARTS: Mapping[str, Callable[[Path], Iterator[Measured]]] = {
@@ -24,6 +33,8 @@ PARTS: Mapping[str, Callable[[Path], Iterator[Measured]]] = {
     "api": api_nodes.measure,
     "attack": attack.measure,
     "exporter": exporter_scrapes.measure,
+    "devices": device_counts.measure,
+    "watching": watching.measure,
 }
 
 

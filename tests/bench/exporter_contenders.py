@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import os
@@ -68,6 +69,11 @@ class Contender:
             time.sleep(0.01)
         raise SystemExit(f"{self.name} did not answer")
 
+    def text(self) -> str:
+        """One answer, as text."""
+        body = self.scrape()
+        return (gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body).decode()
+
     def cpu(self) -> float:
         """CPU seconds so far, in nanoseconds' steps: the process's own clock (clock_getcpuclockid)."""
         return time.clock_gettime(~self._process.pid << 3 | 2)
@@ -90,10 +96,15 @@ def ours(folder: Path, place: Path) -> Contender:
     node = {"name": "pki", "product": "files", "folder": str(folder)}
     watched = {"version": 1, "store": "none", "nodes": [node]}
     (place / "inventory.yaml").write_text(json.dumps(watched), encoding="utf-8")
+    return start(place, "30s")
+
+
+def start(place: Path, interval: str, *flags: str) -> Contender:
+    """`renewctl-exporter` over the inventory in a folder."""
     port = _free_port()
     words = [
         sys.executable, "-m", "exporter.main", f"--config.file={place / 'inventory.yaml'}",
-        f"--web.listen-address=127.0.0.1:{port}", "--poll.interval=30s",
+        f"--web.listen-address=127.0.0.1:{port}", f"--poll.interval={interval}", *flags,
     ]  # fmt: skip
     return Contender("ours", words, port, place / "log")
 

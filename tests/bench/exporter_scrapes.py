@@ -54,7 +54,7 @@ def measure(folder: Path) -> Iterator[Measured]:
     for size in SIZES:
         certificates = folder / f"certificates-{size}"
         certificates.mkdir()
-        _issue(certificates, size)
+        issue(certificates, size)
         time.sleep(2.5)  # what was changed a moment ago is read again at the next poll
         place = folder / f"run-{size}"
         place.mkdir()
@@ -144,8 +144,8 @@ def _complete(size: int) -> Callable[[bytes], bool]:
     return complete
 
 
-def _issue(folder: Path, count: int) -> None:
-    """Self-signed, RSA-2048, UID + CN + C, each of its own topic; one key for all, since keys take long."""
+def issue(folder: Path, count: int) -> None:
+    """Certificates: self-signed, RSA-2048, UID + CN + C, each of its own topic; one key for all, since keys take long."""
     key = rsa.generate_private_key(65537, 2048)
     now = datetime.now(UTC)
     for number in range(count):

@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -179,6 +180,25 @@ def test_prometheus_scrapes_with_a_client_certificate_and_a_password(world: Path
         assert server.wait("up == 1")
         [expiry] = server.wait('mdm_push_certificate_expiry_timestamp_seconds{source="file"}')
         assert float(expiry["value"][1]) == ENDS.timestamp()
+
+
+@pytest.mark.slow
+def test_prometheus_takes_an_answer_of_several_gzip_members_whole(world: Path) -> None:
+    """What seldom changes, what changes at each look, and the process: three members, every sample stored."""
+    with exporter(world) as running:
+        everything(running)
+        body = running.get("/metrics", {"Accept-Encoding": "gzip"}).body
+        members = 0
+        while body:
+            member = zlib.decompressobj(wbits=31)
+            assert member.decompress(body)
+            members, body = members + 1, member.unused_data
+        assert members == 3
+        with prometheus(world, running.port) as server:
+            samples = len(running.series())
+            assert server.wait(f"scrape_samples_scraped == {samples}")
+            for of_each in ("mdm_topic_info", "mdm_node_up", "process_cpu_seconds_total"):
+                assert server.query(of_each)
 
 
 @contextmanager

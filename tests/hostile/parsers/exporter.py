@@ -59,7 +59,9 @@ def _snapshot() -> Made:
         path.write_bytes(data)
         found = snapshot_file.load(path)
         assert found is not None
-        Page([Part(steady(inventory, found)), Part(lively(inventory, found))])  # it is what the exporter begins with
+        Page(
+            [Part(steady(inventory, found)), Part(lively(inventory, found))]
+        )  # it is what the exporter begins with
 
     return Made(take, [path.read_bytes()])
 
