@@ -67,7 +67,7 @@ def save(path: Path, snapshot: Snapshot) -> None:
     beside = path.with_name(f"{path.name}.new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(stored, file, separators=(",", ":"))
+        file.write(json.dumps(stored, separators=(",", ":")))
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)

@@ -70,7 +70,8 @@ class Contender:
         raise SystemExit(f"{self.name} did not answer")
 
     def text(self) -> str:
-        """One answer, as text."""
+        """One answer, as text, over a new connection."""
+        self._connection.close()
         body = self.scrape()
         return (gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body).decode()
 

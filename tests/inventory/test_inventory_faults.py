@@ -170,51 +170,6 @@ SPOILT: list[tuple[str, Any, Reason, str]] = [
     ),
     ("nodes.1.install.paths.chmod", "600", R.INVENTORY_UNKNOWN_KEY, "nodes[1].install.paths.chmod"),
     ("nodes.1.name", "n1", R.INVENTORY_DUPLICATE, "nodes[1].name"),
-    ("expires", [{"kind": "milk", "name": "m", "file": "x"}], R.INVENTORY_BAD_VALUE, "expires[0].kind"),
-    ("expires", [{"kind": "ade_token", "file": "x"}], R.INVENTORY_MISSING_KEY, "expires[0].name"),
-    ("expires", [{"kind": "ade_token", "name": "d"}], R.INVENTORY_BAD_VALUE, "expires[0].file"),
-    (
-        "expires",
-        [{"kind": "ade_token", "name": "d", "file": "x", "url": "https://d"}],
-        R.INVENTORY_BAD_VALUE,
-        "expires[0].file",
-    ),
-    (
-        "expires",
-        [{"kind": "ade_token", "name": "d", "url": "http://dep.example"}],
-        R.INVENTORY_INSECURE_HTTP,
-        "expires[0].url",
-    ),
-    (
-        "expires",
-        [{"kind": "tls_certificate", "name": "d", "url": "http://127.0.0.1"}],
-        R.INVENTORY_BAD_VALUE,
-        "expires[0].url",
-    ),
-    (
-        "expires",
-        [{"kind": "vendor_certificate", "name": "d", "url": "https://d"}],
-        R.INVENTORY_BAD_VALUE,
-        "expires[0].url",
-    ),
-    (
-        "expires",
-        [{"kind": "ade_token", "name": "d", "url": "https://d", "password": "hunter2"}],
-        R.INVENTORY_SECRET_IN_CLEAR,
-        "expires[0].password",
-    ),
-    (
-        "expires",
-        [{"kind": "ade_token", "name": "d", "file": "x", "node": "none"}],
-        R.INVENTORY_DANGLING,
-        "expires[0].node",
-    ),
-    (
-        "expires",
-        [{"kind": "ade_token", "name": "d", "file": "x"}] * 2,
-        R.INVENTORY_DUPLICATE,
-        "expires[1].name",
-    ),
 ]
 
 

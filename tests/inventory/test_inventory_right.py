@@ -13,8 +13,6 @@ from renewctl.errors import Unusable
 from renewctl.inventory import reading as inventory
 from renewctl.inventory.reading import (
     AccountKind,
-    Expiring,
-    ExpiryKind,
     FileInstall,
     Language,
     Place,
@@ -240,47 +238,3 @@ def test_a_place_in_every_layout(tmp_path: Path) -> None:
     assert (p12.path, p12.password) == ("/c.p12", SecretRef(Kind.FILE, (str(tmp_path / "pw"),)))
     assert install.reloads == (("/bin/a",), ("/bin/b", "x"), ("/bin/last",))
     assert install.variables == {"ansible_become": True}
-
-
-def test_a_folder_that_is_watched_serves_no_topic(tmp_path: Path) -> None:
-    """It takes no pair, so no topic may count on it: neither its own nor "every topic"."""
-    whole = right()
-    whole["nodes"].append({"name": "pki", "product": "files", "folder": "certificates"})
-    read = inventory.load(write(tmp_path, whole))
-    assert (read.nodes[-1].folder, read.nodes[-1].topics) == (tmp_path / "certificates", ())
-    assert read.nodes[-1] not in read.nodes_of("tokyo")
-    alone = right(nodes=[{"name": "pki", "product": "files", "folder": "certificates"}])
-    with pytest.raises(Unusable) as caught:
-        inventory.load(write(tmp_path, alone))
-    assert caught.value.reason is Reason.INVENTORY_TOPIC_WITHOUT_NODES
-
-
-def test_an_inventory_to_watch_with_alone(tmp_path: Path) -> None:
-    """Nothing is renewed with it: no store, no keys, and no topic where all it names are folders."""
-    folders = {
-        "version": 1,
-        "store": "none",
-        "nodes": [{"name": "pki", "product": "files", "folder": "/pki"}],
-    }
-    read = inventory.load(write(tmp_path, folders))
-    assert (read.store, read.keys.recipients, read.topics) == ("", (), ())
-    whole = right(store="none")
-    del whole["keys"]
-    assert inventory.load(write(tmp_path, whole)).topics
-
-
-def test_what_else_expires(tmp_path: Path) -> None:
-    """From a file below the inventory's folder, or from a server with a credential by reference."""
-    asked = {
-        "kind": "ade_token", "name": "dep", "node": "n1", "url": "https://dep.example/v1/tokens/x", "user": "depserver",
-        "password": {"file": "dep.key"}, "ca_file": "ca.pem", "allow_api_credential": True,
-    }  # fmt: skip
-    whole = right(expires=[{"kind": "vpp_token", "name": "apps", "file": "apps.vpptoken"}, asked])
-    assert inventory.load(write(tmp_path, whole)).expires == (
-        Expiring(ExpiryKind.VPP_TOKEN, "apps", file=tmp_path / "apps.vpptoken"),
-        Expiring(
-            ExpiryKind.ADE_TOKEN, "dep", "n1", url=asked["url"], user="depserver",
-            password=SecretRef(Kind.FILE, (str(tmp_path / "dep.key"),)), ca_file=tmp_path / "ca.pem",
-            allow_api_credential=True,
-        ),
-    )  # fmt: skip
