@@ -1,4 +1,4 @@
-"""Answers as NanoMDM's main branch does: its version, and the date of any topic; in a process of its own."""
+"""Answers as NanoMDM's main branch does: its version, and the date of any topic; below `/closed` the version alone."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     head = await reader.readuntil(b"\r\n\r\n")
     parts = urlsplit(head.split()[1].decode())
     status, content = "200 OK", {"version": "unknown"}
-    if parts.path == "/v1/pushcert":
+    if parts.path.endswith("/v1/pushcert"):
         topic = parse_qs(parts.query).get("topic")
-        if topic:
+        if parts.path.startswith("/closed"):
+            status, content = "401 Unauthorized", {"error": "unauthorized"}
+        elif topic:
             content = {"topic": topic[0], "not_after": "2027-03-01T12:00:00Z"}
         else:
             status, content = "400 Bad Request", {"error": "missing required query parameter: topic"}
