@@ -80,7 +80,10 @@ def _dates_in(told: Any, deeper: int) -> Iterator[str]:  # noqa: ANN401 - JSON
 
 def _instant(text: str) -> datetime:
     at = datetime.fromisoformat(text)
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    try:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("before the first or after the last year there is") from None
 
 
 def _file(path: Path) -> bytes:

@@ -322,7 +322,7 @@ def _stored(answer: Answer) -> tuple[str, datetime]:
     content = answer.json()
     try:
         return str(content["topic"]), datetime.fromisoformat(content["not_after"]).astimezone(UTC)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):  # OverflowError: before year 1 in UTC
         raise NodeFault(Reason.NODE_ANSWER_UNREADABLE, node=answer.node, got=answer.brief()) from None
 
 

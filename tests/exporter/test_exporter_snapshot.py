@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import snapshot_file
-from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
-from exporter.start import starting_snapshot
+from exporter.snapshot import ExpiryFacts, Known, NodeFacts, RenewalFacts, Snapshot
+from exporter.start import fitting, starting_snapshot
+from renewctl.inventory.reading import Expiring, ExpiryKind
 from renewctl.observation import DeviceCounts, Failure, SeenFile, Source
 from renewctl.reasons import Reason
 from tests.support.exporter_values import NOW, inventory, node, seen, served
@@ -156,7 +158,15 @@ def test_a_failed_write_leaves_the_file_before(tmp_path: Path) -> None:
     assert snapshot_file.load(path) == Snapshot(nodes={"a": NodeFacts()})
 
 
-GOOD = {"version": 1, "nodes": {}, "renewals": []}
+GOOD = {
+    "version": snapshot_file.VERSION,
+    "nodes": {},
+    "renewals": [],
+    "adopted": {},
+    "expiries": [],
+    "store_head": "",
+    "store_read": None,
+}
 DAMAGED = [
     b"",
     b"{",
@@ -168,15 +178,23 @@ DAMAGED = [
         for value in (
             None,
             {},
-            {**GOOD, "version": 2},
+            {**GOOD, "version": 1},
             {**GOOD, "nodes": []},
             {**GOOD, "nodes": {"a": 1}},
             {**GOOD, "nodes": {"a": {"looked_at": "yesterday", "up": 1}}},
             {**GOOD, "renewals": [{}]},
             {**GOOD, "renewals": 1},
+            {**GOOD, "expiries": [["ade_token", {}]]},
         )
     ),
 ]
+
+
+def test_what_is_damaged_below_was_good(tmp_path: Path) -> None:
+    """Each of the damaged ones is so by what it changes alone."""
+    path = tmp_path / "snapshot.json"
+    path.write_text(json.dumps(GOOD))
+    assert snapshot_file.load(path) == Snapshot()
 
 
 @pytest.mark.parametrize("content", DAMAGED, ids=lambda content: content[:24].decode("latin-1"))
@@ -219,6 +237,17 @@ def test_how_old_the_facts_of_the_store_are_outlives_a_restart(tmp_path: Path) -
     snapshot_file.save(path, Snapshot(store_up=True, store_read=NOW))
     assert starting_snapshot(path, inventory()).store_read == NOW
     assert starting_snapshot(path, inventory(store="")).store_read is None
+
+
+def test_a_reload_keeps_what_the_inventory_still_asks_for() -> None:
+    """Dates of what else expires, and everything the store told; nothing of what is not asked for any more."""
+    here, gone = ("ade_token", "school", ""), ("ade_token", "gone", "")
+    expires = (Expiring(ExpiryKind.ADE_TOKEN, "school", file=Path("/token")),)
+    told = {"store_up": True, "store_head": "h", "store_read": NOW, "histories": {}}
+    known = Snapshot(expiries={here: ExpiryFacts(NOW), gone: ExpiryFacts(NOW)}, **told)  # type: ignore[arg-type]
+    asked = replace(inventory(), expires=expires)
+    assert fitting(known, asked) == Snapshot(expiries={here: ExpiryFacts(NOW)}, **told)  # type: ignore[arg-type]
+    assert fitting(known, replace(asked, store="", expires=())) == Snapshot()
 
 
 def test_devices_keep_the_time_they_were_told() -> None:

@@ -53,6 +53,8 @@ NOT_FROM_OUTSIDE = {
     "renewctl.web.guard": "counts tokens; the file through `web.config`, passwords through `web.authorization`",
     "renewctl.workflow.prepare": "files through `certificate.intake`",
     "exporter.main": "words of the command line",
+    "exporter.expiry_look": "urls of the inventory, after `inventory.whole`",
+    "exporter.process": "the kernel's account of this process",
     "exporter.status.page": "its own style sheet",
     "exporter.store_look": "reads through `store.read`",
     "ansible_collections.renewctl.mdm.plugins.module_utils.node_step": "orders of the controller, which may do more",

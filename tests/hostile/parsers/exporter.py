@@ -13,9 +13,9 @@ from tempfile import mkdtemp
 from exporter import snapshot_file
 from exporter.collectors import lively, steady
 from exporter.rendering import Page, Part, accepts_gzip, choose_format
-from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
+from exporter.snapshot import ExpiryFacts, Known, NodeFacts, RenewalFacts, Snapshot
 from renewctl.inventory import reading
-from renewctl.observation import DeviceCounts, ServedCertificate, Source
+from renewctl.observation import DeviceCounts, SeenFile, ServedCertificate, Source
 from renewctl.reasons import Reason
 from tests.hostile.limited import MEGABYTES
 from tests.hostile.parser import Made, Parser
@@ -51,9 +51,13 @@ def _snapshot() -> Made:
         told_at=_AT,
         kept=(known,),
         devices=(DeviceCounts(TOPIC, 3, {86_400: 2}),),
+        devices_at=_AT,
+        files=(SeenFile("/pki/a.pem", TOPIC, _AT), SeenFile("/pki/b.pem", reason=Reason.FILE_NOT_FOUND)),
+        gone={"/pki/b.pem": _AT},
     )
+    expiries = {("ade_token", "school", ""): ExpiryFacts(_AT, Reason.NODE_TIMEOUT, _AT)}
     renewal = RenewalFacts("tokyo", "tokyo-1", "open", _AT, ("n1",), {"n1": known})
-    snapshot_file.save(path, Snapshot({"n1": facts}, (renewal,), {"tokyo": known}, store_head="h"))
+    snapshot_file.save(path, Snapshot({"n1": facts}, (renewal,), {"tokyo": known}, expiries, None, "h", _AT))
 
     def take(data: bytes) -> None:
         path.write_bytes(data)
