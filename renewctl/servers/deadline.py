@@ -19,10 +19,10 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.expired = False
+        self._seconds = seconds
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(seconds, self._expire)
-        self._timer.daemon = True
+        self._timer = self._new_timer()
 
     def watch(self, connection: socket.socket) -> socket.socket:
         """Take a new connection under watch."""
@@ -32,6 +32,20 @@ class Deadline:
             if self.expired:
                 _shut_down(connection)
         return connection
+
+    def rest(self) -> None:
+        """Nothing is waited for; the connections stay."""
+        self._timer.cancel()
+
+    def again(self) -> None:
+        """The whole time anew, for what comes next over the same connections."""
+        self._timer = self._new_timer()
+        self._timer.start()
+
+    def _new_timer(self) -> threading.Timer:
+        timer = threading.Timer(self._seconds, self._expire)
+        timer.daemon = True
+        return timer
 
     def _expire(self) -> None:
         with self._lock:

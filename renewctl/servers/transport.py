@@ -10,6 +10,8 @@ import json
 import os
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,7 +47,7 @@ _WORDS: dict[type[BaseException], str] = {
     urllib3.exceptions.IncompleteRead: "the answer was cut short",
     requests.exceptions.InvalidURL: "this is no url",
 }
-_HEADERS = {"User-Agent": "renewctl", "Accept-Encoding": "identity", "Connection": "close"}
+_HEADERS = {"User-Agent": "renewctl", "Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Answer:
 
 
 class Transport:
-    """Requests to one node's base URL; a new connection each, closed with the answer."""
+    """Requests to one node's base URL; a new connection each, but in a `Conversation`."""
 
     def __init__(self, node: Node, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         if node.url is None:
@@ -144,18 +146,35 @@ class Transport:
             NodeFault: `node_insecure_http`, `node_unreachable` (nothing was sent), `node_tls_failed`,
                 `node_timeout` and `node_no_answer` (it may have been done), `node_answer_unreadable`.
         """
+        with Deadline(self._deadline) as deadline, _session(deadline) as session:
+            session.headers["Connection"] = "close"
+            return self.ask_in(session, deadline, method, path, body=body, credential=credential)
+
+    @contextmanager
+    def conversation(self) -> Iterator[Conversation]:
+        """For several questions at once."""
+        with ExitStack() as opened:
+            yield Conversation(self, self._deadline, opened)
+
+    def ask_in(
+        self,
+        session: requests.Session,
+        deadline: Deadline,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        credential: Credential | None = None,
+    ) -> Answer:
+        """As `ask`, over the connections of a session, which stand under this deadline."""
         self._refuse_insecure()
-        with Deadline(self._deadline) as deadline, requests.Session() as session:
-            session.trust_env = False
-            for scheme, adapter in (("http://", _Adapter(deadline)), ("https://", _Adapter(deadline))):
-                session.mount(scheme, adapter)
-            try:
-                status, content = self._exchange(session, method, path, body, credential)
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                # `from None`: the library's words may hold the URL's user and password.
-                raise self._fault(error, expired=deadline.expired) from None
-            if deadline.expired:  # a body without a length just ends there
-                raise self._timeout()
+        try:
+            status, content = self._exchange(session, method, path, body, credential)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            # `from None`: the library's words may hold the URL's user and password.
+            raise self._fault(error, expired=deadline.expired) from None
+        if deadline.expired:  # a body without a length just ends there
+            raise self._timeout()
         if len(content) > MAX_ANSWER_BYTES:
             raise NodeFault(
                 Reason.NODE_ANSWER_UNREADABLE, node=self._node.name, got=f"{status}, > {MAX_ANSWER_BYTES} B"
@@ -174,7 +193,6 @@ class Transport:
             method,
             self._base + path,
             data=body,
-            headers=_HEADERS,
             auth=None if credential is None else credential.auth(),
             verify=True if self._node.ca_file is None else str(self._node.ca_file),
             allow_redirects=False,
@@ -213,6 +231,57 @@ class Transport:
         if type(error) is OSError:  # requests looks for the CA file before it connects, and says so in prose
             values["got"] = f"ca_file cannot be read: {self._node.ca_file}"
         return NodeFault(_reason(error), **values)
+
+
+class Conversation:
+    """Questions one after another over one connection, as long as the node keeps it open.
+
+    A question that gets no answer on a connection used before is asked once more on a new one, as whoever
+    closed it may not have seen it: so none that changes anything. Each has a deadline of its own.
+    """
+
+    def __init__(self, transport: Transport, deadline_seconds: float, opened: ExitStack) -> None:
+        self._transport = transport
+        self._seconds = deadline_seconds
+        self._opened = opened
+        self._kept: tuple[Deadline, requests.Session] | None = None
+
+    def get(self, path: str, credential: Credential | None = None) -> Answer:
+        """Ask; arguments and faults as of `Transport.ask`."""
+        used = self._kept is not None
+        try:
+            return self._get(path, credential)
+        except NodeFault as fault:
+            if not used or fault.reason is not Reason.NODE_NO_ANSWER:
+                raise
+        return self._get(path, credential)
+
+    def _get(self, path: str, credential: Credential | None) -> Answer:
+        if self._kept is None:
+            deadline = self._opened.enter_context(Deadline(self._seconds))
+            self._kept = deadline, self._opened.enter_context(_session(deadline))
+        else:
+            self._kept[0].again()
+        deadline, session = self._kept
+        try:
+            answer = self._transport.ask_in(session, deadline, "GET", path, credential=credential)
+        except NodeFault:
+            self._kept = None  # nobody knows in which state the connection is
+            self._opened.close()
+            raise
+        deadline.rest()
+        return answer
+
+
+def _session(deadline: Deadline) -> requests.Session:
+    """One whose connections stand under a deadline."""
+    session = requests.Session()
+    session.trust_env = False
+    session.headers.clear()
+    session.headers.update(_HEADERS)
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _Adapter(deadline))
+    return session
 
 
 def _reason(error: Exception) -> Reason:

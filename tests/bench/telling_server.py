@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from urllib.parse import parse_qs, urlsplit
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    head = await reader.readuntil(b"\r\n\r\n")
+    """Keeps a connection open, as Go's servers do, for whoever wants that."""
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        while b"Connection: close" not in (head := await reader.readuntil(b"\r\n\r\n")):
+            writer.write(_answer(head))
+        writer.write(_answer(head))
+    writer.close()
+
+
+def _answer(head: bytes) -> bytes:
     parts = urlsplit(head.split()[1].decode())
     status, content = "200 OK", {"version": "unknown"}
     if parts.path.endswith("/v1/pushcert"):
@@ -21,10 +30,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         else:
             status, content = "400 Bad Request", {"error": "missing required query parameter: topic"}
     body = json.dumps(content).encode()
-    writer.write(
-        f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
-    )
-    writer.close()
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 async def _main() -> None:

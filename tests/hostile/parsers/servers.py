@@ -8,7 +8,8 @@ import plistlib
 import socket
 import sqlite3
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -96,6 +97,12 @@ class _Said:
 
     def ask(self, *_words: Any, **_more: Any) -> Answer:
         return self._answer
+
+    get = ask
+
+    @contextmanager
+    def conversation(self) -> Iterator[_Said]:
+        yield self
 
 
 def _asked(records: Any) -> None:
@@ -254,6 +261,18 @@ def _expiring() -> Made:
     return Made(take, [token, told, base64.b64encode(token), apple_like().push().pem])
 
 
+def _token() -> Made:
+    """A token's JSON, its values exchanged."""
+
+    def take(data: bytes) -> None:
+        for at in expiring.token_dates(data):
+            assert at.utcoffset() == timedelta()
+
+    token = {"expDate": "2027-11-22T12:00:00+0900", "token": "x"}
+    told = {"tokens": [{"access_token_expiry": "2027-11-22T12:00:00Z"}]}
+    return Made(take, [json.dumps(one).encode() for one in (token, told)])
+
+
 def _greeting() -> Made:
     """Whatever answers the beginning of a TLS handshake."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -302,7 +321,8 @@ PARSERS = [
     Parser("servers.database_file", _database_file, [f"{_NANOMDM}_database"], (Refused,)),
     Parser("servers.files", _files, ["renewctl.servers.files", "renewctl.servers.localfile"]),
     Parser("servers.folder", _folder, ["renewctl.servers.certificate_files"]),
-    Parser("servers.expiring", _expiring, ["renewctl.servers.expiring"], json=True),
+    Parser("servers.expiring", _expiring, ["renewctl.servers.expiring"]),
+    Parser("servers.token", _token, ["renewctl.servers.expiring"], (ValueError, RecursionError), json=True),
     Parser("servers.greeting", _greeting, ["renewctl.servers.tls_peer"], examples=0.5, seconds=2.0),
     Parser("servers.push_answer", _push_answer, ["renewctl.pushanswer"]),
 ]
