@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from exporter.collectors import certificates, devices, nodes
+from exporter.collectors import certificates, devices, files, nodes
 from exporter.families import Family, single
 from exporter.metrics import PROBE_DURATION, PROBE_SUCCESS
 from exporter.node_look import NodeLook
@@ -151,7 +151,7 @@ class Prober:
             self._known.popitem(last=False)
 
     def _families(self, alone: Inventory, snapshot: Snapshot, took: float) -> Iterator[Family]:
-        for subject in (certificates, nodes, devices):
+        for subject in (certificates, files, nodes, devices):
             yield from subject.collect(alone, snapshot)
         facts = snapshot.node(alone.nodes[0].name)
         well = facts.looked_at is not None and facts.up is not False and not facts.failures
