@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -152,3 +153,19 @@ def test_it_is_soon_there(place: Path) -> None:
         running.wait_for(EXPIRY)
         fields = Path(f"/proc/{running.process.pid}/stat").read_text().rpartition(")")[2].split()
         assert (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") < 0.7
+
+
+def test_no_part_of_an_answer_waits_for_the_one_before(place: Path) -> None:
+    """Head and body are sent at once, scrape after scrape over one connection: held back they are 40 ms apart."""
+    with exporter(place) as running:
+        running.wait_for(UP.format("a"), 1)
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
+        took = []
+        for _ in range(41):
+            began = time.monotonic()
+            connection.request("GET", "/metrics")
+            assert connection.getresponse().read()
+            took.append(time.monotonic() - began)
+        connection.close()
+        assert sorted(took)[20] < 0.03
+        assert running.stop() == 0

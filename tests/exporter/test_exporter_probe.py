@@ -109,7 +109,9 @@ def test_a_node_of_the_inventory_is_answered_from_what_is_known(place: Path) -> 
         assert found[expiry] == known[expiry]
         assert found["probe_success"] == 1
         assert found["probe_duration_seconds"] < 1
-        assert all(name.startswith(("probe_", "mdm_node", "mdm_push")) for name in found)
+        assert all(
+            name.startswith(("probe_", "mdm_node", "mdm_push", "mdm_certificate_file")) for name in found
+        )
         modern = {"Accept": "application/openmetrics-text;version=1.0.0"}
         assert running.get("/probe?target=a", modern).body.endswith(b"# EOF\n")
 
