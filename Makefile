@@ -71,7 +71,7 @@ fuzz: dev ## new hostile input for every parser, led by coverage (SECONDS=60 eac
 
 prometheus3: dev system ## build Prometheus 3.x and run its tests with it (make test uses Debian's 2.42)
 	$(BIN)/python tests/peers/build.py prometheus3
-	PATH="$(CURDIR)/.cache/prometheus3:$$PATH" $(BIN)/python -m pytest -q -n 2 tests/alerts tests/grafana tests/exporter/test_exporter_prometheus.py
+	PATH="$(CURDIR)/.cache/prometheus3:$$PATH" $(BIN)/python -m pytest -q -n 2 tests/alerts tests/grafana tests/exporter/test_exporter_prometheus.py tests/web/promtool3_corpus.py
 
 catalogues: dev ## compile the sentences after changing a .po file
 	$(BIN)/python -m renewctl.messages_build

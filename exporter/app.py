@@ -1,34 +1,118 @@
-"""The endpoints: /metrics, /-/healthy, /-/ready, and the status page. A scrape hands out bytes."""
+"""The endpoints. A scrape of /metrics hands out bytes; /probe answers for one node; / is for people."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from exporter.families import Family
+from exporter.probe import Prober, Refusal
+from exporter.reloads import Reloads
 from exporter.rendering import Page, accepts_gzip, choose_format
+from exporter.snapshot import Snapshot
+from renewctl import messages
+from renewctl.errors import RenewctlError, Unusable
+from renewctl.inventory.reading import Inventory
+
+if TYPE_CHECKING:
+    from exporter.probe_config import Module
 
 
-def make_app(page: Callable[[], Page], ready: Callable[[], bool], status: Route) -> Starlette:
+class _Watching(Protocol):
+    @property
+    def inventory(self) -> Inventory: ...
+    @property
+    def snapshot(self) -> Snapshot: ...
+    @property
+    def page(self) -> Page: ...
+    @property
+    def ready(self) -> bool: ...
+
+
+class _Exporter(Protocol):
+    @property
+    def watching(self) -> _Watching: ...
+    @property
+    def reloads(self) -> Reloads: ...
+    @property
+    def modules(self) -> Mapping[str, Module]: ...
+    def reload(self) -> RenewctlError | None: ...
+
+
+def make_app(exporter: _Exporter, status: Route) -> Starlette:
     """The ASGI application.
 
     Args:
-        page: gives the newest page.
-        ready: whether every node has answered or failed once.
+        exporter: gives the newest page, whether every node was asked, and reads its configuration again.
         status: the status page's route.
     """
+    prober = Prober(
+        lambda: exporter.watching.inventory, lambda: exporter.watching.snapshot, lambda: exporter.modules
+    )
 
     async def metrics(request: Request) -> Response:
-        format_ = choose_format(_header(request, "accept"))
-        compressed = accepts_gzip(_header(request, "accept-encoding"))
-        headers = {"Content-Type": format_.value, "Vary": "Accept, Accept-Encoding"}
-        if compressed:
-            headers["Content-Encoding"] = "gzip"
-        return Response(page().answer(format_, compressed=compressed), headers=headers)
+        return _answer(request, exporter.watching.page, exporter.reloads.collect())
 
+    async def probe(request: Request) -> Response:
+        asked, timeout = request.query_params, request.headers.get("x-prometheus-scrape-timeout-seconds", "")
+        try:
+            page = await prober.page(asked.get("target", ""), asked.get("module", ""), timeout)
+        except Refusal as refusal:
+            return PlainTextResponse(f"{refusal.words}\n", status_code=refusal.status)
+        return _answer(request, page)
+
+    async def reload(_request: Request) -> Response:
+        fault = await run_in_threadpool(exporter.reload)
+        if fault is None:
+            return PlainTextResponse("reloaded\n")
+        return PlainTextResponse("".join(f"{line}\n" for line in words(fault)), status_code=500)
+
+    return Starlette(
+        routes=[
+            Route("/metrics", metrics),
+            Route("/probe", probe),
+            Route("/-/reload", reload, methods=["POST", "PUT"]),
+            *_health(lambda: exporter.watching.ready),
+            status,
+        ]
+    )
+
+
+def _answer(request: Request, page: Page, own: Iterable[Family] = ()) -> Response:
+    """A page in the format and encoding that are asked for."""
+    format_ = choose_format(header(request, "accept"))
+    compressed = accepts_gzip(header(request, "accept-encoding"))
+    headers = {"Content-Type": format_.value, "Vary": "Accept, Accept-Encoding"}
+    if compressed:
+        headers["Content-Encoding"] = "gzip"
+    return Response(page.answer(format_, compressed=compressed, own=own), headers=headers)
+
+
+def make_health_app(ready: Callable[[], bool]) -> Starlette:
+    """Health alone: what may stand open to whoever probes it."""
+    return Starlette(routes=_health(ready))
+
+
+def words(fault: RenewctlError) -> list[str]:
+    """Every fault, and what to do, in the language of the exporter's environment."""
+    language = messages.language_of(os.environ)
+    faults = (fault, *(fault.others if isinstance(fault, Unusable) else ()))
+    return [line for one in faults for line in messages.sentence(one.reason, language, one.values)]
+
+
+def header(request: Request, name: str) -> str:
+    """A header that may be sent in several lines, as one list."""
+    return ",".join(request.headers.getlist(name))
+
+
+def _health(ready: Callable[[], bool]) -> list[Route]:
     async def healthy(_request: Request) -> Response:
         return PlainTextResponse("healthy\n")
 
@@ -37,16 +121,4 @@ def make_app(page: Callable[[], Page], ready: Callable[[], bool], status: Route)
             return PlainTextResponse("ready\n")
         return PlainTextResponse("not every node has answered or failed once\n", status_code=503)
 
-    return Starlette(
-        routes=[
-            Route("/metrics", metrics),
-            Route("/-/healthy", healthy),
-            Route("/-/ready", is_ready),
-            status,
-        ]
-    )
-
-
-def _header(request: Request, name: str) -> str:
-    """A header that may be sent in several lines, as one list."""
-    return ",".join(request.headers.getlist(name))
+    return [Route("/-/healthy", healthy), Route("/-/ready", is_ready)]

@@ -6,12 +6,13 @@ label set, whatever two nodes or two answers say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from prometheus_client.metrics_core import Metric
+from prometheus_client.utils import floatToGoString
 
-from exporter.metrics import Definition
+from exporter.definition import Definition
 
 LABEL_LIMIT = 256
 """Characters of a label value: the longest topic the inventory takes fits, a lying node's novel does not."""
@@ -28,35 +29,44 @@ class Family:
     def __init__(self, definition: Definition, further_labels: tuple[str, ...] = ()) -> None:
         if further_labels and not definition.open_labels:
             raise ValueError(f"{definition.name} has no labels beyond its own")
-        self._definition = definition
+        self.definition = definition
         self._names = definition.labels + further_labels
         self._series: dict[tuple[str, ...], float] = {}
 
     def add(self, values: tuple[str, ...], value: float) -> None:
         """Add a series; one with the same labels that is already there stays as it is."""
         if len(values) != len(self._names):
-            raise ValueError(f"{self._definition.name}: {values} for {self._names}")
+            raise ValueError(f"{self.definition.name}: {values} for {self._names}")
         self._series.setdefault(tuple(map(bounded, values)), value)
+
+    def lines(self) -> Iterator[str]:
+        """The series, one line each, as both text formats have them: byte for byte prometheus_client's."""
+        order = sorted(range(len(self._names)), key=self._names.__getitem__)
+        inner = ",".join(f'{self._names[place]}="%s"' for place in order)
+        form = f"{self.definition.name}{{{inner}}} %s\n" if inner else f"{self.definition.name} %s\n"
+        for values, value in self._series.items():
+            yield form % (*(_escaped(values[place]) for place in order), floatToGoString(value))  # type: ignore[no-untyped-call]
 
     def metric(self) -> Metric:
         """The family as prometheus_client takes it."""
-        definition = self._definition
+        definition = self.definition
         metric = Metric(definition.family, definition.help, definition.kind, definition.unit)
         for values, value in self._series.items():
-            labels: Mapping[str, str] = dict(zip(self._names, values, strict=True))
-            metric.add_sample(definition.name, dict(labels), value)
+            metric.add_sample(definition.name, dict(zip(self._names, values, strict=True)), value)
         return metric
 
 
-def single(definition: Definition, value: float) -> Metric:
+def single(definition: Definition, value: float) -> Family:
     """A family of one series without labels."""
     family = Family(definition)
     family.add((), value)
-    return family.metric()
+    return family
 
 
 def bounded(text: str) -> str:
     """At most `LABEL_LIMIT` characters; what UTF-8 cannot carry becomes a question mark."""
+    if len(text) <= LABEL_LIMIT and text.isascii():
+        return text
     return text[:LABEL_LIMIT].encode("utf-8", "replace").decode("utf-8")
 
 
@@ -65,3 +75,9 @@ def seconds(at: datetime | None) -> float:
     if at is None:
         return 0
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def _escaped(value: str) -> str:
+    if "\\" in value or '"' in value or "\n" in value:
+        return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+    return value

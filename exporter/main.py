@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from exporter import logs
 from renewctl import __version__, messages
 from renewctl.errors import RenewctlError, Unusable
 from renewctl.inventory.reading import Inventory, load
@@ -22,10 +21,12 @@ DEFAULT_PORT = 10092
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; gives the exit code: 0 after SIGTERM, 1 cannot listen, 2 command line or inventory unusable."""
     flags = _parser().parse_args(arguments)
-    _log_to_stderr(flags.log_level)
+    logs.to_stderr(flags.log_level, flags.log_format)
     try:
         inventory = load(flags.config_file)
-        if not flags.config_check:
+        if flags.config_check:
+            _check(inventory, flags)
+        else:
             _run(inventory, flags)
     except RenewctlError as error:
         _tell(error)
@@ -33,17 +34,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _check(inventory: Inventory, flags: argparse.Namespace) -> None:
+    """The files beside the inventory, those they name included."""
+    if flags.web_config_file:
+        from renewctl.web.live import LiveConfig  # noqa: PLC0415 - only where it is used
+
+        LiveConfig(flags.web_config_file)
+    if flags.probe_config_file:
+        from exporter.running import read_modules  # noqa: PLC0415 - only where it is used
+
+        read_modules(flags.probe_config_file, inventory)
+
+
 def _run(inventory: Inventory, flags: argparse.Namespace) -> None:
     try:
-        from exporter.running import run  # noqa: PLC0415 - help and check need no HTTP server
+        from exporter.running import Settings, run  # noqa: PLC0415 - help and check need no HTTP server
     except ModuleNotFoundError as error:
         raise Unusable(Reason.EXTRA_MISSING, got=error.name, expected="exporter") from None
-    run(
-        inventory,
-        listen_address=flags.listen_address,
+    settings = Settings(
+        config_file=flags.config_file,
+        listen_addresses=flags.listen_addresses or [f"127.0.0.1:{DEFAULT_PORT}"],
+        probe_listen_addresses=flags.probe_listen_addresses,
+        web_config_file=flags.web_config_file,
+        probe_config_file=flags.probe_config_file,
         snapshot_file=flags.snapshot_file,
         poll_interval=flags.poll_interval,
     )
+    run(settings, inventory)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,13 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--config.file", dest="config_file", type=Path, required=True, metavar="PATH", help="the inventory")
-    add("--config.check", dest="config_check", action="store_true", help="check the inventory and exit")
+    add("--config.check", dest="config_check", action="store_true", help="check the files and exit")
+    _add_web_flags(parser)
     add(
-        "--web.listen-address",
-        dest="listen_address",
-        default=f"127.0.0.1:{DEFAULT_PORT}",
-        metavar="ADDRESS",
-        help="HOST:PORT, or :PORT for all interfaces (default %(default)s)",
+        "--probe.config.file",
+        dest="probe_config_file",
+        type=Path,
+        metavar="PATH",
+        help="what /probe may ask beyond the inventory (default: nothing)",
     )
     add(
         "--snapshot.file",
@@ -78,15 +96,54 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DURATION",
         help="between two looks at a node: 30s, 5m (default 30s)",
     )
+    _add_log_flags(parser)
+    parser.add_argument("--version", action="version", version=f"renewctl-exporter {__version__}")
+    return parser
+
+
+def _add_web_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--web.listen-address",
+        dest="listen_addresses",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help=f"HOST:PORT, or :PORT for all interfaces; may be repeated (default 127.0.0.1:{DEFAULT_PORT})",
+    )
+    add(
+        "--web.config.file",
+        dest="web_config_file",
+        type=Path,
+        metavar="PATH",
+        help="TLS, users, headers, rate limit, in exporter-toolkit's format (default: none, plain HTTP)",
+    )
+    add(
+        "--web.probe-listen-address",
+        dest="probe_listen_addresses",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="a further address for /-/healthy and /-/ready alone, without TLS and password; may be repeated",
+    )
+
+
+def _add_log_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--log.level",
         dest="log_level",
-        choices=("debug", "info", "warn", "error"),
+        choices=tuple(logs.LEVELS),
         default="info",
         help="default %(default)s",
     )
-    parser.add_argument("--version", action="version", version=f"renewctl-exporter {__version__}")
-    return parser
+    add(
+        "--log.format",
+        dest="log_format",
+        choices=tuple(logs.FORMATS),
+        default="logfmt",
+        help="default %(default)s",
+    )
 
 
 def _default_snapshot_file() -> Path | None:
@@ -101,16 +158,6 @@ def _seconds(text: str) -> float:
         if number != text and number.isdecimal() and int(number) > 0:
             return int(number) * seconds
     raise argparse.ArgumentTypeError(f"{text!r}: expected a duration such as 30s or 5m")
-
-
-def _log_to_stderr(level: str) -> None:
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        stream=sys.stderr,
-        level="WARNING" if level == "warn" else level.upper(),
-        format="%(asctime)sZ %(levelname)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
 
 
 def _tell(error: RenewctlError) -> None:

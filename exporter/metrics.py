@@ -6,44 +6,8 @@ only publish what is defined here, with exactly these labels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-POLLED = "Polled in the background, not at the scrape."
-
-
-@dataclass(frozen=True)
-class Definition:
-    """One metric.
-
-    Attributes:
-        name: as it stands in the exposition.
-        kind: OpenMetrics type; `info` shows as a gauge in the older text format.
-        labels: in the order collectors give their values.
-        open_labels: whether further labels (the inventory's own) may follow.
-        help: one sentence for the HELP line.
-        absent: when there is no series, for the reference page.
-        example: worked PromQL, and what it answers.
-    """
-
-    name: str
-    help: str
-    labels: tuple[str, ...]
-    absent: str
-    example: tuple[str, str]
-    kind: Literal["gauge", "info"] = "gauge"
-    open_labels: bool = False
-
-    @property
-    def unit(self) -> str:
-        """The OpenMetrics unit, "" where the value is a plain number."""
-        return "seconds" if self.name.endswith("_seconds") else ""
-
-    @property
-    def family(self) -> str:
-        """The OpenMetrics family name: an info metric's lacks the suffix."""
-        return self.name.removesuffix("_info") if self.kind == "info" else self.name
-
+from exporter.definition import POLLED, Definition
+from exporter.process import PROCESS
 
 EXPIRY = Definition(
     "mdm_push_certificate_expiry_timestamp_seconds",
@@ -69,6 +33,67 @@ CERTIFICATE_INFO = Definition(
         "topics whose nodes serve different certificates",
     ),
     kind="info",
+)
+FILE_EXPIRY = Definition(
+    "mdm_certificate_file_expiry_timestamp_seconds",
+    "When the certificate in a file on the exporter's machine expires; the last known date while the file "
+    f"cannot be read or is gone; topic is empty for other certificates. {POLLED}",
+    ("node", "file", "topic"),
+    "No date was ever read in this file; then mdm_certificate_file_readable is 0. Files of nodes that are "
+    "other hosts are not seen from here. A file gone from a watched folder is shown for 7 more days.",
+    (
+        "mdm_certificate_file_expiry_timestamp_seconds - time() < 30 * 86400",
+        "files whose certificates expire within 30 days, or did",
+    ),
+)
+FILE_READABLE = Definition(
+    "mdm_certificate_file_readable",
+    "1 if a certificate was read in a file without anything wrong when last looked at, 0 if not, also where "
+    f"the file is gone. {POLLED}",
+    ("node", "file"),
+    "Never, for a file the inventory names on the exporter's machine, once its node was looked at, nor for "
+    "one that is in a watched folder or was within the last 7 days.",
+    ("mdm_certificate_file_readable == 0", "files to look after"),
+)
+FILE_FAILURE = Definition(
+    "mdm_certificate_file_failure",
+    f"1 for what is wrong now with a file whose mdm_certificate_file_readable is 0. {POLLED}",
+    ("node", "file", "reason"),
+    "Nothing is wrong with the file: read mdm_certificate_file_readable beside it.",
+    ("count by (reason) (mdm_certificate_file_failure)", "how many files have which trouble"),
+)
+OTHER_EXPIRY = Definition(
+    "mdm_expiry_timestamp_seconds",
+    "When something else than a push certificate expires (kind: vendor_certificate, wwdr_intermediate, "
+    "tls_certificate, scep_ca, ade_token, vpp_token); the last date known while it cannot be read, the "
+    f"earliest of several; node is empty for what belongs to none. {POLLED}",
+    ("kind", "name", "node"),
+    "Nothing has ever told its date; then mdm_expiry_known is 0. What has expired keeps its series.",
+    (
+        "(mdm_expiry_timestamp_seconds - time()) / 86400 < 30",
+        "what else ends within 30 days, or did; the value is the days left",
+    ),
+)
+OTHER_KNOWN = Definition(
+    "mdm_expiry_known",
+    f"1 if its date was read when last tried, 0 if not (then the last date known stays) or not yet. {POLLED}",
+    ("kind", "name", "node"),
+    "Never, for what the inventory names: under expires, as vendor and chain, nodes with https addresses.",
+    ("mdm_expiry_known == 0", "what nobody can be warned about, or soon cannot"),
+)
+OTHER_FAILURE = Definition(
+    "mdm_expiry_failure",
+    f"1 for why a date could not be read when last tried. {POLLED}",
+    ("kind", "name", "node", "reason"),
+    "It could be read: read mdm_expiry_known beside it.",
+    ("mdm_expiry_failure", "why dates cannot be read now"),
+)
+OTHER_LAST_SUCCESS = Definition(
+    "mdm_expiry_last_success_timestamp_seconds",
+    f"When its date was last read; 0 if never. {POLLED}",
+    ("kind", "name", "node"),
+    "As mdm_expiry_known.",
+    ("time() - mdm_expiry_last_success_timestamp_seconds > 86400", "dates nobody has confirmed for a day"),
 )
 NODE_UP = Definition(
     "mdm_node_up",
@@ -102,6 +127,33 @@ NODE_SNAPSHOT = Definition(
     "Never, for a node of the inventory.",
     ("time() - mdm_node_snapshot_timestamp_seconds", "age of what is shown of each node's certificates"),
 )
+NODE_POLL_SECONDS = Definition(
+    "mdm_node_poll_duration_seconds",
+    f"How long the last finished poll of a node took. {POLLED}",
+    ("node",),
+    "No poll of this node has finished since the exporter started.",
+    ("topk(5, mdm_node_poll_duration_seconds)", "the slowest nodes"),
+)
+NODE_POLLS = Definition(
+    "mdm_node_polls_total",
+    f"Finished polls of a node since the exporter started. {POLLED}",
+    ("node",),
+    "Never, for a node of the inventory.",
+    ("rate(mdm_node_polls_total[10m]) == 0", "nodes that are not asked, or hang"),
+    kind="counter",
+)
+NODE_POLL_FAILURES = Definition(
+    "mdm_node_poll_failures_total",
+    "Finished polls of a node since the exporter started that left something unlearned; why, now: "
+    f"mdm_node_failures. {POLLED}",
+    ("node",),
+    "Never, for a node of the inventory.",
+    (
+        "rate(mdm_node_poll_failures_total[1h]) / rate(mdm_node_polls_total[1h])",
+        "share of polls that fail, by node",
+    ),
+    kind="counter",
+)
 DEVICES_ENROLLED = Definition(
     "mdm_devices_enrolled",
     f"Devices enrolled (enabled, device channel) by topic, as this node's storage tells. {POLLED}",
@@ -122,6 +174,25 @@ DEVICES_SEEN = Definition(
         'mdm_devices_seen{within="604800"} / ignoring (within) mdm_devices_enrolled',
         "share of devices that checked in during the last 7 days",
     ),
+)
+DEVICE_LAST_SEEN = Definition(
+    "mdm_device_last_seen_timestamp_seconds",
+    "When a device last checked in: those silent for longest, as many as the node's devices.series allows. "
+    f"{POLLED}",
+    ("node", "storage", "topic", "device"),
+    "The inventory asks for no single devices (the default), or the device is not among the most silent; "
+    "mdm_device_series_dropped counts those.",
+    (
+        "bottomk(10, max by (device) (mdm_device_last_seen_timestamp_seconds))",
+        "the ten devices silent for longest",
+    ),
+)
+DEVICES_DROPPED = Definition(
+    "mdm_device_series_dropped",
+    f"Enrolled devices that have no mdm_device_last_seen_timestamp_seconds for want of room. {POLLED}",
+    ("node", "storage"),
+    "The inventory asks for no single devices (the default).",
+    ("mdm_device_series_dropped > 0", "nodes whose devices are not all told of one by one"),
 )
 TOPIC_WINDOW = Definition(
     "mdm_topic_renewal_window_seconds",
@@ -238,18 +309,49 @@ LAST_ROUND = Definition(
 )
 RELOAD_SUCCESSFUL = Definition(
     "mdm_exporter_config_last_reload_successful",
-    "1 if the inventory was read successfully when last tried, else 0 (then the one before stays in use).",
+    "1 if the inventory and what stands beside it (web config, modules of /probe) were read successfully "
+    "when last tried, else 0 (then those before stay in use).",
     (),
     "Never.",
     ("mdm_exporter_config_last_reload_successful == 0", "an inventory that cannot be read"),
 )
+RELOAD_SUCCESS = Definition(
+    "mdm_exporter_config_last_reload_success_timestamp_seconds",
+    "When the inventory in use, and what stands beside it, was read.",
+    (),
+    "Never.",
+    (
+        "time() - mdm_exporter_config_last_reload_success_timestamp_seconds",
+        "age of the configuration in use",
+    ),
+)
 
 METRICS: tuple[Definition, ...] = (
-    EXPIRY, CERTIFICATE_INFO,
+    EXPIRY, CERTIFICATE_INFO, FILE_EXPIRY, FILE_READABLE, FILE_FAILURE,
+    OTHER_EXPIRY, OTHER_KNOWN, OTHER_FAILURE, OTHER_LAST_SUCCESS,
     NODE_UP, NODE_FAILURES, NODE_LAST_SUCCESS, NODE_SNAPSHOT,
-    DEVICES_ENROLLED, DEVICES_SEEN,
+    NODE_POLL_SECONDS, NODE_POLLS, NODE_POLL_FAILURES,
+    DEVICES_ENROLLED, DEVICES_SEEN, DEVICE_LAST_SEEN, DEVICES_DROPPED,
     TOPIC_WINDOW, TOPIC_INFO, TOPIC_NODE, TOPIC_EXPIRY_KNOWN,
     RENEWAL_PHASE, RENEWAL_ACCEPTED, RENEWAL_NODES_OWED, RENEWAL_NODE_OWED,
-    STORE_UP, STORE_HEAD, BUILD_INFO, LAST_ROUND, RELOAD_SUCCESSFUL,
+    STORE_UP, STORE_HEAD, BUILD_INFO, LAST_ROUND, RELOAD_SUCCESSFUL, RELOAD_SUCCESS,
+    *PROCESS,
 )  # fmt: skip
 """In the order of the reference page."""
+
+PROBE_SUCCESS = Definition(
+    "probe_success",
+    "1 if nothing failed when the target was asked: now, or, for a node of the inventory, when last polled.",
+    (),
+    "Never, on /probe.",
+    ("probe_success == 0", "targets that cannot be asked, or only in part"),
+)
+PROBE_DURATION = Definition(
+    "probe_duration_seconds",
+    "How long this answer took; next to nothing for a node of the inventory.",
+    (),
+    "Never, on /probe.",
+    ("max_over_time(probe_duration_seconds[1h])", "the slowest answer of the last hour"),
+)
+PROBE_METRICS: tuple[Definition, ...] = (PROBE_SUCCESS, PROBE_DURATION)
+"""On /probe alone, beside those of the one node; names of the field, as alerts for any prober have them."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from exporter.poller import Change
+from exporter.secrets_allowed import by_command
 from exporter.snapshot import NodeFacts, Snapshot
 from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Node
 from renewctl.observation import Failure, Observation
 from renewctl.reasons import Reason
-from renewctl.secrets import Kind, SecretRef
 
 if TYPE_CHECKING:
     from renewctl.servers.protocol import Server
@@ -30,6 +31,8 @@ class NodeLook:
         topics: UIDs it should serve.
     """
 
+    least_seconds = 0.0
+
     def __init__(self, node: Node, topics: Sequence[str]) -> None:
         self._name = node.name
         self._topics = topics
@@ -38,7 +41,7 @@ class NodeLook:
 
     def look(self) -> Change:
         """Observe; a fault of ours is a failure with reason `internal`, never a dead poller."""
-        now = datetime.now(UTC)
+        now, began = datetime.now(UTC), time.monotonic()
         try:
             seen = self._connected().observe(now)
         except RenewctlError as error:
@@ -51,7 +54,8 @@ class NodeLook:
             seen = Observation(self._name, now, up=False, failures=(Failure(Reason.INTERNAL),))
         # The name and the time are ours to say, whatever came back.
         seen = replace(seen, node=self._name, at=now, failures=(*seen.failures, *self._withheld))
-        return lambda snapshot: self._publish(snapshot, snapshot.node(self._name).after(seen))
+        seconds = time.monotonic() - began
+        return lambda snapshot: self._publish(snapshot, snapshot.node(self._name).after(seen, seconds))
 
     def _connected(self) -> Server:
         if self._server is None:
@@ -103,8 +107,3 @@ def permitted(node: Node) -> tuple[Node, tuple[Failure, ...]]:
         node = replace(node, devices=replace(node.devices, sql=None))
         missing.append(Failure(Reason.SECRET_COMMAND_NOT_ALLOWED))
     return node, tuple(missing)
-
-
-def by_command(secret: SecretRef | str | None) -> bool:
-    """Whether getting this secret would mean running a program."""
-    return isinstance(secret, SecretRef) and secret.kind is Kind.COMMAND

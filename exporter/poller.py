@@ -31,7 +31,13 @@ _JITTER = 0.1
 
 
 class Look(Protocol):
-    """Something to ask again and again."""
+    """Something to ask again and again.
+
+    Attributes:
+        least_seconds: between two looks that told something, however short the interval is.
+    """
+
+    least_seconds: float
 
     def look(self) -> Change:
         """Ask once; may take long; never raises."""
@@ -138,7 +144,10 @@ class Poller:
         self._silent_looks[name] = count
         # The first silent look is repeated at the usual interval.
         times = min(1 << max(count - 1, 0), LONGEST_BACKOFF)
-        return self._interval * times * self._random.uniform(1 - _JITTER, 1 + _JITTER)
+        seconds = self._interval * times
+        if not silent:
+            seconds = max(seconds, self._looks[name].least_seconds)
+        return seconds * self._random.uniform(1 - _JITTER, 1 + _JITTER)
 
     def _places(self) -> int:
         return CONCURRENCY - sum(not under_way.overdue for under_way in self._under_way.values())

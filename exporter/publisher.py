@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from exporter import snapshot_file
-from exporter.collectors import collect
-from exporter.rendering import Page
+from exporter import collectors, snapshot_file
+from exporter.rendering import Page, Part
 from exporter.snapshot import Snapshot
 from renewctl.inventory.reading import Inventory
 
@@ -20,6 +19,9 @@ _SHARE = 20
 """Pause this many times as long as the work took: at most 5 % of a core, however often things change."""
 
 _SHORTEST_PAUSE_SECONDS = 0.1
+
+_KEEP_SECONDS = 300
+"""Where nothing changed but the times of the last looks, these are written down so often."""
 
 
 class Publisher:
@@ -42,10 +44,14 @@ class Publisher:
         self._newest = newest
         self._path = path
         self._written = True
+        self._kept: tuple[object, ...] | None = None
+        self._keep_again = 0.0
         self._changed = changed
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
-        self.page = Page(collect(inventory, newest()))
+        self._basis: tuple[object, ...] | None = None
+        self._steady = Part(())
+        self.page = self._rendered(newest())
 
     def start(self) -> None:
         """Begin to follow changes."""
@@ -70,11 +76,20 @@ class Publisher:
 
     def _publish(self, snapshot: Snapshot) -> None:
         try:
-            self.page = Page(collect(self._inventory, snapshot))
+            self.page = self._rendered(snapshot)
         except Exception:
             # The page before stays: whatever a node said must not blank what the others say.
             log.exception("the snapshot could not be rendered")
-        self._keep(snapshot)
+        basis = collectors.basis(self._inventory, snapshot)
+        if basis != self._kept or time.monotonic() >= self._keep_again:
+            self._kept, self._keep_again = basis, time.monotonic() + _KEEP_SECONDS
+            self._keep(snapshot)
+
+    def _rendered(self, snapshot: Snapshot) -> Page:
+        basis = collectors.basis(self._inventory, snapshot)
+        if basis != self._basis:
+            self._steady, self._basis = Part(collectors.steady(self._inventory, snapshot)), basis
+        return Page((self._steady, Part(collectors.lively(self._inventory, snapshot))))
 
     def _keep(self, snapshot: Snapshot) -> None:
         if self._path is None:

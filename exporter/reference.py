@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from exporter.metrics import METRICS, Definition
+from exporter.definition import Definition
+from exporter.metrics import METRICS, PROBE_METRICS
 
 _HEAD = """\
 # Metrics
@@ -13,13 +14,19 @@ Generated from `metrics.py` by `python -m exporter.reference`; do not edit.
 
 Values are polled in the background and rendered when they change: a scrape costs no look at a node. Every
 `…_timestamp_seconds` is Unix time; subtract `time()`. Label values are cut at 256 characters. `topic` is the
-whole UID (`com.apple.mgmt.External.…`). The usual `process_…` metrics are served too.
+whole UID (`com.apple.mgmt.External.…`).
+"""
+
+_PROBE = """\
+# On /probe alone
+
+Beside those above that are about certificates, nodes and devices, for the one target.
 """
 
 
 def page() -> str:
     """The page in Markdown."""
-    return "\n".join([_HEAD, *map(_section, METRICS)])
+    return "\n".join([_HEAD, *map(_section, METRICS), _PROBE, *map(_section, PROBE_METRICS)])
 
 
 def _section(metric: Definition) -> str:

@@ -1,53 +1,94 @@
-"""Families -> bytes, once a snapshot, for each encoding scrapers ask for.
+"""Families -> bytes, for each encoding scrapers ask for: byte for byte what prometheus_client writes.
 
-An answer is two pieces: the snapshot's, rendered and compressed when it changed, and the process's own
-metrics, rendered when asked. Compressed, these are two gzip members one after the other (RFC 1952), which
+An answer is several pieces: the snapshot's, each rendered and compressed when it changed, and the process's
+own metrics, rendered when asked. Compressed, these are gzip members one after the other (RFC 1952), which
 Prometheus and the usual readers take as one text.
 """
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
+from functools import lru_cache
+from itertools import islice
 
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.metrics_core import Metric
-from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.process_collector import PROCESS_COLLECTOR
-from prometheus_client.registry import Collector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
+
+from exporter import process
+from exporter.definition import Definition
+from exporter.families import Family
 
 _EOF = b"# EOF\n"
 
 _GZIP_LEVEL = 6
 """Level 9 takes twice the time for 5 % fewer bytes."""
 
+_GZIP_WITH_HEADER = 31
+"""zlib's `wbits` for a gzip member."""
+
+_HEADERS_KEPT = 16
+"""A scraper sends the same ones each time; there are few scrapers."""
+
+_LINES_AT_ONCE = 2000
+"""Of a large family: it is never in memory as one text."""
+
 
 class Format(Enum):
     """What scrapers can be given; the value is the Content-Type."""
 
     TEXT = CONTENT_TYPE_PLAIN_0_0_4
-    OPENMETRICS = openmetrics.CONTENT_TYPE_LATEST
+    OPENMETRICS = CONTENT_TYPE_LATEST
+
+
+class Part:
+    """Some families, whole, as bytes in every format.
+
+    Kept compressed alone: ten thousand certificates are half a megabyte so, and four as text.
+    """
+
+    def __init__(self, families: Iterable[Family]) -> None:
+        packing = {format_: zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WITH_HEADER) for format_ in Format}
+        packed: dict[Format, list[bytes]] = {format_: [] for format_ in Format}
+        for family in families:
+            for format_ in Format:
+                packed[format_].append(packing[format_].compress(_head(family.definition, format_)))
+            for piece in _pieces(family.lines()):
+                for format_ in Format:
+                    packed[format_].append(packing[format_].compress(piece))
+        self.packed = {format_: b"".join((*packed[format_], packing[format_].flush())) for format_ in Format}
 
 
 class Page:
-    """One snapshot's bytes in every format, plain and compressed."""
+    """One snapshot's bytes in every format.
 
-    def __init__(self, families: Iterable[Metric]) -> None:
-        kept = _Families(families)
-        self._plain = {format_: _render(kept, format_) for format_ in Format}
-        self._gzip = {format_: _compressed(plain) for format_, plain in self._plain.items()}
+    Args:
+        parts: together all families, each once.
+        of_process: whether the process's own metrics follow in each answer.
+    """
 
-    def answer(self, format_: Format, *, compressed: bool) -> bytes:
-        """The whole body: this snapshot, then the process's own metrics as they are now."""
-        tail = _render(PROCESS_COLLECTOR, format_)
-        if format_ is Format.OPENMETRICS:
-            tail += _EOF
+    def __init__(self, parts: Sequence[Part], *, of_process: bool = True) -> None:
+        self._of_process = of_process
+        self._packed = {format_: b"".join(part.packed[format_] for part in parts) for format_ in Format}
+
+    def answer(self, format_: Format, *, compressed: bool, own: Iterable[Family] = ()) -> bytes:
+        """The whole body: this snapshot, then what is told as it is now.
+
+        Args:
+            own: further families.
+        """
+        pieces = [piece for family in own for piece in _family(family, format_)]
+        if self._of_process:
+            pieces += [b"%b%b %b\n" % line for line in zip(*_PROCESS[format_], process.values(), strict=True)]
+        tail = b"".join((*pieces, _EOF if format_ is Format.OPENMETRICS else b""))
         if compressed:
-            return self._gzip[format_] + _compressed(tail)
-        return self._plain[format_] + tail
+            return self._packed[format_] + gzip.compress(tail, _GZIP_LEVEL, mtime=0)
+        return gzip.decompress(self._packed[format_]) + tail
 
 
+@lru_cache(_HEADERS_KEPT)
 def choose_format(accept: str) -> Format:
     """OpenMetrics to a scraper whose first choice it is, text to everybody else.
 
@@ -58,6 +99,7 @@ def choose_format(accept: str) -> Format:
     return Format.OPENMETRICS if first and first[2] == "application/openmetrics-text" else Format.TEXT
 
 
+@lru_cache(_HEADERS_KEPT)
 def accepts_gzip(accept_encoding: str) -> bool:
     """Whether an Accept-Encoding header lets us answer with gzip."""
     quality = {coding.lower(): header_quality(values) for coding, values in header_entries(accept_encoding)}
@@ -89,22 +131,31 @@ def header_quality(values: dict[str, str]) -> float:
         return 0
 
 
-def _render(families: Collector, format_: Format) -> bytes:
+def _family(family: Family, format_: Format) -> Iterator[bytes]:
+    yield _head(family.definition, format_)
+    yield from _pieces(family.lines())
+
+
+def _head(definition: Definition, format_: Format) -> bytes:
+    """HELP, TYPE and UNIT: all that differs between the formats."""
+    escaped = definition.help.replace("\\", r"\\").replace("\n", r"\n")
     if format_ is Format.TEXT:
-        return generate_latest(families)
-    text: bytes = openmetrics.generate_latest(families)  # type: ignore[no-untyped-call]
-    return text.removesuffix(_EOF)
+        kind = "gauge" if definition.kind == "info" else definition.kind
+        return f"# HELP {definition.name} {escaped}\n# TYPE {definition.name} {kind}\n".encode()
+    name, escaped = definition.family, escaped.replace('"', r"\"")
+    unit = f"# UNIT {name} {definition.unit}\n" if definition.unit else ""
+    return f"# HELP {name} {escaped}\n# TYPE {name} {definition.kind}\n{unit}".encode()
 
 
-def _compressed(plain: bytes) -> bytes:
-    return gzip.compress(plain, _GZIP_LEVEL, mtime=0)
+def _pieces(lines: Iterator[str]) -> Iterator[bytes]:
+    while piece := "".join(islice(lines, _LINES_AT_ONCE)):
+        yield piece.encode()
 
 
-class _Families(Collector):
-    """Families made once, for renderers that want to collect them."""
-
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = list(families)
-
-    def collect(self) -> Iterable[Metric]:
-        return self._families
+_PROCESS = {
+    format_: (
+        [_head(one, format_) for one in process.PROCESS],
+        [one.name.encode() for one in process.PROCESS],
+    )
+    for format_ in Format
+}

@@ -6,16 +6,19 @@ look without failures says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from renewctl.observation import DeviceCounts, Observation, ServedCertificate
+from renewctl.observation import DeviceCounts, Observation, SeenDevice, SeenFile, ServedCertificate
 from renewctl.reasons import Reason
 from renewctl.renewal.history import TopicHistory
 
+FORGET_AFTER = timedelta(days=7)
+"""A file gone from a watched folder is told of for so long; one that the inventory names, for ever."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """A certificate, and when a node told of it."""
 
@@ -32,43 +35,108 @@ class NodeFacts:
         up: the node answered at that look; None: nothing could be asked of it from here.
         failures: why parts could not be learned at that look, one entry a failure.
         last_success: the last look without any failure.
-        certificates: newest known, each with the time of the look that told of it.
+        told, told_at: what the last look that told anything told, one a topic and source.
+        kept: what earlier looks told and no later one contradicts.
         devices: newest known counts; None: never told.
         devices_at: the look that told of them.
+        silent: the devices silent for longest, as far as they are watched one by one (not kept on disk).
+        files: its certificate files, each with the last topic and date known and what is wrong with it now.
+        gone: paths of those that are not in their folder any more -> the first look without them.
+        seconds: how long the last finished look took; None: none since the exporter started.
+        looks, failed_looks: finished ones since then.
+        seen_files: the observation's, to know it again.
     """
 
     looked_at: datetime | None = None
     up: bool | None = False
     failures: tuple[Reason, ...] = ()
     last_success: datetime | None = None
-    certificates: tuple[Known, ...] = ()
+    told: tuple[ServedCertificate, ...] = ()
+    told_at: datetime | None = None
+    kept: tuple[Known, ...] = ()
     devices: tuple[DeviceCounts, ...] | None = None
     devices_at: datetime | None = None
+    silent: tuple[SeenDevice, ...] | None = field(default=None, compare=False)
+    files: tuple[SeenFile, ...] = ()
+    gone: Mapping[str, datetime] = field(default_factory=dict)
+    seconds: float | None = field(default=None, compare=False)
+    looks: int = field(default=0, compare=False)
+    failed_looks: int = field(default=0, compare=False)
+    seen_files: tuple[SeenFile, ...] | None = field(default=None, repr=False, compare=False)
 
-    def after(self, seen: Observation) -> NodeFacts:
-        """These facts after one more look."""
-        failed = bool(seen.failures) or seen.up is False
-        kept = seen.devices is None and failed
+    @property
+    def certificates(self) -> tuple[Known, ...]:
+        """Newest known, each with the time of the look that told of it."""
+        if self.told_at is None:
+            return self.kept
+        return (*(Known(served, self.told_at) for served in self.told), *self.kept)
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When the oldest of the certificates shown was told of."""
+        times = [known.at for known in self.kept]
+        if self.told and self.told_at is not None:
+            times.append(self.told_at)
+        return min(times, default=None)
+
+    def after(self, seen: Observation, seconds: float = 0) -> NodeFacts:
+        """These facts after one more look, which took so long."""
+        files, gone = self._files(seen)
+        failures = (*(failure.reason for failure in seen.failures), *(Reason.NODE_FILE_MISSING,) * len(gone))
+        failed = bool(failures) or seen.up is False
+        kept_devices = seen.devices is None and failed
+        told = self.told if seen.certificates == self.told else _one_each(seen.certificates)
         return NodeFacts(
             looked_at=seen.at,
             up=_answered(seen),
-            failures=tuple(failure.reason for failure in seen.failures),
+            failures=failures,
             last_success=self.last_success if failed else seen.at,
-            certificates=self._certificates(seen, keep=failed),
-            devices=self.devices if kept else seen.devices,
-            devices_at=self.devices_at if kept else seen.at,
+            told=told,
+            told_at=seen.at if told else None,
+            kept=self._kept(told) if failed else (),
+            devices=self.devices if kept_devices else seen.devices,
+            devices_at=self.devices_at if kept_devices else seen.at,
+            silent=self.silent if seen.silent is None and failed else seen.silent,
+            files=files,
+            gone=gone,
+            seconds=seconds,
+            looks=self.looks + 1,
+            failed_looks=self.failed_looks + failed,
+            seen_files=seen.files,
         )
 
     def failing(self, at: datetime, reason: Reason) -> NodeFacts:
-        """These facts after a look that gave nothing at all."""
+        """These facts while a look has given nothing for long."""
         return replace(self, looked_at=at, up=False, failures=(reason,))
 
-    def _certificates(self, seen: Observation, *, keep: bool) -> tuple[Known, ...]:
-        known = {(k.served.topic, k.served.source): k for k in self.certificates} if keep else {}
-        # At most one a topic and source is promised; of a lying node's two, the one that ends first.
-        for served in sorted(seen.certificates, key=lambda served: served.not_after, reverse=True):
-            known[served.topic, served.source] = Known(served, seen.at)
-        return tuple(known.values())
+    def _kept(self, told: tuple[ServedCertificate, ...]) -> tuple[Known, ...]:
+        if told is self.told:
+            return self.kept
+        anew = {(served.topic, served.source) for served in told}
+        return tuple(k for k in self.certificates if (k.served.topic, k.served.source) not in anew)
+
+    def _files(self, seen: Observation) -> tuple[tuple[SeenFile, ...], Mapping[str, datetime]]:
+        """Files and those gone; the very same where nothing changed, as they may be ten thousand."""
+        if seen.files is None or (seen.files is self.seen_files and not self.gone):
+            return self.files, self.gone
+        before = {file.path: file for file in self.files}
+        there = [_with_last_known(file, before.pop(file.path, None)) for file in seen.files]
+        since = {path: self.gone.get(path, seen.at) for path in before}
+        gone = {path: at for path, at in since.items() if seen.at - at < FORGET_AFTER}
+        files = (*there, *(replace(before[path], reason=Reason.FILE_NOT_FOUND) for path in gone))
+        return self.files if files == self.files else files, gone
+
+
+def _one_each(certificates: Sequence[ServedCertificate]) -> tuple[ServedCertificate, ...]:
+    """One a topic and source, as promised; of a lying node's two, the one that ends first."""
+    latest_first = sorted(certificates, key=lambda served: served.not_after, reverse=True)
+    return tuple({(served.topic, served.source): served for served in latest_first}.values())
+
+
+def _with_last_known(file: SeenFile, before: SeenFile | None) -> SeenFile:
+    if file.not_after is not None or before is None:
+        return file
+    return SeenFile(file.path, before.topic, before.not_after, file.reason)
 
 
 def _answered(seen: Observation) -> bool | None:
@@ -101,6 +169,21 @@ class RenewalFacts:
     recorded: Mapping[str, Known] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ExpiryFacts:
+    """What is known of one thing that expires.
+
+    Attributes:
+        not_after: the last date known; None: never told.
+        reason: why the last look told none; None: it did.
+        last_success: the last look that told one.
+    """
+
+    not_after: datetime | None = None
+    reason: Reason | None = None
+    last_success: datetime | None = None
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Everything there is to publish.
@@ -109,6 +192,7 @@ class Snapshot:
         nodes: node name -> facts; a node never looked at may be missing.
         renewals: one a topic that has a renewal; the last ones read while the store is down.
         adopted: topic id -> the pair a person said is in use, until a node or a roll-out says more.
+        expiries: kind, name, node -> what is known of what else expires; one never looked at may be missing.
         store_up: the last read succeeded; None: no store is configured.
         store_head: the head of the store at the last read that succeeded; "" while it is empty or unread.
         store_read: when the last read that succeeded began; None: never.
@@ -118,6 +202,7 @@ class Snapshot:
     nodes: Mapping[str, NodeFacts] = field(default_factory=dict)
     renewals: tuple[RenewalFacts, ...] = ()
     adopted: Mapping[str, Known] = field(default_factory=dict)
+    expiries: Mapping[tuple[str, str, str], ExpiryFacts] = field(default_factory=dict)
     store_up: bool | None = None
     store_head: str = ""
     store_read: datetime | None = None

@@ -11,11 +11,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
-from renewctl.observation import DeviceCounts, ServedCertificate, Source
+from exporter.snapshot import ExpiryFacts, Known, NodeFacts, RenewalFacts, Snapshot
+from renewctl.observation import DeviceCounts, SeenFile, ServedCertificate, Source
 from renewctl.reasons import Reason
 
-VERSION = 1
+VERSION = 2
 """Of the file's format; another one is not read."""
 
 
@@ -37,8 +37,9 @@ def load(path: Path) -> Snapshot | None:
             nodes={name: _node_in(facts) for name, facts in stored["nodes"].items()},
             renewals=tuple(_renewal_in(facts) for facts in stored["renewals"]),
             adopted={topic: _known_in(known) for topic, known in stored["adopted"].items()},
-            store_head=str(stored.get("store_head", "")),  # files of before it was kept have none
-            store_read=_at_in(stored.get("store_read")),
+            expiries={_key_in(key): _expiry_in(facts) for key, facts in stored["expiries"]},
+            store_head=str(stored["store_head"]),
+            store_read=_at_in(stored["store_read"]),
         )
     except FileNotFoundError:
         return None
@@ -59,13 +60,14 @@ def save(path: Path, snapshot: Snapshot) -> None:
         "nodes": {name: _node_out(facts) for name, facts in snapshot.nodes.items()},
         "renewals": [_renewal_out(facts) for facts in snapshot.renewals],
         "adopted": {topic: _known_out(known) for topic, known in snapshot.adopted.items()},
+        "expiries": [[key, _expiry_out(facts)] for key, facts in snapshot.expiries.items()],
         "store_head": snapshot.store_head,
         "store_read": _at_out(snapshot.store_read),
     }
     beside = path.with_name(f"{path.name}.new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(stored, file, separators=(",", ":"))
+        file.write(json.dumps(stored, separators=(",", ":")))
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
@@ -82,9 +84,13 @@ def _node_out(facts: NodeFacts) -> dict[str, Any]:
         "up": facts.up,
         "failures": list(facts.failures),
         "last_success": _at_out(facts.last_success),
-        "certificates": [_known_out(known) for known in facts.certificates],
+        "told": [_served_out(served) for served in facts.told],
+        "told_at": _at_out(facts.told_at),
+        "kept": [_known_out(known) for known in facts.kept],
         "devices": None if facts.devices is None else [_devices_out(counts) for counts in facts.devices],
         "devices_at": _at_out(facts.devices_at),
+        "files": [_file_out(file) for file in facts.files],
+        "gone": {path: _at_out(since) for path, since in facts.gone.items()},
     }
 
 
@@ -95,10 +101,33 @@ def _node_in(stored: dict[str, Any]) -> NodeFacts:
         up=None if stored["up"] is None else bool(stored["up"]),
         failures=tuple(Reason(reason) for reason in stored["failures"]),
         last_success=_at_in(stored["last_success"]),
-        certificates=tuple(_known_in(known) for known in stored["certificates"]),
+        told=tuple(_served_in(served) for served in stored["told"]),
+        told_at=_at_in(stored["told_at"]),
+        kept=tuple(_known_in(known) for known in stored["kept"]),
         devices=None if devices is None else tuple(_devices_in(counts) for counts in devices),
-        devices_at=_at_in(stored.get("devices_at")),
+        devices_at=_at_in(stored["devices_at"]),
+        files=tuple(_file_in(file) for file in stored["files"]),
+        gone={path: _instant_in(since) for path, since in stored["gone"].items()},
     )
+
+
+def _expiry_out(facts: ExpiryFacts) -> dict[str, str | None]:
+    return {
+        "not_after": _at_out(facts.not_after),
+        "reason": facts.reason,
+        "last_success": _at_out(facts.last_success),
+    }
+
+
+def _expiry_in(stored: dict[str, Any]) -> ExpiryFacts:
+    return ExpiryFacts(
+        _at_in(stored["not_after"]), _reason_in(stored["reason"]), _at_in(stored["last_success"])
+    )
+
+
+def _key_in(stored: list[str]) -> tuple[str, str, str]:
+    kind, name, node = stored
+    return str(kind), str(name), str(node)
 
 
 def _renewal_out(facts: RenewalFacts) -> dict[str, Any]:
@@ -124,9 +153,15 @@ def _renewal_in(stored: dict[str, Any]) -> RenewalFacts:
 
 
 def _known_out(known: Known) -> dict[str, str | None]:
-    served = known.served
+    return {"at": known.at.isoformat(), **_served_out(known.served)}
+
+
+def _known_in(stored: dict[str, Any]) -> Known:
+    return Known(_served_in(stored), _instant_in(stored["at"]))
+
+
+def _served_out(served: ServedCertificate) -> dict[str, str | None]:
     return {
-        "at": known.at.isoformat(),
         "topic": served.topic,
         "not_after": served.not_after.isoformat(),
         "source": served.source,
@@ -137,8 +172,8 @@ def _known_out(known: Known) -> dict[str, str | None]:
     }
 
 
-def _known_in(stored: dict[str, Any]) -> Known:
-    served = ServedCertificate(
+def _served_in(stored: dict[str, Any]) -> ServedCertificate:
+    return ServedCertificate(
         topic=str(stored["topic"]),
         not_after=_instant_in(stored["not_after"]),
         source=Source(stored["source"]),
@@ -147,7 +182,24 @@ def _known_in(stored: dict[str, Any]) -> Known:
         key_fingerprint=_text_in(stored["key_fingerprint"]),
         issuer=_text_in(stored["issuer"]),
     )
-    return Known(served, _instant_in(stored["at"]))
+
+
+def _file_out(file: SeenFile) -> dict[str, str | None]:
+    return {
+        "path": file.path,
+        "topic": file.topic,
+        "not_after": _at_out(file.not_after),
+        "reason": file.reason,
+    }
+
+
+def _file_in(stored: dict[str, Any]) -> SeenFile:
+    return SeenFile(
+        path=str(stored["path"]),
+        topic=str(stored["topic"]),
+        not_after=_at_in(stored["not_after"]),
+        reason=_reason_in(stored["reason"]),
+    )
 
 
 def _devices_out(counts: DeviceCounts) -> dict[str, Any]:
@@ -162,6 +214,10 @@ def _devices_in(stored: dict[str, Any]) -> DeviceCounts:
 
 def _text_in(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+def _reason_in(value: str | None) -> Reason | None:
+    return None if value is None else Reason(value)
 
 
 def _at_out(at: datetime | None) -> str | None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from exporter.node_look import by_command
 from exporter.poller import Change
+from exporter.secrets_allowed import by_command
 from exporter.snapshot import Known, RenewalFacts, Snapshot
 from renewctl import secrets
 from renewctl.errors import RenewctlError
@@ -26,6 +26,8 @@ log = logging.getLogger("exporter")
 
 class StoreLook:
     """Reads every renewal of the store and folds them."""
+
+    least_seconds = 0.0
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory

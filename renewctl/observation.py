@@ -23,7 +23,7 @@ class Source(StrEnum):
     ADOPTED = "adopted"  # told by a person who adopted the pair in use; read from no node
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ServedCertificate:
     """One push certificate as a node tells of it. Serial and fingerprints where the source knows them."""
 
@@ -34,6 +34,23 @@ class ServedCertificate:
     fingerprint: str | None = None
     key_fingerprint: str | None = None
     issuer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFile:
+    """One certificate file a node reads, at one look.
+
+    Attributes:
+        path: as the inventory names it, or below the folder it names.
+        topic: UID of the certificate in it; "" where it has none or the file tells nothing.
+        not_after: None where the file tells no date.
+        reason: what is wrong with it; None: nothing. A date may be known all the same.
+    """
+
+    path: str
+    topic: str = ""
+    not_after: datetime | None = None
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,15 @@ class DeviceCounts:
     topic: str
     enabled: int
     seen_within: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenDevice:
+    """One enrolled device, and when it last checked in."""
+
+    enrollment: str
+    topic: str
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -72,9 +98,11 @@ class Observation:
         up: the MDM server process answered; None where nothing was asked of it.
         certificates: what it serves, one a topic and source; more only where its files differ.
         devices: None where the node cannot tell; an empty tuple means none enrolled.
+        silent: the devices silent for longest, as many as the inventory asks for; None: it asks for none.
         version: as the server tells it; never used to decide anything.
         failures: what could not be learned.
         answered: sources of certificates that answered: what they do not name, the node does not have.
+        files: every file looked at, the very same tuple while none of them changed; None: none could be.
     """
 
     node: str
@@ -82,9 +110,11 @@ class Observation:
     up: bool | None = None
     certificates: tuple[ServedCertificate, ...] = ()
     devices: tuple[DeviceCounts, ...] | None = None
+    silent: tuple[SeenDevice, ...] | None = None
     version: str | None = None
     failures: tuple[Failure, ...] = ()
     answered: tuple[Source, ...] = ()
+    files: tuple[SeenFile, ...] | None = None
 
     @property
     def unseen(self) -> Failure | None:

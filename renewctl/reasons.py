@@ -25,6 +25,7 @@ class Reason(StrEnum):
     FILE_EMPTY = "file_empty"
     FILE_TOO_LARGE = "file_too_large"
     FILE_NOT_REGULAR = "file_not_regular"
+    FILE_LINK_LOOP = "file_link_loop"
     FILE_NOT_TEXT = "file_not_text"
     WRITE_FAILED = "write_failed"
     WRITE_DENIED = "write_denied"
@@ -94,6 +95,7 @@ class Reason(StrEnum):
     FILE_IS_PRIVATE_KEY = "file_is_private_key"
     FILE_IS_ENCRYPTED_MESSAGE = "file_is_encrypted_message"
     CERTIFICATE_UNREADABLE = "certificate_unreadable"
+    CERTIFICATE_NAME_UNREADABLE = "certificate_name_unreadable"
     SEVERAL_CERTIFICATES = "several_certificates"
     KEY_UNREADABLE = "key_unreadable"
     ARCHIVE_UNREADABLE = "archive_unreadable"
@@ -303,6 +305,12 @@ class Reason(StrEnum):
     # Exporter
     LISTEN_ADDRESS_INVALID = "listen_address_invalid"
     LISTEN_FAILED = "listen_failed"
+    PROBE_CREDENTIAL_FOR_MANY = "probe_credential_for_many"
+    WEB_KEY_MISSING = "web_key_missing"
+    WEB_CLIENT_UNVERIFIED = "web_client_unverified"
+    WEB_TLS_UNSUPPORTED = "web_tls_unsupported"
+    WEB_TLS_FILE = "web_tls_file"
+    WEB_PASSWORD_NOT_BCRYPT = "web_password_not_bcrypt"
 
     # Sandbox
     WORLD_BROKEN = "world_broken"

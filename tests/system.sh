@@ -2,7 +2,7 @@
 # Installs the programs the tests talk to (Debian packages), or says what is missing.
 set -euo pipefail
 
-packages=(age chromium curl fonts-dejavu-core fonts-ipafont-gothic iproute2 openssh-client openssh-server openssl postgresql prometheus prometheus-alertmanager python3-venv strace sudo systemd)
+packages=(age chromium curl fonts-dejavu-core fonts-ipafont-gothic iproute2 mariadb-server openssh-client openssh-server openssl postgresql prometheus prometheus-alertmanager python3-venv strace sudo systemd)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from prometheus_client.metrics_core import Metric
-
 from exporter.families import Family, seconds
 from exporter.metrics import CERTIFICATE_INFO, EXPIRY
 from exporter.snapshot import Known, Snapshot
 from renewctl.inventory.reading import Inventory
 
 
-def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:
+def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
     """Expiry and info, the same series for both."""
     expiry, info = Family(EXPIRY), Family(CERTIFICATE_INFO)
     for node, known in shown(inventory, snapshot):
         served = known.served
         expiry.add((served.topic, node, served.source), seconds(served.not_after))
         info.add((served.topic, node, served.source, served.serial or "", served.issuer or ""), 1)
-    yield expiry.metric()
-    yield info.metric()
+    yield expiry
+    yield info
 
 
 def shown(inventory: Inventory, snapshot: Snapshot) -> Iterator[tuple[str, Known]]:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from prometheus_client.metrics_core import Metric
-
 from exporter.families import Family, seconds
-from exporter.metrics import NODE_FAILURES, NODE_LAST_SUCCESS, NODE_SNAPSHOT, NODE_UP
+from exporter.metrics import (
+    NODE_FAILURES,
+    NODE_LAST_SUCCESS,
+    NODE_POLL_FAILURES,
+    NODE_POLL_SECONDS,
+    NODE_POLLS,
+    NODE_SNAPSHOT,
+    NODE_UP,
+)
 from exporter.snapshot import Snapshot
 from renewctl.inventory.reading import Inventory
 from renewctl.reasons import NODE_REASONS, Reason
@@ -27,10 +33,11 @@ REASONS: tuple[Reason, ...] = tuple(
 )
 
 
-def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:
+def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
     """One series a node, and one a reason: what the inventory expects is never missing."""
     up, failures = Family(NODE_UP), Family(NODE_FAILURES)
     success, age = Family(NODE_LAST_SUCCESS), Family(NODE_SNAPSHOT)
+    took, polls, failed = Family(NODE_POLL_SECONDS), Family(NODE_POLLS), Family(NODE_POLL_FAILURES)
     for node in inventory.nodes:
         facts = snapshot.node(node.name)
         if facts.up is not None:
@@ -39,6 +46,9 @@ def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:
         for reason in (*REASONS, *counts):
             failures.add((node.name, reason), counts[reason])
         success.add((node.name,), seconds(facts.last_success))
-        age.add((node.name,), seconds(min((known.at for known in facts.certificates), default=None)))
-    for family in (up, failures, success, age):
-        yield family.metric()
+        age.add((node.name,), seconds(facts.oldest))
+        if facts.seconds is not None:
+            took.add((node.name,), facts.seconds)
+        polls.add((node.name,), facts.looks)
+        failed.add((node.name,), facts.failed_looks)
+    yield from (up, failures, success, age, took, polls, failed)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.metrics_core import Metric
-
 from exporter.families import Family, seconds, single
 from exporter.metrics import (
     RENEWAL_ACCEPTED,
@@ -19,7 +17,7 @@ from exporter.snapshot import Snapshot
 from renewctl.inventory.reading import Inventory
 
 
-def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:
+def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
     """Nothing at all without a store; the last values of a store that cannot be read now."""
     if snapshot.store_up is None:
         return
@@ -36,10 +34,9 @@ def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:
         owed.add((topic.topic,), len(facts.owed))
         for node in inventory.nodes_of(topic.id):
             node_owed.add((topic.topic, node.name), node.name in facts.owed)
-    for family in (phase, accepted, owed, node_owed):
-        yield family.metric()
+    yield from (phase, accepted, owed, node_owed)
     yield single(STORE_UP, snapshot.store_up)
     head = Family(STORE_HEAD)
     if snapshot.store_head:
         head.add((snapshot.store_head,), 1)
-    yield head.metric()
+    yield head

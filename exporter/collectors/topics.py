@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.metrics_core import Metric
-
 from exporter.collectors.certificates import shown
 from exporter.families import Family
 from exporter.metrics import TOPIC_EXPIRY_KNOWN, TOPIC_INFO, TOPIC_NODE, TOPIC_WINDOW
@@ -13,7 +11,7 @@ from exporter.snapshot import Snapshot
 from renewctl.inventory.reading import Inventory
 
 
-def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:
+def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
     """One series a topic; every topic has the same set of the inventory's own labels, empty if not given."""
     own = sorted({name for topic in inventory.topics for name in topic.labels})
     window, known = Family(TOPIC_WINDOW), Family(TOPIC_EXPIRY_KNOWN)
@@ -26,5 +24,4 @@ def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Metric]:
         info.add((*fixed, *(topic.labels.get(name, "") for name in own)), 1)
         for node in inventory.nodes_of(topic.id):
             nodes.add((topic.topic, node.name), 1)
-    for family in (window, info, nodes, known):
-        yield family.metric()
+    yield from (window, info, nodes, known)

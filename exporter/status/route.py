@@ -55,19 +55,19 @@ class Pages:
 
     def __init__(self, known: Known) -> None:
         self._known = known
-        self._made: dict[Reader, tuple[float, bytes]] = {}
+        self._made: dict[Reader, tuple[float, Inventory | None, bytes]] = {}
         self._one_at_a_time = threading.Lock()
 
     def newest(self, reader: Reader) -> bytes:
         """The page for a reader."""
         with self._one_at_a_time:
-            until, body = self._made.get(reader, (0.0, b""))
+            until, of, body = self._made.get(reader, (0.0, None, b""))
+            inventory, snapshot = self._known()
             began = time.monotonic()
-            if began >= until:
-                inventory, snapshot = self._known()
+            if began >= until or inventory is not of:  # another inventory: it was read again
                 body = render(inventory, snapshot, datetime.now(UTC), reader)
                 took = time.monotonic() - began
-                self._made[reader] = (began + _SHARE * took, body)
+                self._made[reader] = (began + _SHARE * took, inventory, body)
             return body
 
 

@@ -11,7 +11,7 @@ from typing import NewType
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 Topic = NewType("Topic", str)
@@ -119,6 +119,36 @@ class Pair:
 
     certificate: PushCertificate
     key: bytes = field(repr=False)
+
+
+def end_of_validity(content: bytes) -> datetime:
+    """When a certificate ends (the first of a PEM text, or one in DER), whatever its names are like.
+
+    Names that are no UTF-8 make a certificate unreadable as a whole; its date must be known all the same.
+
+    Raises:
+        ValueError: no certificate in it.
+    """
+    load = x509.load_pem_x509_certificate if b"-----BEGIN" in content else x509.load_der_x509_certificate
+    with _unreadable_is_value_error():
+        return load(content).not_valid_after_utc
+
+
+def ends_of_validity(content: bytes) -> list[datetime]:
+    """When each of some certificates ends: PEM (any number), DER, or PKCS#7 as a SCEP server answers.
+
+    Raises:
+        ValueError: no certificate in it.
+    """
+    with _unreadable_is_value_error():
+        if b"-----BEGIN CERTIFICATE-----" in content:
+            found = x509.load_pem_x509_certificates(content)
+        else:
+            try:
+                found = [x509.load_der_x509_certificate(content)]
+            except ValueError:
+                found = pkcs7.load_der_pkcs7_certificates(content)
+        return [certificate.not_valid_after_utc for certificate in found]
 
 
 def serial_hex(number: int) -> str:

@@ -143,6 +143,16 @@ class Fields:
             self._wrong_type(self.at(key), value, _FLAG)
         return value is True
 
+    def count(self, key: str, most: int) -> int:
+        """A whole number from 0 to `most`; 0 where absent."""
+        value = self.raw(key)
+        if value is None:
+            return 0
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+            self.problem(Reason.INVENTORY_BAD_VALUE, key, got=value, expected=f"0 … {most}")
+            return 0
+        return value
+
     def choice(self, key: str, choices: type[_Choice]) -> _Choice | None:
         """One of a closed list of words."""
         value = self.text(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 
 from renewctl.inventory.fields import Fields
 from renewctl.inventory.model import FileInstall, Place, Product
@@ -36,6 +37,22 @@ def read_install(fields: Fields, product: Product | None) -> FileInstall | None:
     )
     below.done()
     return install
+
+
+def read_folder(fields: Fields, product: Product | None) -> Path | None:
+    """`folder` in place of `install`: watched alone, so it serves no topic and takes no pair."""
+    folder = fields.file("folder")
+    if folder is None:
+        return None
+    taken = [key for key in ("install", "topics") if fields.raw(key) is not None]
+    if taken or product is not Product.FILES:
+        fields.problem(
+            Reason.INVENTORY_BAD_VALUE,
+            "folder",
+            got=", ".join(taken) or product or "-",
+            expected="product: files",
+        )
+    return folder
 
 
 def _places(below: Fields) -> tuple[Place, ...]:

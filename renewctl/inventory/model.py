@@ -145,10 +145,12 @@ class Devices:
     Attributes:
         sql: database URL of a SELECT-only role, by reference, or a plain string without a password.
         folder: NanoMDM's own file storage (filekv), readable from here.
+        series: of `sql`: how many devices, those silent for longest, are watched one by one; 0: none.
     """
 
     sql: SecretRef | str | None = None
     folder: Path | None = None
+    series: int = 0
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,8 @@ class Node:
         url: base URL of its API (`http://127.0.0.1:9000`), None for `files`.
         install: None means through the API.
         storage: nodes of one storage share what is installed; defaults to the node's own name.
-        topics: ids of the topics it serves; empty means every topic of the inventory.
+        folder: of product `files`: a folder on this machine whose certificate files are watched, and no more.
+        topics: ids of the topics it serves; empty means every topic of the inventory (of a folder: none).
         canary_enrollments: devices a person names for the first push.
     """
 
@@ -169,6 +172,7 @@ class Node:
     storage: str
     url: str | None = None
     install: FileInstall | None = None
+    folder: Path | None = None
     user: str | None = None
     password: SecretRef | None = None
     devices: Devices | None = None
@@ -206,6 +210,40 @@ class Apns:
     ca_file: Path | None = None
 
 
+class ExpiryKind(StrEnum):
+    """What else expires; label values."""
+
+    VENDOR_CERTIFICATE = "vendor_certificate"
+    WWDR_INTERMEDIATE = "wwdr_intermediate"
+    TLS_CERTIFICATE = "tls_certificate"  # of an MDM server
+    SCEP_CA = "scep_ca"
+    ADE_TOKEN = "ade_token"  # noqa: S105 - a kind, not a token
+    VPP_TOKEN = "vpp_token"  # noqa: S105
+
+
+@dataclass(frozen=True)
+class Expiring:
+    """One thing that expires, and where its date is read.
+
+    Attributes:
+        node: the node it belongs to, for people; "" none.
+        file: on this machine.
+        url: asked instead; of a TLS certificate: whom to greet.
+        user: for HTTP Basic; "" with a password: that is sent as a Bearer token.
+    """
+
+    kind: ExpiryKind
+    name: str
+    node: str = ""
+    file: Path | None = None
+    url: str | None = None
+    user: str = ""
+    password: SecretRef | None = None
+    ca_file: Path | None = None
+    insecure_http: bool = False
+    allow_api_credential: bool = False
+
+
 @dataclass(frozen=True)
 class Inventory:
     """The whole inventory.
@@ -213,8 +251,9 @@ class Inventory:
     Attributes:
         path: the file (or folder) it was read from.
         digest: SHA-256 over the bytes read, hex; events record it.
-        store: URL of the store, by reference or as a string without a password.
+        store: URL of the store, by reference or as a string without a password; "" for `none`.
         trust: PEM files of issuers we expect push certificates from; empty: Apple's names alone.
+        expires: what else to watch, as far as the inventory names it for that alone.
     """
 
     path: Path
@@ -226,6 +265,7 @@ class Inventory:
     apns: Apns = Apns()
     vendor: Vendor | None = None
     trust: tuple[Path, ...] = ()
+    expires: tuple[Expiring, ...] = ()
 
     @property
     def folder(self) -> Path:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from renewctl.errors import Unusable
+from renewctl.inventory.expires import expiring_from
 from renewctl.inventory.fields import Fields, Problems, is_loopback, raise_first
-from renewctl.inventory.install import read_install
+from renewctl.inventory.install import read_folder, read_install
 from renewctl.inventory.keys import keys_from
 from renewctl.inventory.model import (
     DEFAULT_WINDOW,
@@ -19,6 +20,8 @@ from renewctl.inventory.model import (
     AccountKind,
     Apns,
     Devices,
+    Expiring,
+    ExpiryKind,
     FileInstall,
     Inventory,
     Keys,
@@ -39,6 +42,8 @@ __all__ = [
     "AccountKind",
     "Apns",
     "Devices",
+    "Expiring",
+    "ExpiryKind",
     "FileInstall",
     "Inventory",
     "Keys",
@@ -57,6 +62,8 @@ __all__ = [
 
 VERSION = 1
 STORE_SCHEMES = ("sqlite", "postgresql", "postgres")
+MOST_SERIES = 10_000
+"""Series of single devices a node may have: Prometheus's own guide calls a hundred thousand in all fine."""
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgres", "mysql")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # also an Ansible host name and a label value
@@ -178,24 +185,29 @@ def _inventory(path: Path, digest: str, documents: list[Fields]) -> Inventory:
     topic_entries, node_entries = _entries(documents, "topics"), _entries(documents, "nodes")
     store, trust = _only(documents, "store"), _only(documents, "trust")
     keys, apns, vendor = (_only(documents, key).mapping(key) for key in ("keys", "apns", "vendor"))
+    watched_only = store.raw("store") == "none"  # an exporter's own inventory: nothing is renewed with it
     inventory = Inventory(
         path=path,
         digest=digest,
-        store=store.database("store", STORE_SCHEMES) or "",
+        store="" if watched_only else store.database("store", STORE_SCHEMES) or "",
         keys=Keys(()) if keys is None else keys_from(keys),
         topics=tuple(_topic(entry.fields()) for entry in topic_entries),
         nodes=tuple(_node(entry.fields()) for entry in node_entries),
         apns=Apns() if apns is None else _apns(apns),
         vendor=None if vendor is None else _vendor(vendor),
         trust=trust.files("trust"),
+        expires=tuple(one for document in documents for one in document.items("expires", expiring_from)),
     )
     store.need("store", None)
-    documents[0].need("keys", keys)
-    if not any(document.raw("topics") for document in documents):
+    if not watched_only:
+        documents[0].need("keys", keys)
+    folders_only = bool(inventory.nodes) and all(node.folder for node in inventory.nodes)
+    if not folders_only and not any(document.raw("topics") for document in documents):
         documents[0].problem(Reason.INVENTORY_MISSING_KEY, "topics", expected="topics")
     for document in documents:
         document.done()
     _check_topics(inventory, topic_entries)
+    _check_expires(inventory, _entries(documents, "expires"))
     topics = tuple(replace(topic, vendor=topic.vendor or inventory.vendor) for topic in inventory.topics)
     inventory = replace(inventory, topics=topics)
     return _check_nodes(inventory, node_entries)
@@ -228,7 +240,7 @@ def _check_topics(inventory: Inventory, entries: list[_Entry]) -> None:
     """Ids and UIDs are unique; every topic has a node."""
     _refuse_duplicates([topic.id for topic in inventory.topics], entries, "id")
     _refuse_duplicates([topic.topic for topic in inventory.topics], entries, "topic")
-    serves_all = any(not node.topics for node in inventory.nodes)
+    serves_all = any(not node.topics and node.folder is None for node in inventory.nodes)
     served = {name for node in inventory.nodes for name in node.topics}
     for topic, entry in zip(inventory.topics, entries, strict=True):
         if topic.id and not serves_all and topic.id not in served:
@@ -249,8 +261,24 @@ def _check_nodes(inventory: Inventory, entries: list[_Entry]) -> Inventory:
                     Reason.INVENTORY_DANGLING, at, got=name, expected=", ".join(ids) or "-"
                 )
     return replace(
-        inventory, nodes=tuple(replace(node, topics=node.topics or ids) for node in inventory.nodes)
+        inventory,
+        nodes=tuple(
+            node if node.folder else replace(node, topics=node.topics or ids) for node in inventory.nodes
+        ),
     )
+
+
+def _check_expires(inventory: Inventory, entries: list[_Entry]) -> None:
+    """One series each; a node that is named exists."""
+    _refuse_duplicates(
+        [f"{one.kind} {one.name} {one.node}".strip() for one in inventory.expires], entries, "name"
+    )
+    names = [node.name for node in inventory.nodes]
+    for one, entry in zip(inventory.expires, entries, strict=True):
+        if one.node and one.node not in names:
+            entry.document.problems.add(
+                Reason.INVENTORY_DANGLING, f"{entry.path}.node", got=one.node, expected=", ".join(names)[:200]
+            )
 
 
 def _refuse_duplicates(values: list[str], entries: list[_Entry], key: str) -> None:
@@ -313,7 +341,8 @@ def _apns(fields: Fields) -> Apns:
 def _node(fields: Fields) -> Node:
     product = fields.choice("product", Product)
     fields.need("product", product)
-    install = read_install(fields, product)
+    folder = read_folder(fields, product)
+    install = None if folder is not None else read_install(fields, product)
     url = fields.url("url", ("http", "https"))
     if product is not Product.FILES:
         fields.need("url", url)
@@ -325,6 +354,7 @@ def _node(fields: Fields) -> Node:
         storage=fields.text("storage") or name,
         url=None if url is None else url.geturl().rstrip("/"),
         install=install,
+        folder=folder,
         user=fields.text("user"),
         password=fields.secret("password"),
         devices=_devices(fields),
@@ -345,9 +375,11 @@ def _devices(fields: Fields) -> Devices | None:
     below = fields.mapping("devices")
     if below is None:
         return None
-    devices = Devices(below.database("sql", DATABASE_SCHEMES), below.file("folder"))
-    if (devices.sql is None) == (devices.folder is None):
-        expected = "{sql: …} | {folder: …} | none"
+    devices = Devices(
+        below.database("sql", DATABASE_SCHEMES), below.file("folder"), below.count("series", MOST_SERIES)
+    )
+    if (devices.sql is None) == (devices.folder is None) or (devices.folder and devices.series):
+        expected = "{sql: …, series: 0} | {folder: …} | none"
         fields.problem(
             Reason.INVENTORY_BAD_VALUE, "devices", got=", ".join(below.keys()) or "-", expected=expected
         )

@@ -1,4 +1,4 @@
-"""A push certificate in files: read where they lie on this machine, and nothing else.
+"""Push certificates in files: read where they lie on this machine, and nothing else.
 
 Files on other hosts are installed and read by the playbooks, over SSH.
 """
@@ -6,17 +6,28 @@ Files on other hosts are installed and read by the playbooks, over SSH.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from renewctl.certificate.pushcert import Pair, PushCertificate
+from renewctl.certificate.pushcert import Pair
 from renewctl.errors import NodeFault, Refused
 from renewctl.inventory.fields import is_loopback
 from renewctl.inventory.reading import Node, Place
-from renewctl.observation import Failure, Observation, ServedCertificate, Source
+from renewctl.observation import Failure, Observation, SeenFile, ServedCertificate, Source
 from renewctl.reasons import Reason
 from renewctl.servers import localfile
+from renewctl.servers.certificate_files import CertificateFolder, Read, is_push_certificate, read_file
 from renewctl.servers.protocol import PushAnswer, PushTarget, failure_of
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What the places of a node hold: one certificate where they agree, what hides it, and each file."""
+
+    certificates: tuple[ServedCertificate, ...]
+    failures: tuple[Failure, ...]
+    files: tuple[SeenFile, ...] | None = None
 
 
 class Files:
@@ -24,20 +35,35 @@ class Files:
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        self._folder = None if node.folder is None else CertificateFolder(node.folder)
+        self._looked: tuple[tuple[Read, ...], Placed] = ((), Placed((), (), ()))
 
     def observe(self, now: datetime) -> Observation:
-        """The certificate in its files."""
+        """The certificates in its files."""
         try:
-            certificates, failures = placed_certificates(self.node)
+            placed = self._in(self._folder) if self._folder else placed_certificates(self.node)
         except NodeFault as fault:
-            certificates, failures = (), (failure_of(fault.reason, fault.values),)
+            placed = Placed((), (failure_of(fault.reason, fault.values),))
         return Observation(
             self.node.name,
             now,
-            certificates=certificates,
-            failures=failures,
-            answered=() if failures else (Source.FILE,),
+            certificates=placed.certificates,
+            failures=placed.failures,
+            answered=() if placed.failures else (Source.FILE,),
+            files=placed.files,
         )
+
+    def _in(self, folder: CertificateFolder) -> Placed:
+        """The very same value while nothing in the folder changed: with ten thousand files that counts."""
+        try:
+            reads = folder.look()
+        except OSError as error:
+            raise NodeFault(
+                Reason.FOLDER_UNREADABLE, node=self.node.name, path=str(self.node.folder), got=error.strerror
+            ) from None
+        if reads is not self._looked[0]:
+            self._looked = reads, _of_folder(reads, self.node.name)
+        return self._looked[1]
 
     def install(self, pair: Pair) -> None:
         """Not this way: files are installed by the playbooks.
@@ -71,8 +97,8 @@ class Files:
         return None
 
 
-def placed_certificates(node: Node) -> tuple[tuple[ServedCertificate, ...], tuple[Failure, ...]]:
-    """What the places of a node installed by files hold: one certificate where they agree; and what hides it.
+def placed_certificates(node: Node) -> Placed:
+    """What the places of a node installed by files hold.
 
     Raises:
         NodeFault: `node_certificate_elsewhere`: the files are another host's, and files of that name here
@@ -82,14 +108,30 @@ def placed_certificates(node: Node) -> tuple[tuple[ServedCertificate, ...], tupl
         raise NodeFault(Reason.NODE_CERTIFICATE_ELSEWHERE, node=node.name, got=_address(node))
     found: dict[str | None, ServedCertificate] = {}
     failures = []
+    files = []
     for place in node.install.places:
-        try:
-            certificate = _read(place, node.name)
-        except NodeFault as fault:
-            failures.append(failure_of(fault.reason, fault.values))
+        told = _read(place)
+        files.append(replace(told.seen, path=place.path))
+        if told.served is None:
+            failures.append(_failure(told, node.name))
         else:
-            found[certificate.fingerprint] = certificate
-    return tuple(found.values()), tuple(failures)
+            found[told.served.fingerprint] = told.served
+    return Placed(tuple(found.values()), tuple(failures), tuple(files))
+
+
+def _of_folder(reads: tuple[Read, ...], node: str) -> Placed:
+    return Placed(
+        tuple(read.served for read in reads if read.served is not None and is_push_certificate(read.served)),
+        tuple(_failure(read, node) for read in reads if read.seen.reason is not None),
+        tuple(read.seen for read in reads),
+    )
+
+
+def _failure(read: Read, node: str) -> Failure:
+    if read.seen.reason is Reason.NODE_CERTIFICATE_LOCKED:
+        return Failure(read.seen.reason, {"node": node, "path": read.seen.path})
+    values = {"node": node, "path": read.seen.path, "got": read.words}
+    return Failure(Reason.NODE_CERTIFICATE_UNREADABLE, values)
 
 
 def home_of(path: str) -> str:
@@ -98,18 +140,17 @@ def home_of(path: str) -> str:
     return str(place.parent / ".renewctl" / place.name)
 
 
-def _read(place: Place, node: str) -> ServedCertificate:
+def _read(place: Place) -> Read:
     """The certificate of one place; a file with the key in it is not opened where one without lies beside it.
 
-    Raises:
-        NodeFault: `node_certificate_locked`: PKCS#12 a roll-out did not make; or as `read_certificate`.
+    PKCS#12 that a roll-out did not make is `node_certificate_locked`.
     """
     path = Path(place.path)
     if place.certificate is None and (beside := _beside(path)) is not None:
-        return read_certificate(beside, node)
+        return read_file(str(beside))
     if place.pkcs12 is not None and localfile.exists(path):
-        raise NodeFault(Reason.NODE_CERTIFICATE_LOCKED, node=node, path=place.path)
-    return read_certificate(path, node)
+        return Read(SeenFile(place.path, reason=Reason.NODE_CERTIFICATE_LOCKED))
+    return read_file(place.path)
 
 
 def _beside(path: Path) -> Path | None:
@@ -129,30 +170,11 @@ def read_certificate(path: Path, node: str) -> ServedCertificate:
     Raises:
         NodeFault: `node_certificate_unreadable`.
     """
-    try:
-        content = localfile.read(path)
-        certificate = (
-            PushCertificate.from_pem(content)
-            if b"-----BEGIN" in content
-            else PushCertificate.from_der(content)
-        )
-    except (OSError, ValueError) as error:
-        got = error.strerror if isinstance(error, OSError) else "no certificate in it"
-        raise NodeFault(Reason.NODE_CERTIFICATE_UNREADABLE, node=node, path=str(path), got=got) from None
-    return served(certificate, Source.FILE)
-
-
-def served(certificate: PushCertificate, source: Source) -> ServedCertificate:
-    """A whole certificate as what a node serves."""
-    return ServedCertificate(
-        topic=certificate.topic or "",
-        not_after=certificate.not_after,
-        source=source,
-        serial=certificate.serial,
-        fingerprint=certificate.fingerprint,
-        key_fingerprint=certificate.key_fingerprint,
-        issuer=certificate.issuer,
-    )
+    told = read_file(str(path))
+    if told.served is None:
+        failure = _failure(told, node)
+        raise NodeFault(failure.reason, **failure.values)
+    return told.served
 
 
 def _address(node: Node) -> str:

@@ -6,8 +6,24 @@ import os
 import stat
 from pathlib import Path
 
+from renewctl.reasons import Reason
+
 SMALL = 64 * 1024
 """Certificates, timestamps and check-in messages are a few kilobytes."""
+
+
+class NotUsableError(OSError):
+    """Something is there, and is not read.
+
+    Attributes:
+        reason: `file_not_regular`, `file_too_large`.
+        status: of what is there.
+    """
+
+    def __init__(self, reason: Reason, words: str, status: os.stat_result) -> None:
+        super().__init__(0, words)
+        self.reason = reason
+        self.status = status
 
 
 def exists(path: Path) -> bool:
@@ -23,11 +39,25 @@ def read(path: Path, limit: int = SMALL) -> bytes:
     Raises:
         OSError: not there, not readable, not a regular file, or larger than `limit` bytes.
     """
+    return read_with_status(path, limit)[0]
+
+
+def read_with_status(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
+    """The whole file, and its status as it was before the first byte was read.
+
+    Raises:
+        NotUsableError: not a regular file, or larger than `limit` bytes.
+        OSError: not there, not readable.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(0, "not a regular file")
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise OSError(0, f"larger than {limit} bytes")
-    return content
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotUsableError(Reason.FILE_NOT_REGULAR, "not a regular file", status)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = b"" if status.st_size > limit else file.read(limit + 1)
+    finally:
+        os.close(descriptor)  # a folder opens too, and no file object of it would have closed it
+    if status.st_size > limit or len(content) > limit:
+        raise NotUsableError(Reason.FILE_TOO_LARGE, f"larger than {limit} bytes", status)
+    return content, status

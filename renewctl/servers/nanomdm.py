@@ -18,13 +18,13 @@ from renewctl import pushanswer, secrets
 from renewctl.certificate.pushcert import Pair
 from renewctl.errors import NodeFault, Refused, RenewctlError
 from renewctl.inventory.reading import Node
-from renewctl.observation import Failure, Observation, ServedCertificate, Source
+from renewctl.observation import Failure, Observation, SeenDevice, ServedCertificate, Source
 from renewctl.reasons import Reason
 from renewctl.servers.files import placed_certificates
 from renewctl.servers.nanomdm_database import Database
 from renewctl.servers.nanomdm_folder import CHECK_IN_COMMAND, open_folder
 from renewctl.servers.protocol import PushAnswer, PushTarget, Records, failure_of
-from renewctl.servers.transport import DEADLINE_SECONDS, Answer, Credential, Transport
+from renewctl.servers.transport import DEADLINE_SECONDS, Answer, Conversation, Credential, Transport
 
 DEFAULT_USER = "nanomdm"
 """The one user name NanoMDM takes (cmd/nanomdm/main.go); NanoHUB's is `nanohub`."""
@@ -79,31 +79,45 @@ class NanoMDM:
     def observe(self, now: datetime) -> Observation:
         """Version, certificates by every source there is, device counts."""
         failures: list[Failure] = []
-        up, version = self._version(failures)
         told: dict[Source, list[ServedCertificate] | None] = {}
-        devices = None
-        if up:
-            told[Source.API] = self._api_certificates(failures)
+        devices = placed = silent = version = up = None
+        if self.node.url is not None:
+            with self._transport().conversation() as node:
+                up, version = self._version(node, failures)
+                if up:
+                    told[Source.API] = self._api_certificates(node, failures)
         if (records := self._records) is not None:
             found = _collect(failures, records.certificates)
             counted = _collect(failures, lambda: records.devices(now))
             told[records.source] = found and found[0]
             devices = counted and counted[0]
+            silent = self._silent(records, now, failures) if counted and not counted[1] else None
             failures += [*(found[1] if found else []), *(counted[1] if counted else [])]
         elif self.node.install is not None:
             placed = _collect(failures, lambda: placed_certificates(self.node))
-            told[Source.FILE] = list(placed[0]) or None if placed else None
-            failures += placed[1] if placed else ()
+            told[Source.FILE] = list(placed.certificates) or None if placed else None
+            failures += placed.failures if placed else ()
         return Observation(
             node=self.node.name,
             at=now,
             up=up,
             certificates=tuple(certificate for named in told.values() for certificate in named or []),
             devices=devices,
+            silent=silent,
             version=version,
             failures=_distinct(failures),
             answered=tuple(source for source, named in told.items() if named is not None),
+            files=None if placed is None else placed.files,
         )
+
+    def _silent(
+        self, records: Records, now: datetime, failures: list[Failure]
+    ) -> tuple[SeenDevice, ...] | None:
+        """Single devices, where the inventory asks for any: never where their ages are not believed."""
+        limit = 0 if self.node.devices is None else self.node.devices.series
+        if not limit or not isinstance(records, Database):
+            return None
+        return _collect(failures, lambda: records.longest_silent(limit, now))
 
     def install(self, pair: Pair) -> None:
         """PUT the pair, the leaf alone, and compare what the server says it stored.
@@ -204,11 +218,9 @@ class NanoMDM:
             return None
         return Credential(self.node.user or DEFAULT_USER, secrets.read(self.node.password))
 
-    def _version(self, failures: list[Failure]) -> tuple[bool | None, str | None]:
+    def _version(self, node: Conversation, failures: list[Failure]) -> tuple[bool, str | None]:
         """Whether the process answers, and its version text, which decides nothing. Sends no credential."""
-        if self.node.url is None:
-            return None, None
-        answer = _collect(failures, lambda: self._transport().ask("GET", "/version"))
+        answer = _collect(failures, lambda: node.get("/version"))
         if answer is None:
             return False, None
         if answer.status >= _ERROR:
@@ -220,21 +232,23 @@ class NanoMDM:
         except NodeFault:
             return True, None  # a proxy that lets only some paths through
 
-    def _api_certificates(self, failures: list[Failure]) -> list[ServedCertificate] | None:
+    def _api_certificates(
+        self, node: Conversation, failures: list[Failure]
+    ) -> list[ServedCertificate] | None:
         """What GET tells, where the server has it; never with a body, which v0.9.0 would store."""
-        if not self._topics or not _collect(failures, self._api_tells):
+        if not self._topics or not _collect(failures, partial(self._api_tells, node)):
             return None
-        asked = [_collect(failures, partial(self._api_certificate, topic)) for topic in self._topics]
+        asked = [_collect(failures, partial(self._api_certificate, node, topic)) for topic in self._topics]
         return None if None in asked else [certificate for found in asked for certificate in found or []]
 
-    def _api_tells(self) -> bool:
+    def _api_tells(self, node: Conversation) -> bool:
         """Whether GET tells of certificates. Sent without a credential too: a proxy may let this one through.
 
         Where none does, each such look would leave a refusal in the node's log: it is not asked twice.
         """
         if self._closed:
             return False
-        answer = self._ask("GET", "/v1/pushcert")
+        answer = node.get("/v1/pushcert", self._credential())
         if self._credential() is None and answer.status != _BAD_REQUEST:
             self._closed = answer.denied
             return False
@@ -242,8 +256,8 @@ class NanoMDM:
             raise answer.fault()
         return _error_text(answer) == _TELLS
 
-    def _api_certificate(self, topic: str) -> list[ServedCertificate]:
-        answer = self._ask("GET", f"/v1/pushcert?topic={quote(topic, safe='')}")
+    def _api_certificate(self, node: Conversation, topic: str) -> list[ServedCertificate]:
+        answer = node.get(f"/v1/pushcert?topic={quote(topic, safe='')}", self._credential())
         if answer.status == _ERROR and any(word in _error_text(answer) for word in _ABSENT):
             return []
         if answer.status != _OK:
@@ -310,7 +324,7 @@ def _stored(answer: Answer) -> tuple[str, datetime]:
     content = answer.json()
     try:
         return str(content["topic"]), datetime.fromisoformat(content["not_after"]).astimezone(UTC)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):  # OverflowError: before year 1 in UTC
         raise NodeFault(Reason.NODE_ANSWER_UNREADABLE, node=answer.node, got=answer.brief()) from None
 
 

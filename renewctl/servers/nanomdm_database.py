@@ -8,26 +8,58 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from renewctl import secrets
 from renewctl.certificate.pushcert import PushCertificate
 from renewctl.errors import NodeFault
-from renewctl.observation import WINDOWS, DeviceCounts, Failure, ServedCertificate, Source
+from renewctl.observation import WINDOWS, DeviceCounts, Failure, SeenDevice, ServedCertificate, Source
 from renewctl.reasons import Reason
 from renewctl.secrets import SecretRef
-from renewctl.servers.files import served
+from renewctl.servers.certificate_files import served
 from renewctl.servers.protocol import PushTarget
 
 TIMEOUT_SECONDS = 10.0
 
-# `last_seen_at` has no zone and is written in the server's session zone: only the database can subtract it
-# from its own "now" in that zone (facts/lab.md §0, 11). SQLite text is UTC, as its 'now' is.
-_AGE = {
-    "postgresql": "EXTRACT(EPOCH FROM localtimestamp - last_seen_at)",
-    "mysql": "TIMESTAMPDIFF(SECOND, last_seen_at, CURRENT_TIMESTAMP)",
-    "sqlite": "(julianday('now') - julianday(last_seen_at)) * 86400.0",
+
+@dataclass(frozen=True)
+class _Dialect:
+    """How a kind of database counts by age.
+
+    `last_seen_at` has no zone and is written in the server's session zone: only the database can compare it
+    with its own "now" in that zone (facts/lab.md §0, 11). SQLite text is UTC, as its 'now' is. Columns are
+    compared with an instant worked out once: an age worked out for each row takes PostgreSQL twice as long.
+
+    Attributes:
+        within: counts the rows seen within `{window}` seconds.
+        youngest: seconds since the last check-in of all.
+        age: seconds since the last check-in of a row.
+    """
+
+    within: str
+    youngest: str
+    age: str
+
+
+_DIALECTS = {
+    "postgresql": _Dialect(
+        "COUNT(*) FILTER (WHERE last_seen_at >= localtimestamp - interval '{window} seconds')",
+        "EXTRACT(EPOCH FROM localtimestamp - MAX(last_seen_at))",
+        "EXTRACT(EPOCH FROM localtimestamp - last_seen_at)",
+    ),
+    "mysql": _Dialect(
+        "SUM(last_seen_at >= CURRENT_TIMESTAMP - INTERVAL {window} SECOND)",
+        "TIMESTAMPDIFF(SECOND, MAX(last_seen_at), CURRENT_TIMESTAMP)",
+        "TIMESTAMPDIFF(SECOND, last_seen_at, CURRENT_TIMESTAMP)",
+    ),
+    "sqlite": _Dialect(
+        "SUM(julianday(last_seen_at) >= julianday('now') - {window} / 86400.0)",
+        "(julianday('now') - MAX(julianday(last_seen_at))) * 86400.0",
+        "(julianday('now') - julianday(last_seen_at)) * 86400.0",
+    ),
 }
+_UNKNOWN = _Dialect("0", "0", "0")  # `_select` says so
 _SCHEMES = {"postgres": "postgresql", "mariadb": "mysql"}
 
 # A row written after our statement's "now" was taken is a moment younger than zero; a wrong zone is hours.
@@ -71,14 +103,13 @@ class Database:
 
     def devices(self, now: datetime) -> tuple[tuple[DeviceCounts, ...], list[Failure]]:  # noqa: ARG002
         """Enabled devices, cumulative windows of last check-in: one statement, the database's own clock."""
+        dialect = _DIALECTS.get(self._dialect(), _UNKNOWN)
         windows = ", ".join(
-            f"SUM(CASE WHEN age <= {window} THEN 1 ELSE 0 END) AS within_{window}" for window in WINDOWS
+            f"{dialect.within.format(window=window)} AS within_{window}" for window in WINDOWS
         )
-        age = _AGE.get(self._dialect(), "0")  # of an unknown kind of database `_select` says so
         rows = self._select(
-            f"SELECT topic, COUNT(*) AS enabled_devices, MIN(age) AS youngest, {windows} FROM"  # noqa: S608 - constants
-            f" (SELECT topic, {age} AS age FROM enrollments WHERE {_DEVICE}) AS ages"
-            " GROUP BY topic ORDER BY topic"
+            f"SELECT topic, COUNT(*) AS enabled_devices, {dialect.youngest} AS youngest, {windows}"  # noqa: S608 - constants
+            f" FROM enrollments WHERE {_DEVICE} GROUP BY topic ORDER BY topic"
         )
         if any(row["youngest"] is None for row in rows):  # SQLite keeps any text as a date
             values = {"node": self._node, "got": "last_seen_at is no date"}
@@ -88,6 +119,20 @@ class Database:
             return self._counted(rows, with_windows=True), []
         values = {"node": self._node, "got": f"{youngest:.0f}"}
         return self._counted(rows, with_windows=False), [Failure(Reason.DATABASE_ZONE, values)]
+
+    def longest_silent(self, limit: int, now: datetime) -> tuple[SeenDevice, ...]:
+        """A row a device, so never more than `limit`."""
+        age = _DIALECTS.get(self._dialect(), _UNKNOWN).age
+        rows = self._select(
+            f"SELECT id, topic, {age} AS age FROM enrollments WHERE {_DEVICE}"  # noqa: S608 - constants
+            " ORDER BY last_seen_at, id LIMIT :most",
+            {"most": limit},
+        )
+        return tuple(
+            SeenDevice(str(row["id"]), str(row["topic"]), self._before(now, row["age"]))
+            for row in rows
+            if row["age"] is not None
+        )
 
     def canaries(self, topic: str, limit: int) -> tuple[str, ...]:
         """Enabled devices of a topic, most recently seen first."""
@@ -128,6 +173,12 @@ class Database:
             )
             for row in rows
         )
+
+    def _before(self, now: datetime, seconds: object) -> datetime:
+        try:
+            return now - timedelta(seconds=self._number(seconds))
+        except OverflowError:
+            raise NodeFault(Reason.DATABASE_ERROR, node=self._node, got="last_seen_at is no date") from None
 
     def _number(self, value: object) -> float:
         """Databases answer numbers as int, float or Decimal.

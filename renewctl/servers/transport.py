@@ -5,22 +5,21 @@ Sole owner of requests. Whatever goes wrong comes out as NodeFault with a reason
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
 import socket
 import ssl
-import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth
+from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -29,6 +28,7 @@ from renewctl.inventory.fields import is_loopback
 from renewctl.inventory.reading import Node
 from renewctl.pushanswer import shown, spoken
 from renewctl.reasons import Reason
+from renewctl.servers.deadline import Deadline
 
 DEADLINE_SECONDS = 10.0
 """How long one request may take, all in all. NanoMDM itself has no limit on a push (facts/lab.md §0, 7)."""
@@ -47,19 +47,30 @@ _WORDS: dict[type[BaseException], str] = {
     urllib3.exceptions.IncompleteRead: "the answer was cut short",
     requests.exceptions.InvalidURL: "this is no url",
 }
-_HEADERS = {"User-Agent": "renewctl", "Accept-Encoding": "identity", "Connection": "close"}
+_HEADERS = {"User-Agent": "renewctl", "Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True)
 class Credential:
-    """User and password of HTTP Basic; neither is ever shown."""
+    """User and password of HTTP Basic, or, with an empty user, a Bearer token; never shown."""
 
     user: str = field(repr=False)
     password: str = field(repr=False)
 
-    def basic(self) -> HTTPBasicAuth:
+    def auth(self) -> AuthBase:
         """UTF-8 bytes, since requests would write text as Latin-1."""
+        if not self.user:
+            return _Bearer(self.password.encode())
         return HTTPBasicAuth(self.user.encode(), self.password.encode())
+
+
+class _Bearer(AuthBase):
+    def __init__(self, token: bytes) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = (b"Bearer " + self._token).decode("latin-1")
+        return request
 
 
 @dataclass(frozen=True)
@@ -111,7 +122,7 @@ class Answer:
 
 
 class Transport:
-    """Requests to one node's base URL; a new connection each, closed with the answer."""
+    """Requests to one node's base URL; a new connection each, but in a `Conversation`."""
 
     def __init__(self, node: Node, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         if node.url is None:
@@ -129,24 +140,41 @@ class Transport:
             method: HTTP method.
             path: begins with a slash; already quoted.
             body: None sends no body at all (NanoMDM v0.9.0 stores whatever body comes, facts/lab.md §0, 13).
-            credential: sent as HTTP Basic; None sends none.
+            credential: sent as HTTP Basic or Bearer; None sends none.
 
         Raises:
             NodeFault: `node_insecure_http`, `node_unreachable` (nothing was sent), `node_tls_failed`,
                 `node_timeout` and `node_no_answer` (it may have been done), `node_answer_unreadable`.
         """
+        with Deadline(self._deadline) as deadline, _session(deadline) as session:
+            session.headers["Connection"] = "close"
+            return self.ask_in(session, deadline, method, path, body=body, credential=credential)
+
+    @contextmanager
+    def conversation(self) -> Iterator[Conversation]:
+        """For several questions at once."""
+        with ExitStack() as opened:
+            yield Conversation(self, self._deadline, opened)
+
+    def ask_in(
+        self,
+        session: requests.Session,
+        deadline: Deadline,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        credential: Credential | None = None,
+    ) -> Answer:
+        """As `ask`, over the connections of a session, which stand under this deadline."""
         self._refuse_insecure()
-        with _Deadline(self._deadline) as deadline, requests.Session() as session:
-            session.trust_env = False
-            for scheme, adapter in (("http://", _Adapter(deadline)), ("https://", _Adapter(deadline))):
-                session.mount(scheme, adapter)
-            try:
-                status, content = self._exchange(session, method, path, body, credential)
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                # `from None`: the library's words may hold the URL's user and password.
-                raise self._fault(error, expired=deadline.expired) from None
-            if deadline.expired:  # a body without a length just ends there
-                raise self._timeout()
+        try:
+            status, content = self._exchange(session, method, path, body, credential)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            # `from None`: the library's words may hold the URL's user and password.
+            raise self._fault(error, expired=deadline.expired) from None
+        if deadline.expired:  # a body without a length just ends there
+            raise self._timeout()
         if len(content) > MAX_ANSWER_BYTES:
             raise NodeFault(
                 Reason.NODE_ANSWER_UNREADABLE, node=self._node.name, got=f"{status}, > {MAX_ANSWER_BYTES} B"
@@ -165,8 +193,7 @@ class Transport:
             method,
             self._base + path,
             data=body,
-            headers=_HEADERS,
-            auth=None if credential is None else credential.basic(),
+            auth=None if credential is None else credential.auth(),
             verify=True if self._node.ca_file is None else str(self._node.ca_file),
             allow_redirects=False,
             stream=True,
@@ -204,6 +231,57 @@ class Transport:
         if type(error) is OSError:  # requests looks for the CA file before it connects, and says so in prose
             values["got"] = f"ca_file cannot be read: {self._node.ca_file}"
         return NodeFault(_reason(error), **values)
+
+
+class Conversation:
+    """Questions one after another over one connection, as long as the node keeps it open.
+
+    A question that gets no answer on a connection used before is asked once more on a new one, as whoever
+    closed it may not have seen it: so none that changes anything. Each has a deadline of its own.
+    """
+
+    def __init__(self, transport: Transport, deadline_seconds: float, opened: ExitStack) -> None:
+        self._transport = transport
+        self._seconds = deadline_seconds
+        self._opened = opened
+        self._kept: tuple[Deadline, requests.Session] | None = None
+
+    def get(self, path: str, credential: Credential | None = None) -> Answer:
+        """Ask; arguments and faults as of `Transport.ask`."""
+        used = self._kept is not None
+        try:
+            return self._get(path, credential)
+        except NodeFault as fault:
+            if not used or fault.reason is not Reason.NODE_NO_ANSWER:
+                raise
+        return self._get(path, credential)
+
+    def _get(self, path: str, credential: Credential | None) -> Answer:
+        if self._kept is None:
+            deadline = self._opened.enter_context(Deadline(self._seconds))
+            self._kept = deadline, self._opened.enter_context(_session(deadline))
+        else:
+            self._kept[0].again()
+        deadline, session = self._kept
+        try:
+            answer = self._transport.ask_in(session, deadline, "GET", path, credential=credential)
+        except NodeFault:
+            self._kept = None  # nobody knows in which state the connection is
+            self._opened.close()
+            raise
+        deadline.rest()
+        return answer
+
+
+def _session(deadline: Deadline) -> requests.Session:
+    """One whose connections stand under a deadline."""
+    session = requests.Session()
+    session.trust_env = False
+    session.headers.clear()
+    session.headers.update(_HEADERS)
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _Adapter(deadline))
+    return session
 
 
 def _reason(error: Exception) -> Reason:
@@ -253,58 +331,10 @@ def _words(error: BaseException) -> str | None:
     return None
 
 
-class _Deadline:
-    """Ends whatever its connections are doing once the time is up.
-
-    A timeout of requests is one for each read: a server that drips a byte now and then never meets it.
-    Shutting the socket down from a timer ends handshake, headers and body alike. (A slow resolver or several
-    dead addresses may take longer; the connection is then closed before anything is sent.)
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.expired = False
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(seconds, self._expire)
-        self._timer.daemon = True
-
-    def watch(self, connection: socket.socket) -> socket.socket:
-        """Take a new connection under watch."""
-        with self._lock:
-            # A duplicate: TLS takes the descriptor out of the object it wraps.
-            self._sockets.append(connection.dup())
-            if self.expired:
-                _shut_down(connection)
-        return connection
-
-    def _expire(self) -> None:
-        with self._lock:
-            self.expired = True
-            for connection in self._sockets:
-                _shut_down(connection)
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        with self._lock:
-            for connection in self._sockets:
-                connection.close()
-
-
-def _shut_down(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # already closed by the other side
-        connection.shutdown(socket.SHUT_RDWR)
-
-
 class _Adapter(HTTPAdapter):
     """An adapter whose connections stand under a deadline; never retries."""
 
-    def __init__(self, deadline: _Deadline) -> None:
+    def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 

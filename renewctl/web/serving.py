@@ -1,9 +1,11 @@
 """uvicorn, with what it lacks for a server that stands in the open.
 
-- One total deadline for the request head: sheds idle connections and slowloris, which no per-read
-  timeout does.
+- Connections that cannot be held open (`connection`).
+- TLS whose certificate may change while it runs; the handshake is on the clock, too.
+- Several addresses, and several applications, in one process.
 - No idle tick: uvicorn wakes ten times a second to look whether it should leave; here the signal tells it.
 - SIGTERM and SIGINT: no new connections, answers under way are finished, then `serve` returns.
+- What an application did not expect is one line in the log, never a traceback.
 """
 
 from __future__ import annotations
@@ -13,21 +15,21 @@ import logging
 import re
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from email.utils import formatdate
+from dataclasses import dataclass
 
-from starlette.types import ASGIApp
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from renewctl.errors import Refused, Unusable
 from renewctl.reasons import Reason
+from renewctl.web.connection import MAX_CONNECTIONS, Crowd, Greeting, HttpConnection
 
 _PORT = re.compile(r"[0-9]{1,5}")
 
-HEAD_SECONDS = 10
-"""From the first chance to send a request until its head is complete."""
+log = logging.getLogger("web")
 
 KEEP_ALIVE_SECONDS = 130
 """An idle connection after an answer; above the usual scrape intervals of 15 to 120 s."""
@@ -35,58 +37,75 @@ KEEP_ALIVE_SECONDS = 130
 DRAIN_SECONDS = 5
 """What answers under way get after SIGTERM; kubelet's and systemd's patience is longer."""
 
+_BACKLOG = 512
 
-class HeadDeadlineProtocol(HttpToolsProtocol):
-    """One connection whose request heads must be complete within `HEAD_SECONDS`."""
 
-    _head: asyncio.TimerHandle | None = None
+@dataclass(frozen=True)
+class Site:
+    """One application and where it is served.
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A silent connection is on the clock from its beginning."""
-        super().connection_made(transport)
-        self._expect_head()
+    Attributes:
+        listeners: bound sockets; `serve` closes them.
+        tls: gives what a new connection is to be greeted with, None for plain HTTP; never raises.
+    """
 
-    def data_received(self, data: bytes) -> None:
-        """The first byte after an answer puts the connection on the clock again."""
-        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
-        if cycle is None or cycle.response_complete:
-            self._expect_head()
-        super().data_received(data)
-
-    def on_headers_complete(self) -> None:
-        """The head is here; uvicorn's idle tick would have kept the date."""
-        self._stop_clock()
-        self.server_state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
-        super().on_headers_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is left to wait for."""
-        self._stop_clock()
-        super().connection_lost(exc)
-
-    def _expect_head(self) -> None:
-        if self._head is None:
-            self._head = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
-
-    def _stop_clock(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-            self._head = None
+    app: ASGIApp
+    listeners: Sequence[socket.socket]
+    tls: Callable[[], Greeting | None] = lambda: None
 
 
 class QuietServer(Server):
-    """uvicorn's server, asleep until a signal comes."""
+    """uvicorn's server for several sites, asleep until a signal comes.
+
+    Args:
+        sites: what to serve, each on its own sockets.
+        hang_up: called on SIGHUP, in a thread of its own; None leaves SIGHUP alone.
+    """
 
     _leave: asyncio.Event
+
+    def __init__(self, sites: Sequence[Site], hang_up: Callable[[], object] | None) -> None:
+        super().__init__(_config(sites[0].app))
+        self._sites = sites
+        self._hang_up = hang_up
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - in the sites
+        """Accept on every socket of every site; they share the room for connections."""
+        loop = asyncio.get_running_loop()
+        crowd = Crowd(MAX_CONNECTIONS)
+        self.servers = [
+            await loop.create_server(self._greeting(site, crowd), sock=listener, backlog=_BACKLOG)
+            for site in self._sites
+            for listener in site.listeners
+        ]
+        self.started = True
+
+    def _greeting(self, site: Site, crowd: Crowd) -> Callable[[], asyncio.BaseProtocol]:
+        config = _config(_calm(site.app))
+        config.load()
+
+        def greet() -> asyncio.BaseProtocol:
+            greeting = site.tls()
+            http = HttpConnection(crowd, config, self.server_state, greeting)
+            if greeting is None:
+                return http
+            from renewctl.web.handshake import TlsConnection  # noqa: PLC0415 - only where TLS is used
+
+            return TlsConnection(crowd, http, greeting.context)
+
+        return greet
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Note SIGTERM and SIGINT; unlike uvicorn's own, do not raise them again after a clean end."""
         loop = asyncio.get_running_loop()
         self._leave = asyncio.Event()
-        handled = (signal.SIGTERM, signal.SIGINT)
+        handled = [signal.SIGTERM, signal.SIGINT]
         for number in handled:
             loop.add_signal_handler(number, self._leave.set)
+        if self._hang_up is not None:
+            handled.append(signal.SIGHUP)
+            loop.add_signal_handler(signal.SIGHUP, loop.run_in_executor, None, self._hang_up)
         try:
             yield
         finally:
@@ -112,30 +131,61 @@ def listen(address: str) -> socket.socket:
     try:
         if host:
             family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
-            return socket.create_server((host, int(port)), family=family, backlog=512)
+            return socket.create_server((host, int(port)), family=family, backlog=_BACKLOG)
         if socket.has_dualstack_ipv6():
             return socket.create_server(
-                ("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True, backlog=512
+                ("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
             )
-        return socket.create_server(("0.0.0.0", int(port)), backlog=512)  # noqa: S104 - asked for
-    except OSError as error:
-        raise Refused(Reason.LISTEN_FAILED, address=address, got=error.strerror or str(error)) from None
+        return socket.create_server(("0.0.0.0", int(port)), backlog=_BACKLOG)  # noqa: S104 - asked for
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label of the host is too long
+        got = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise Refused(Reason.LISTEN_FAILED, address=address, got=got) from None
 
 
-def serve(app: ASGIApp, listener: socket.socket) -> None:
+def serve(sites: Sequence[Site], hang_up: Callable[[], object] | None = None) -> None:
     """Answer until SIGTERM or SIGINT, then finish what is under way. Main thread only."""
     # Anybody can send bytes that are no HTTP; a log line for each would fill the disk.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    config = Config(
+    QuietServer(sites, hang_up).run(sockets=[one for site in sites for one in site.listeners])
+
+
+def _config(app: ASGIApp) -> Config:
+    return Config(
         app,
-        http=HeadDeadlineProtocol,
+        http=HttpConnection,
         loop="asyncio",
         ws="none",
         lifespan="off",
+        interface="asgi3",
+        proxy_headers=False,  # whoever asks could say to be somebody else
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    QuietServer(config).run(sockets=[listener])
+
+
+def _calm(app: ASGIApp) -> ASGIApp:
+    """The application, whose faults are a line in the log and a 500 to whoever asked."""
+
+    async def calm(scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await app(scope, receive, noting)
+        except asyncio.CancelledError:
+            log.warning("%s was not answered in time before the end", scope["path"])
+        except Exception as error:
+            # No traceback: it may hold what was asked. `debug` tells all.
+            log.error("%s failed: %s", scope["path"], type(error).__name__)  # noqa: TRY400
+            log.debug("%s", scope["path"], exc_info=error)
+            if not begun:
+                await PlainTextResponse("internal error\n", status_code=500)(scope, receive, send)
+
+    return calm

@@ -30,6 +30,7 @@ OWNERS = {
     "yaml": ("renewctl.inventory.yaml_lines", "renewctl.inventory.reading"),
     "starlette": ("renewctl.web", "exporter", "renewctl.sandbox"),
     "uvicorn": ("renewctl.web", "renewctl.sandbox"),
+    "bcrypt": ("renewctl.web.users",),
     "ansible": ("ansible_collections",),
 }
 

@@ -14,7 +14,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import api_nodes, command_line, folding, ssh_nodes
+from tests.bench import (
+    api_nodes,
+    attack,
+    command_line,
+    device_counts,
+    exporter_scrapes,
+    folding,
+    ssh_nodes,
+    watching,
+)
 from tests.bench.table import Measured, shown
 
 PARTS: Mapping[str, Callable[[Path], Iterator[Measured]]] = {
@@ -22,6 +31,10 @@ PARTS: Mapping[str, Callable[[Path], Iterator[Measured]]] = {
     "fold": folding.measure,
     "ssh": ssh_nodes.measure,
     "api": api_nodes.measure,
+    "attack": attack.measure,
+    "exporter": exporter_scrapes.measure,
+    "devices": device_counts.measure,
+    "watching": watching.measure,
 }
 
 
@@ -37,7 +50,7 @@ def main(words: list[str]) -> int:
         with TemporaryDirectory(prefix="renewctl-bench-") as folder:
             for one in PARTS[name](Path(folder)):
                 found.append(one)
-                print(f"{one.what}: {one.ratio:.3f}", file=sys.stderr, flush=True)  # noqa: T201 - progress
+                print(f"{one.what}: {one.ratio:.4f}", file=sys.stderr, flush=True)  # noqa: T201 - progress
     print(shown(found))  # noqa: T201 - the table is what the run is for
     return 0 if all(one.holds for one in found) else 1
 

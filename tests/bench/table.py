@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,8 +13,9 @@ class Measured:
 
     Attributes:
         what: was measured, ours and the rival's name in it.
-        ours, rival: seconds of wall time (medians where there was more than one round).
-        bar: the ratio not to be exceeded.
+        ours, rival: seconds of wall time (medians where there was more than one round), unless `what` says
+            another measure.
+        bar: the ratio not to be exceeded; infinite: none, it is only told.
         rounds: how often each was run, taking turns.
     """
 
@@ -36,10 +38,11 @@ class Measured:
 
 def shown(found: Iterable[Measured]) -> str:
     """The table, one line a comparison."""
-    lines = [f"{'':62} {'ours s':>8} {'rival s':>8} {'ratio':>7} {'bar':>6} {'rounds':>6}"]
+    lines = [f"{'':62} {'ours':>10} {'rival':>10} {'ratio':>8} {'bar':>7} {'rounds':>6}"]
     for one in found:
         verdict = "" if one.holds else "  MISSED"
+        bar = "-" if math.isinf(one.bar) else f"{one.bar:.4g}"
         lines.append(
-            f"{one.what:62} {one.ours:8.3f} {one.rival:8.3f} {one.ratio:7.3f} {one.bar:6.2f} {one.rounds:6}{verdict}"
+            f"{one.what:62} {one.ours:10.5f} {one.rival:10.5f} {one.ratio:8.4f} {bar:>7} {one.rounds:6}{verdict}"
         )
     return "\n".join(lines)

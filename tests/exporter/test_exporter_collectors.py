@@ -8,7 +8,7 @@ import pytest
 
 from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
 from renewctl.inventory.reading import Product
-from renewctl.observation import DeviceCounts, Failure, Source
+from renewctl.observation import DeviceCounts, Failure, SeenDevice, Source
 from renewctl.reasons import NODE_REASONS, Reason
 from tests.support.exporter_values import NOW, UID, inventory, node, seen, served, topic, value, values
 
@@ -166,3 +166,16 @@ def test_files_on_another_host_say_nothing_about_being_up() -> None:
     known = inventory(node("a", product=Product.FILES))
     assert value(known, Snapshot().with_node("a", facts), "mdm_node_up") is None
     assert sum(values(known, Snapshot().with_node("a", facts), "mdm_node_failures")) == 1
+
+
+def test_single_devices_are_shown_where_asked_for_and_the_rest_is_counted() -> None:
+    """Off by default; with a limit, how many have no series of their own is a series."""
+    counts = (DeviceCounts(UID, 7), DeviceCounts("other", 2))
+    silent = (SeenDevice("A1", UID, NOW - timedelta(days=90)), SeenDevice("B2", "other", NOW))
+    shown = Snapshot().with_node("a", NodeFacts().after(seen(devices=counts, silent=silent)))
+    at = (NOW - timedelta(days=90)).timestamp()
+    assert value(inventory(), shown, "mdm_device_last_seen_timestamp_seconds", device="A1", topic=UID) == at
+    assert value(inventory(), shown, "mdm_device_series_dropped", node="a", storage="a") == 7
+    off = Snapshot().with_node("a", NodeFacts().after(seen(devices=counts)))
+    assert values(inventory(), off, "mdm_device_last_seen_timestamp_seconds") == []
+    assert value(inventory(), off, "mdm_device_series_dropped") is None

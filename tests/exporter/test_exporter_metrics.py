@@ -10,22 +10,36 @@ from pathlib import Path
 import promql_parser
 
 from exporter import reference
-from exporter.collectors import collect
-from exporter.metrics import METRICS, POLLED
+from exporter.definition import POLLED
+from exporter.metrics import METRICS
+from exporter.process import PROCESS
+from exporter.reloads import Reloads
 from exporter.snapshot import Snapshot
-from tests.support.exporter_values import inventory
+from tests.support.exporter_values import NOW, families, inventory
 
 ROOT = Path(__file__).parents[2]
 
 PROMISED = """
 mdm_push_certificate_expiry_timestamp_seconds{topic,node,source}
 mdm_push_certificate_info{topic,node,source,serial,issuer}
+mdm_certificate_file_expiry_timestamp_seconds{node,file,topic}
+mdm_certificate_file_readable{node,file}
+mdm_certificate_file_failure{node,file,reason}
+mdm_expiry_timestamp_seconds{kind,name,node}
+mdm_expiry_known{kind,name,node}
+mdm_expiry_failure{kind,name,node,reason}
+mdm_expiry_last_success_timestamp_seconds{kind,name,node}
 mdm_node_up{node,product}
 mdm_node_failures{node,reason}
 mdm_node_last_success_timestamp_seconds{node}
 mdm_node_snapshot_timestamp_seconds{node}
+mdm_node_poll_duration_seconds{node}
+mdm_node_polls_total{node}
+mdm_node_poll_failures_total{node}
 mdm_devices_enrolled{node,storage,topic}
 mdm_devices_seen{node,storage,topic,within}
+mdm_device_last_seen_timestamp_seconds{node,storage,topic,device}
+mdm_device_series_dropped{node,storage}
 mdm_topic_renewal_window_seconds{topic}
 mdm_topic_info{topic,id,name,owner,account}
 mdm_topic_node{topic,node}
@@ -39,6 +53,13 @@ mdm_store_head_info{head}
 mdm_exporter_build_info{version}
 mdm_exporter_last_round_timestamp_seconds{}
 mdm_exporter_config_last_reload_successful{}
+mdm_exporter_config_last_reload_success_timestamp_seconds{}
+process_virtual_memory_bytes{}
+process_resident_memory_bytes{}
+process_start_time_seconds{}
+process_cpu_seconds_total{}
+process_open_fds{}
+process_max_fds{}
 """
 
 
@@ -49,20 +70,21 @@ def test_the_promised_metrics_are_defined_with_the_promised_labels() -> None:
 
 def test_collectors_publish_each_defined_metric_and_nothing_else() -> None:
     """Every family that is defined has a collector, once."""
-    families = [metric.name for metric in collect(inventory(), Snapshot(store_up=True))]
-    assert sorted(families) == sorted(metric.family for metric in METRICS)
+    given = [family.definition.name for family in families(inventory(), Snapshot(store_up=True))]
+    given += [family.definition.name for family in Reloads(NOW).collect()]
+    assert sorted(given) == sorted(metric.name for metric in METRICS if metric not in PROCESS)
 
 
 def test_without_a_store_renewals_are_not_spoken_of() -> None:
     """No store configured: absent, not zero."""
-    families = {metric.name for metric in collect(inventory(store=""), Snapshot())}
-    assert not {name for name in families if name.startswith(("mdm_renewal", "mdm_store"))}
+    given = {family.definition.name for family in families(inventory(store=""), Snapshot())}
+    assert not {name for name in given if name.startswith(("mdm_renewal", "mdm_store"))}
 
 
 def test_help_says_that_values_are_polled() -> None:
     """Prometheus's writing guide asks caches to be told of in HELP."""
-    of_the_inventory = re.compile("mdm_topic_(renewal_window|info|node$)|mdm_exporter_(build|config)")
-    assert all(m.help.endswith(POLLED) for m in METRICS if not of_the_inventory.match(m.name))
+    now = re.compile("mdm_topic_(renewal_window|info|node$)|mdm_exporter_(build|config)|process_")
+    assert all(m.help.endswith(POLLED) for m in METRICS if not now.match(m.name))
 
 
 def test_the_reference_page_is_up_to_date() -> None:

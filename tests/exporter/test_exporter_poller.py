@@ -27,6 +27,7 @@ class Fake:
     at_once: int = 0
     most_at_once: int = 0
     told_overdue: int = 0
+    least_seconds: float = 0
 
     def look(self) -> Change:
         """Count, wait, be up or not."""

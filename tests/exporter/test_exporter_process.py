@@ -72,7 +72,7 @@ def test_a_silent_node_keeps_its_date_over_a_restart_and_shows_its_silence(
 
 def test_a_damaged_snapshot_file_is_said_once_and_replaced(tmp_path: Path, certificate: Path) -> None:
     """It starts, answers, and writes a good one."""
-    (tmp_path / "snapshot.json").write_text('{"version": 1, "nodes": {"a": 3}}')
+    (tmp_path / "snapshot.json").write_text('{"version": 2, "nodes": {"a": 3}}')
     with exporter(tmp_path) as running:
         running.wait_for(EXPIRY)
         assert running.stop() == 0

@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,15 +18,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
+from cryptography import x509
 
 from exporter.metrics import METRICS
 from tests.support import exporter_history as history
 from tests.support.certs import apple_like
 from tests.support.exporter_process import TOPIC, Exporter, exporter, files_node, inventory
 from tests.support.postgres import Database
+from tests.support.web_pki import Authority, write_pair
+from tests.support.web_server import write_config
 
 ENDS = datetime(2027, 1, 4, tzinfo=UTC)
+CLIENT = {"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key"}
 
 
 def program(name: str) -> str:
@@ -101,10 +107,10 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, target: int) -> Iterator[Prometheus]:
-    """Prometheus, scraping one target every other second."""
+def prometheus(folder: Path, target: int, **more: object) -> Iterator[Prometheus]:
+    """Prometheus, scraping one target every other second; `more` keys of its job."""
     port = free_port()
-    job = {"job_name": "renewctl", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}
+    job = {"job_name": "renewctl", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}], **more}
     configuration = folder / "prometheus.yml"
     configuration.write_text(
         json.dumps({"global": {"scrape_interval": "2s", "scrape_timeout": "2s"}, "scrape_configs": [job]})
@@ -141,6 +147,58 @@ def test_prometheus_reads_it_and_the_worked_examples_run(world: Path) -> None:
             server.query(metric.example[0])
         assert [found["metric"]["node"] for found in server.wait("mdm_node_up == 0")] == ["b"]
         assert server.wait("mdm_renewal_phase")[0]["metric"]["phase"] == "rolling_out"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/metrics", "/probe"])
+def test_prometheus_scrapes_with_a_client_certificate_and_a_password(world: Path, path: str) -> None:
+    """TLS as the web config file says; /probe for a node of the inventory."""
+    authority = Authority()
+    write_pair(world, authority.server())
+    write_pair(world, authority.issue("prometheus", [x509.DNSName("prometheus.example")]), "client")
+    (world / "ca.pem").write_bytes(authority.pem)
+    demand = {"client_ca_file": "ca.pem", "client_auth_type": "RequireAndVerifyClientCert"}
+    tls = {
+        "cert_file": "server.pem",
+        "key_file": "server.key",
+        "client_allowed_sans": ["prometheus.example"],
+        **demand,
+    }
+    users = {"prometheus": bcrypt.hashpw(b"swordfish", bcrypt.gensalt(4)).decode()}
+    web = write_config(world, {"tls_server_config": tls, "basic_auth_users": users})
+    job = {
+        "scheme": "https",
+        "metrics_path": path,
+        "params": {"target": ["a"]},
+        "basic_auth": {"username": "prometheus", "password": "swordfish"},
+        "tls_config": {name: str(world / file) for name, file in CLIENT.items()},
+    }
+    with (
+        exporter(world, f"--web.config.file={web}") as running,
+        prometheus(world, running.port, **job) as server,
+    ):
+        assert server.wait("up == 1")
+        [expiry] = server.wait('mdm_push_certificate_expiry_timestamp_seconds{source="file"}')
+        assert float(expiry["value"][1]) == ENDS.timestamp()
+
+
+@pytest.mark.slow
+def test_prometheus_takes_an_answer_of_several_gzip_members_whole(world: Path) -> None:
+    """What seldom changes, what changes at each look, and the process: three members, every sample stored."""
+    with exporter(world) as running:
+        everything(running)
+        body = running.get("/metrics", {"Accept-Encoding": "gzip"}).body
+        members = 0
+        while body:
+            member = zlib.decompressobj(wbits=31)
+            assert member.decompress(body)
+            members, body = members + 1, member.unused_data
+        assert members == 3
+        with prometheus(world, running.port) as server:
+            samples = len(running.series())
+            assert server.wait(f"scrape_samples_scraped == {samples}")
+            for of_each in ("mdm_topic_info", "mdm_node_up", "process_cpu_seconds_total"):
+                assert server.query(of_each)
 
 
 @contextmanager

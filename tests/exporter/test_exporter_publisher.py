@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter import publisher as publisher_module
-from exporter import snapshot_file
+from exporter import collectors, snapshot_file
 from exporter.publisher import Publisher
 from exporter.rendering import Format
 from exporter.snapshot import NodeFacts, Snapshot
@@ -45,12 +44,12 @@ def test_a_snapshot_that_cannot_be_rendered_leaves_the_page_before(
     """Said in the log, and what was learned is kept on disk all the same; the next good one is shown."""
     snapshot, changed = Snapshot(), threading.Event()
     publisher = Publisher(inventory(), lambda: snapshot, tmp_path / "snapshot.json", changed)
-    before, collect = publisher.page, publisher_module.collect
+    before, lively = publisher.page, collectors.lively
 
     def broken(*_arguments: object) -> Iterator[object]:
         raise ValueError("odd")
 
-    monkeypatch.setattr(publisher_module, "collect", broken)
+    monkeypatch.setattr(collectors, "lively", broken)
     publisher.start()
     changed.set()
     end = time.monotonic() + 60
@@ -58,7 +57,7 @@ def test_a_snapshot_that_cannot_be_rendered_leaves_the_page_before(
         assert time.monotonic() < end
     assert publisher.page is before
     assert "could not be rendered" in caplog.text
-    monkeypatch.setattr(publisher_module, "collect", collect)
+    monkeypatch.setattr(collectors, "lively", lively)
     snapshot = Snapshot().with_node("a", NodeFacts().after(seen()))
     changed.set()
     until_rendered(publisher, before)

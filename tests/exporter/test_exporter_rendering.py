@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.process_collector import PROCESS_COLLECTOR
+from prometheus_client.registry import Collector
 
-from exporter.families import LABEL_LIMIT, Family, bounded, seconds
-from exporter.metrics import CERTIFICATE_INFO, NODE_UP, TOPIC_INFO
-from exporter.rendering import Format, Page, accepts_gzip, choose_format
+from exporter.families import LABEL_LIMIT, Family, bounded, seconds, single
+from exporter.metrics import CERTIFICATE_INFO, METRICS, NODE_UP, STORE_UP, TOPIC_INFO
+from exporter.rendering import Format, Page, Part, accepts_gzip, choose_format
 from tests.support.exporter_values import NOW
 
 PROMETHEUS_2 = (
@@ -29,6 +36,20 @@ PROTOBUF_FIRST = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,"
     + PROMETHEUS_3.replace("0.7", "0.65")
 )
+
+ODD = replace(METRICS[0], name="mdm_odd", help='Of "quotes", \\ and\nlines.', kind="gauge")
+
+
+class Given(Collector):
+    """Families for prometheus_client's own renderers."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self.families = families
+
+    def collect(self) -> list[Metric]:
+        """As they are."""
+        return self.families
+
 
 PARSERS = {Format.TEXT: parse_text, Format.OPENMETRICS: parse_openmetrics}
 
@@ -91,7 +112,7 @@ def test_any_label_value_is_read_back_as_it_was(
     family = Family(CERTIFICATE_INFO)
     for row in rows:
         family.add(row, 1)
-    body = Page([family.metric()]).answer(format_, compressed=compressed)
+    body = Page([Part([family])]).answer(format_, compressed=compressed)
     text = (gzip.decompress(body) if compressed else body).decode("utf-8")
     read = [
         tuple(sample.labels[name] for name in CERTIFICATE_INFO.labels)
@@ -102,6 +123,40 @@ def test_any_label_value_is_read_back_as_it_was(
     assert sorted(read) == sorted({tuple(map(bounded, row)) for row in rows})
 
 
+values = st.floats() | st.booleans() | st.integers(-(2**60), 2**60)
+
+
+@pytest.mark.parametrize("format_", Format)
+@given(data=st.data())
+def test_every_byte_is_what_prometheus_client_writes(format_: Format, data: st.DataObject) -> None:
+    """Any family, any label values, any numbers, in any order."""
+    drawn = []
+    for definition in data.draw(st.lists(st.sampled_from([*METRICS, ODD]), max_size=4, unique=True)):
+        further = ("label_team", "label_a") if definition.open_labels else ()
+        family = Family(definition, further)
+        width = len(definition.labels) + len(further)
+        for row, value in data.draw(
+            st.lists(st.tuples(st.tuples(*[label_values] * width), values), max_size=4)
+        ):
+            family.add(row, value)
+        drawn.append(family)
+    registry = CollectorRegistry()
+    registry.register(Given([family.metric() for family in drawn]))
+    theirs = generate_latest(registry) if format_ is Format.TEXT else generate_openmetrics(registry)
+    ours = gzip.decompress(Part(drawn).packed[format_])
+    assert ours == theirs.removesuffix(b"# EOF\n")
+
+
+@pytest.mark.parametrize("format_", Format)
+def test_large_families_are_whole(format_: Format) -> None:
+    """They are rendered in pieces; nothing is lost between two."""
+    family = Family(NODE_UP)
+    for number in range(4001):
+        family.add((f"n{number}", "files"), 1)
+    lines = gzip.decompress(Part([family]).packed[format_]).splitlines()
+    assert len([line for line in lines if line.startswith(b"mdm_node_up{")]) == 4001
+
+
 @pytest.mark.parametrize("format_", Format)
 def test_the_processes_own_metrics_come_with_each_answer(format_: Format) -> None:
     """They are as of now, not as of the snapshot, and OpenMetrics ends once."""
@@ -109,6 +164,27 @@ def test_the_processes_own_metrics_come_with_each_answer(format_: Format) -> Non
     assert "process_resident_memory_bytes" in text
     assert text.count("# EOF\n") == (format_ is Format.OPENMETRICS)
     assert text.endswith("# EOF\n" if format_ is Format.OPENMETRICS else "\n")
+
+
+@pytest.mark.parametrize("format_", Format)
+def test_the_processes_metrics_are_prometheus_clients(format_: Format) -> None:
+    """Names, types, help and, within a moment, values: dashboards for Python programs fit."""
+    registry = CollectorRegistry()
+    registry.register(PROCESS_COLLECTOR)
+    theirs = generate_latest(registry) if format_ is Format.TEXT else generate_openmetrics(registry)
+    ours = Page([]).answer(format_, compressed=False)
+    for mine, other in zip(ours.decode().splitlines(), theirs.decode().splitlines(), strict=True):
+        if mine.startswith("#"):
+            assert mine == other
+        else:
+            assert mine.split()[0] == other.split()[0]
+            assert float(mine.split()[1]) == pytest.approx(float(other.split()[1]), rel=0.1)
+
+
+def test_further_families_of_the_process_come_before_its_own() -> None:
+    """What the caller knows as of now."""
+    text = Page([]).answer(Format.TEXT, compressed=False, own=[single(STORE_UP, 1)]).decode()
+    assert "mdm_store_up 1.0\n# HELP process_virtual" in text
 
 
 def test_a_label_set_given_twice_is_one_series() -> None:

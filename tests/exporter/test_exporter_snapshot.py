@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import snapshot_file
-from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
-from exporter.start import starting_snapshot
-from renewctl.observation import DeviceCounts, Failure, Source
+from exporter.snapshot import ExpiryFacts, Known, NodeFacts, RenewalFacts, Snapshot
+from exporter.start import fitting, starting_snapshot
+from renewctl.inventory.reading import Expiring, ExpiryKind
+from renewctl.observation import DeviceCounts, Failure, SeenFile, Source
 from renewctl.reasons import Reason
 from tests.support.exporter_values import NOW, inventory, node, seen, served
 
@@ -76,20 +78,18 @@ def test_an_overdue_look_is_a_failure_and_takes_nothing_away() -> None:
 
 texts = st.text(st.characters(blacklist_categories=("Cs",)), max_size=20)
 instants = st.integers(0, 4_000_000_000).map(lambda n: NOW + timedelta(seconds=n - 1_795_435_200))
-known = st.builds(
-    Known,
-    st.builds(
-        served,
-        st.sampled_from(Source),
-        st.integers(-400, 400),
-        texts,
-        serial=st.none() | texts,
-        issuer=st.none() | texts,
-        fingerprint=st.none() | texts,
-        key_fingerprint=st.none() | texts,
-    ),
-    instants,
+told = st.builds(
+    served,
+    st.sampled_from(Source),
+    st.integers(-400, 400),
+    texts,
+    serial=st.none() | texts,
+    issuer=st.none() | texts,
+    fingerprint=st.none() | texts,
+    key_fingerprint=st.none() | texts,
 )
+known = st.builds(Known, told, instants)
+files = st.builds(SeenFile, texts, texts, st.none() | instants, st.none() | st.sampled_from(Reason))
 counts = st.builds(
     DeviceCounts, texts, st.integers(0), st.dictionaries(st.integers(1), st.integers(0), max_size=3)
 )
@@ -99,7 +99,11 @@ facts = st.builds(
     up=st.sampled_from([True, False, None]),
     failures=st.lists(st.sampled_from(Reason), max_size=3).map(tuple),
     last_success=st.none() | instants,
-    certificates=st.lists(known, max_size=3).map(tuple),
+    told=st.lists(told, max_size=3).map(tuple),
+    told_at=st.none() | instants,
+    kept=st.lists(known, max_size=3).map(tuple),
+    files=st.lists(files, max_size=3).map(tuple),
+    gone=st.dictionaries(texts, instants, max_size=2),
     devices=st.none() | st.lists(counts, max_size=2).map(tuple),
     devices_at=st.none() | instants,
 )
@@ -154,7 +158,15 @@ def test_a_failed_write_leaves_the_file_before(tmp_path: Path) -> None:
     assert snapshot_file.load(path) == Snapshot(nodes={"a": NodeFacts()})
 
 
-GOOD = {"version": 1, "nodes": {}, "renewals": []}
+GOOD = {
+    "version": snapshot_file.VERSION,
+    "nodes": {},
+    "renewals": [],
+    "adopted": {},
+    "expiries": [],
+    "store_head": "",
+    "store_read": None,
+}
 DAMAGED = [
     b"",
     b"{",
@@ -166,15 +178,23 @@ DAMAGED = [
         for value in (
             None,
             {},
-            {**GOOD, "version": 2},
+            {**GOOD, "version": 1},
             {**GOOD, "nodes": []},
             {**GOOD, "nodes": {"a": 1}},
             {**GOOD, "nodes": {"a": {"looked_at": "yesterday", "up": 1}}},
             {**GOOD, "renewals": [{}]},
             {**GOOD, "renewals": 1},
+            {**GOOD, "expiries": [["ade_token", {}]]},
         )
     ),
 ]
+
+
+def test_what_is_damaged_below_was_good(tmp_path: Path) -> None:
+    """Each of the damaged ones is so by what it changes alone."""
+    path = tmp_path / "snapshot.json"
+    path.write_text(json.dumps(GOOD))
+    assert snapshot_file.load(path) == Snapshot()
 
 
 @pytest.mark.parametrize("content", DAMAGED, ids=lambda content: content[:24].decode("latin-1"))
@@ -217,6 +237,17 @@ def test_how_old_the_facts_of_the_store_are_outlives_a_restart(tmp_path: Path) -
     snapshot_file.save(path, Snapshot(store_up=True, store_read=NOW))
     assert starting_snapshot(path, inventory()).store_read == NOW
     assert starting_snapshot(path, inventory(store="")).store_read is None
+
+
+def test_a_reload_keeps_what_the_inventory_still_asks_for() -> None:
+    """Dates of what else expires, and everything the store told; nothing of what is not asked for any more."""
+    here, gone = ("ade_token", "school", ""), ("ade_token", "gone", "")
+    expires = (Expiring(ExpiryKind.ADE_TOKEN, "school", file=Path("/token")),)
+    told = {"store_up": True, "store_head": "h", "store_read": NOW, "histories": {}}
+    known = Snapshot(expiries={here: ExpiryFacts(NOW), gone: ExpiryFacts(NOW)}, **told)  # type: ignore[arg-type]
+    asked = replace(inventory(), expires=expires)
+    assert fitting(known, asked) == Snapshot(expiries={here: ExpiryFacts(NOW)}, **told)  # type: ignore[arg-type]
+    assert fitting(known, replace(asked, store="", expires=())) == Snapshot()
 
 
 def test_devices_keep_the_time_they_were_told() -> None:

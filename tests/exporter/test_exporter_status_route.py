@@ -57,14 +57,24 @@ class Making:
 
 def test_a_page_is_not_made_more_often_than_it_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many ask, at most a twentieth of the time goes into it; each language has its own."""
-    making = Making(monkeypatch, seconds=0.5)
-    pages = Pages(lambda: (values(), Snapshot()))
+    making, known = Making(monkeypatch, seconds=0.5), values()
+    pages = Pages(lambda: (known, Snapshot()))
     english, japanese = Reader("en"), Reader("ja")
     assert [pages.newest(reader) for reader in (english, english, japanese)] == [b"en 1", b"en 1", b"ja 2"]
     making.now = 1009.9
     assert pages.newest(english) == b"en 1"
     making.now = 1010.0
     assert pages.newest(english) == b"en 3"
+
+
+def test_another_inventory_makes_another_page_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a reload nobody sees what the inventory said before."""
+    making, known = Making(monkeypatch, seconds=0.5), [values()]
+    pages = Pages(lambda: (known[-1], Snapshot()))
+    assert [pages.newest(Reader("en")) for _ in range(2)] == [b"en 1", b"en 1"]
+    known.append(values())
+    assert [pages.newest(Reader("en")) for _ in range(2)] == [b"en 2", b"en 2"]
+    assert making.made == 2
 
 
 @pytest.mark.slow

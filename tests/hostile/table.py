@@ -22,6 +22,7 @@ ROOMS = (
     "store",
     "node",
     "exporter",
+    "web",
     "cli",
 )
 """Files of `parsers/`."""
@@ -49,8 +50,11 @@ NOT_FROM_OUTSIDE = {
     "renewctl.renewal.rollout": "waves as typed on the command line",
     "renewctl.store.write": "reads through `store.read`",
     "renewctl.upkeep.upgrade": "a run's row, after `store.meta`; a backup through `upkeep.backup_file`",
+    "renewctl.web.guard": "counts tokens; the file through `web.config`, passwords through `web.authorization`",
     "renewctl.workflow.prepare": "files through `certificate.intake`",
     "exporter.main": "words of the command line",
+    "exporter.expiry_look": "urls of the inventory, after `inventory.whole`",
+    "exporter.process": "the kernel's account of this process",
     "exporter.status.page": "its own style sheet",
     "exporter.store_look": "reads through `store.read`",
     "ansible_collections.renewctl.mdm.plugins.module_utils.node_step": "orders of the controller, which may do more",

@@ -11,7 +11,13 @@ import pytest
 
 from renewctl.errors import Unusable
 from renewctl.inventory import reading as inventory
-from renewctl.inventory.reading import AccountKind, FileInstall, Language, Place, Product
+from renewctl.inventory.reading import (
+    AccountKind,
+    FileInstall,
+    Language,
+    Place,
+    Product,
+)
 from renewctl.reasons import Reason
 from renewctl.secrets import Kind, SecretRef
 from tests.support.inventories import TOPIC, right, spoilt, write

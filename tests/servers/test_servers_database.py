@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -137,6 +138,23 @@ def test_canaries_are_enabled_devices_of_the_topic_latest_first(
     assert [stored.enrolled(name, TOPIC) for name in ("NEW", "GONE", "OTHER", "NOBODY")] == [True] + [
         False
     ] * 3
+
+
+def test_single_devices_are_those_silent_for_longest(rows: sqlite3.Connection, tmp_path: Path) -> None:
+    """As many as the inventory allows, whatever their topic, with the time of their last check-in; off by default."""
+    for name, ago in {"A": 9 * DAY, "B": 3 * DAY, "C": DAY}.items():
+        enroll(rows, name, ago=ago, topic=OTHER_TOPIC if name == "B" else TOPIC)
+    enroll(rows, "GONE", ago=99 * DAY, enabled=False)
+    url = f"sqlite:///{tmp_path}/mdm.db"
+    node = Node("n1", Product.NANOMDM, (), "n1", devices=Devices(sql=url, series=2))
+    now = datetime.now(UTC)
+    silent = NanoMDM(node).observe(now).silent
+    assert silent is not None
+    assert [(one.enrollment, one.topic) for one in silent] == [("A", TOPIC), ("B", OTHER_TOPIC)]
+    assert abs(silent[0].at - (now - 9 * DAY)) < timedelta(minutes=1)
+    assert NanoMDM(replace(node, devices=Devices(sql=url))).observe(now).silent is None
+    enroll(rows, "D", ago=-9 * timedelta(hours=1))
+    assert NanoMDM(node).observe(now).silent is None, "ages in the wrong zone are not believed"
 
 
 def test_named_canaries_come_first_unless_they_left(rows: sqlite3.Connection, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def inventory(
             "id": "tokyo", "topic": TOPIC, "name": "Tokyo office", "owner": "Sato",
             "account": {"alias": "mdm-tokyo", "address": "mdm@example.invalid"}, **topic,
         }],
-        "nodes": [{"topics": ["tokyo"], **node} for node in nodes],
+        "nodes": [node if "folder" in node else {"topics": ["tokyo"], **node} for node in nodes],
     }  # fmt: skip
     (folder / "inventory.yaml").write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from exporter.collectors import collect
+from exporter import collectors
+from exporter.families import Family
 from exporter.snapshot import Snapshot
 from renewctl.inventory.reading import Account, Inventory, Keys, Node, Product, Topic
 from renewctl.observation import Observation, ServedCertificate, Source
@@ -58,11 +59,16 @@ def seen(
     return Observation(node="a", at=at, up=up, certificates=certificates, **more)  # type: ignore[arg-type]
 
 
+def families(inventory: Inventory, snapshot: Snapshot) -> list[Family]:
+    """Everything the collectors give."""
+    return [*collectors.steady(inventory, snapshot), *collectors.lively(inventory, snapshot)]
+
+
 def series(inventory: Inventory, snapshot: Snapshot) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """Every sample the collectors give; fails on a label set given twice."""
     found: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
-    for metric in collect(inventory, snapshot):
-        for sample in metric.samples:
+    for family in families(inventory, snapshot):
+        for sample in family.metric().samples:
             key = sample.name, frozenset(sample.labels.items())
             assert key not in found, key
             found[key] = float(sample.value)

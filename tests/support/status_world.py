@@ -99,15 +99,19 @@ def _snapshot(folder: Path, now: datetime) -> None:
     """What an exporter kept three days ago, written by hand."""
     at = (now - timedelta(days=3)).isoformat()
     certificate = {
-        "at": at, "topic": UIDS["sapporo"], "not_after": (now + timedelta(days=9, hours=1)).isoformat(),
+        "topic": UIDS["sapporo"], "not_after": (now + timedelta(days=9, hours=1)).isoformat(),
         "source": "database", "serial": "5f0a9b3c7d21e846", "fingerprint": None, "key_fingerprint": None,
         "issuer": None,
     }  # fmt: skip
     node = {
-        "looked_at": at, "up": True, "failures": [], "last_success": at, "certificates": [certificate],
-        "devices": [{"topic": UIDS["sapporo"], **DEVICES}], "devices_at": at,
+        "looked_at": at, "up": True, "failures": [], "last_success": at, "told": [certificate],
+        "told_at": at, "kept": [], "devices": [{"topic": UIDS["sapporo"], **DEVICES}], "devices_at": at,
+        "files": [], "gone": {},
     }  # fmt: skip
-    kept = {"version": 1, "nodes": {"sapporo": node}, "renewals": [], "adopted": {}}
+    kept = {
+        "version": 2, "nodes": {"sapporo": node}, "renewals": [], "adopted": {}, "expiries": [], "store_head": "",
+        "store_read": None,
+    }  # fmt: skip
     (folder / "snapshot.json").write_text(json.dumps(kept))
 
 

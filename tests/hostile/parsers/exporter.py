@@ -11,11 +11,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from exporter import snapshot_file
-from exporter.collectors import collect
-from exporter.rendering import Page, accepts_gzip, choose_format
-from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
+from exporter.collectors import lively, steady
+from exporter.rendering import Page, Part, accepts_gzip, choose_format
+from exporter.snapshot import ExpiryFacts, Known, NodeFacts, RenewalFacts, Snapshot
 from renewctl.inventory import reading
-from renewctl.observation import DeviceCounts, ServedCertificate, Source
+from renewctl.observation import DeviceCounts, SeenFile, ServedCertificate, Source
 from renewctl.reasons import Reason
 from tests.hostile.limited import MEGABYTES
 from tests.hostile.parser import Made, Parser
@@ -25,13 +25,16 @@ _AT = datetime(2026, 11, 29, 10, tzinfo=UTC)
 
 _SERVER = """
 import os, sys, threading
+from pathlib import Path
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()  # it ends with the child
-from exporter.app import make_app
-from exporter.rendering import Page
+from exporter.running import Exporter, Settings
+from renewctl.inventory.reading import load
 from renewctl.web import serving
 listener = serving.listen("127.0.0.1:0")
 print(listener.getsockname()[1], flush=True)
-serving.serve(make_app(lambda: Page([]), lambda: True), listener)
+path = Path(sys.argv[1])
+exporter = Exporter(Settings(path, [], [], None, None, None, 3600.0), load(path))  # it watches nothing
+serving.serve([exporter.site([listener])])
 """
 
 
@@ -44,17 +47,25 @@ def _snapshot() -> Made:
         up=True,
         failures=(Reason.NODE_TIMEOUT,),
         last_success=_AT,
-        certificates=(known,),
+        told=(known.served,),
+        told_at=_AT,
+        kept=(known,),
         devices=(DeviceCounts(TOPIC, 3, {86_400: 2}),),
+        devices_at=_AT,
+        files=(SeenFile("/pki/a.pem", TOPIC, _AT), SeenFile("/pki/b.pem", reason=Reason.FILE_NOT_FOUND)),
+        gone={"/pki/b.pem": _AT},
     )
+    expiries = {("ade_token", "school", ""): ExpiryFacts(_AT, Reason.NODE_TIMEOUT, _AT)}
     renewal = RenewalFacts("tokyo", "tokyo-1", "open", _AT, ("n1",), {"n1": known})
-    snapshot_file.save(path, Snapshot({"n1": facts}, (renewal,), {"tokyo": known}, store_head="h"))
+    snapshot_file.save(path, Snapshot({"n1": facts}, (renewal,), {"tokyo": known}, expiries, None, "h", _AT))
 
     def take(data: bytes) -> None:
         path.write_bytes(data)
         found = snapshot_file.load(path)
         assert found is not None
-        Page(collect(inventory, found))  # it is what the exporter begins with
+        Page(
+            [Part(steady(inventory, found)), Part(lively(inventory, found))]
+        )  # it is what the exporter begins with
 
     return Made(take, [path.read_bytes()])
 
@@ -72,8 +83,9 @@ def _headers() -> Made:
 
 def _http() -> Made:
     """Raw bytes to the port; after each the server still says that it is healthy, and has not grown."""
-    pipe = subprocess.PIPE
-    server = subprocess.Popen([sys.executable, "-c", _SERVER], stdin=pipe, stdout=pipe, text=True)
+    pipe, inventory = subprocess.PIPE, write(Path(mkdtemp()), right())
+    program = [sys.executable, "-c", _SERVER, str(inventory)]
+    server = subprocess.Popen(program, stdin=pipe, stdout=pipe, text=True)
     assert server.stdout is not None
     port = int(server.stdout.readline())
     status = Path(f"/proc/{server.pid}/status")
@@ -100,7 +112,13 @@ def _http() -> Made:
         assert b"200 OK" in said(healthy, b"healthy\n")
         assert peak() - before < MEGABYTES * 1024
 
-    return Made(take, [healthy, b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n"])
+    good = [
+        healthy,
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n",
+        b"GET /probe?target=tokyo-1&module=x HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /?lang=ja HTTP/1.1\r\nHost: x\r\nAccept-Language: ja;q=0.9,en\r\n\r\n",
+    ]
+    return Made(take, good)
 
 
 PARSERS = [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import plistlib
 import socket
 import sqlite3
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -16,8 +19,8 @@ from typing import Any
 from renewctl import pushanswer
 from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import NodeFault, Refused, RenewctlError
-from renewctl.inventory.reading import FileInstall, Node, Place, Product
-from renewctl.servers import localfile, nanomdm, nanomdm_database, nanomdm_folder
+from renewctl.inventory.reading import Expiring, ExpiryKind, FileInstall, Node, Place, Product
+from renewctl.servers import expiring, localfile, nanomdm, nanomdm_database, nanomdm_folder, tls_peer
 from renewctl.servers.files import Files
 from renewctl.servers.transport import Answer, Transport
 from tests.hostile.parser import Made, Parser
@@ -95,6 +98,12 @@ class _Said:
     def ask(self, *_words: Any, **_more: Any) -> Answer:
         return self._answer
 
+    get = ask
+
+    @contextmanager
+    def conversation(self) -> Iterator[_Said]:
+        yield self
+
 
 def _asked(records: Any) -> None:
     """Every question to a server's own store; each fault is one of the node."""
@@ -105,6 +114,7 @@ def _asked(records: Any) -> None:
         lambda: records.enrolled(_DEVICE, TOPIC),
         lambda: records.check_in(_DEVICE),
         lambda: records.push_target(_DEVICE),
+        lambda: getattr(records, "longest_silent", lambda *_: ())(3, NOW),  # of a database alone
     ):
         with suppress(NodeFault):
             ask()
@@ -156,6 +166,7 @@ def _database_rows() -> Made:
         "cert_pem": apple_like().push().pem.decode(),
         "id": _DEVICE,
         "youngest": 3,
+        "age": 86400.5,
         "enabled_devices": 4,
         "last_seen_at": "2026-11-29 10:00:00",
         "token_hex": "AB",
@@ -175,6 +186,7 @@ def _rows(data: bytes) -> list[dict[str, Any]]:
             "cert_pem",
             "id",
             "youngest",
+            "age",
             "enabled_devices",
             "last_seen_at",
             "token_hex",
@@ -220,6 +232,71 @@ def _files() -> Made:
     return Made(take, [apple_like().push().pem, apple_like().push().der])
 
 
+def _folder() -> Made:
+    """A folder of certificates, one of them anything at all; read anew each time, as it changed just now."""
+    folder = Path(mkdtemp())
+    (folder / "b.pem").write_bytes(apple_like().push().pem)
+    server = Files(Node("f2", Product.FILES, (), "f2", folder=folder))
+
+    def take(data: bytes) -> None:
+        (folder / "a.pem").write_bytes(data)
+        assert len(server.observe(NOW).files or ()) == 2
+
+    return Made(take, [apple_like().push().pem, apple_like().push().der])
+
+
+def _expiring() -> Made:
+    """A file, as each kind of what expires; whatever is wrong with it is a reason."""
+    path = Path(mkdtemp()) / "expires"
+    kinds = [Expiring(kind, "x", file=path) for kind in ExpiryKind]
+
+    def take(data: bytes) -> None:
+        path.write_bytes(data)
+        for one in kinds:
+            with suppress(NodeFault):
+                assert expiring.expiry_of(one).utcoffset() == timedelta()
+
+    token = json.dumps({"expDate": "2027-11-22T12:00:00+0900", "token": "x"}).encode()
+    told = json.dumps({"tokens": [{"access_token_expiry": "2027-11-22T12:00:00Z"}]}).encode()
+    return Made(take, [token, told, base64.b64encode(token), apple_like().push().pem])
+
+
+def _token() -> Made:
+    """A token's JSON, its values exchanged."""
+
+    def take(data: bytes) -> None:
+        for at in expiring.token_dates(data):
+            assert at.utcoffset() == timedelta()
+
+    token = {"expDate": "2027-11-22T12:00:00+0900", "token": "x"}
+    told = {"tokens": [{"access_token_expiry": "2027-11-22T12:00:00Z"}]}
+    return Made(take, [json.dumps(one).encode() for one in (token, told)])
+
+
+def _greeting() -> Made:
+    """Whatever answers the beginning of a TLS handshake."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    said = [b""]
+
+    def serve() -> None:
+        while True:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.recv(65_536)
+                connection.sendall(said[0])
+
+    threading.Thread(target=serve, daemon=True).start()
+    url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+
+    def take(data: bytes) -> None:
+        said[0] = data
+        with suppress(NodeFault):
+            tls_peer.certificate_of("x", url, deadline_seconds=0.7)
+
+    hello = b"\x16\x03\x03\x00\x2a\x02\x00\x00\x26\x03\x03" + bytes(32) + b"\x00\x13\x01\x00"
+    return Made(take, [hello, b"\x15\x03\x01\x00\x02\x02\x28"])
+
+
 def _push_answer() -> Made:
     def take(data: bytes) -> None:
         text = data.decode("utf-8", "replace")
@@ -243,5 +320,9 @@ PARSERS = [
     Parser("servers.database_rows", _database_rows, [f"{_NANOMDM}_database"], json=True),
     Parser("servers.database_file", _database_file, [f"{_NANOMDM}_database"], (Refused,)),
     Parser("servers.files", _files, ["renewctl.servers.files", "renewctl.servers.localfile"]),
+    Parser("servers.folder", _folder, ["renewctl.servers.certificate_files"]),
+    Parser("servers.expiring", _expiring, ["renewctl.servers.expiring"]),
+    Parser("servers.token", _token, ["renewctl.servers.expiring"], (ValueError, RecursionError), json=True),
+    Parser("servers.greeting", _greeting, ["renewctl.servers.tls_peer"], examples=0.5, seconds=2.0),
     Parser("servers.push_answer", _push_answer, ["renewctl.pushanswer"]),
 ]

@@ -22,7 +22,7 @@ from renewctl.errors import NodeFault, Refused
 from renewctl.inventory.reading import FileInstall, Place
 from renewctl.observation import Failure, Observation, Source
 from renewctl.reasons import Reason
-from renewctl.servers.files import served
+from renewctl.servers.certificate_files import served
 from renewctl.servers.protocol import Server
 
 _REASONS = frozenset(Reason)

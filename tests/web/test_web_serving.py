@@ -26,9 +26,9 @@ import asyncio, sys
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from renewctl.web import serving
+from renewctl.web import connection, serving
 
-serving.HEAD_SECONDS = 1.2
+connection.HEAD_SECONDS = 1.2
 serving.KEEP_ALIVE_SECONDS = 60
 
 async def hello(request):
@@ -41,7 +41,7 @@ async def slow(request):
 
 listener = serving.listen("127.0.0.1:0")
 print(listener.getsockname()[1], flush=True)
-serving.serve(Starlette(routes=[Route("/", hello), Route("/slow", slow)]), listener)
+serving.serve([serving.Site(Starlette(routes=[Route("/", hello), Route("/slow", slow)]), [listener])])
 print("left", flush=True)
 """
 

@@ -1,0 +1,164 @@
+"""One HTTP connection that cannot be held open, filled up or forgotten by whoever made it.
+
+- One total deadline for the request head: sheds idle connections and slowloris, which no per-read
+  timeout does.
+- A head has a longest size; uvicorn with httptools knows none.
+- An answer has a deadline until its last byte is taken: sheds who reads a byte a second.
+- There is room for so many connections; one more pushes out whoever has kept us waiting longest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from ssl import SSLContext
+from typing import Any
+
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+HEAD_SECONDS = 10
+"""From the first chance to send a request until its head is complete."""
+
+ANSWER_SECONDS = 60
+"""From a complete request head until the whole answer is taken; the longest usual scrape timeout."""
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a request head; proxies of the field send at most half of it."""
+
+MAX_PIPELINED = 8
+"""Requests sent ahead of their answers; no scraper sends any."""
+
+MAX_CONNECTIONS = 512
+"""At once. Half of the 1,024 files a process may usually open."""
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """How a TLS connection begins.
+
+    Attributes:
+        context: for the handshake.
+        admits: whether a client with this certificate (as `SSLObject.getpeercert` gives it) may stay.
+    """
+
+    context: SSLContext
+    admits: Callable[[Mapping[str, Any] | None], bool]
+
+
+class Crowd:
+    """Everybody who is connected, whoever has kept us waiting longest first.
+
+    Args:
+        limit: how many there is room for.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._waiting: dict[object, asyncio.Transport] = {}
+
+    def moved(self, transport: asyncio.Transport) -> None:
+        """Somebody came, or did what was waited for; whoever did nothing for longest may have to leave."""
+        key = transport.get_extra_info("socket")  # the same object with TLS around it and without
+        self._waiting.pop(key, None)
+        self._waiting[key] = transport
+        if len(self._waiting) > self._limit:
+            self._waiting.pop(next(iter(self._waiting))).abort()
+
+    def left(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody is gone."""
+        self._waiting.pop(transport.get_extra_info("socket"), None)
+
+
+class HttpConnection(HttpToolsProtocol):
+    """uvicorn's connection, on the clock whenever it is the other side's turn."""
+
+    def __init__(
+        self, crowd: Crowd, config: Config, state: ServerState, greeting: Greeting | None = None
+    ) -> None:
+        super().__init__(config=config, server_state=state, app_state={})
+        self._crowd = crowd
+        self._greeting = greeting
+        self._in_head = True
+        self._head_bytes = 0
+        self._head_clock: asyncio.TimerHandle | None = None
+        self._answer_clock: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A silent connection is on the clock from its beginning."""
+        super().connection_made(transport)
+        # asyncio does so for sockets it made itself; without it head and body of an answer are 40 ms apart.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._greeting is not None and not self._greeting.admits(transport.get_extra_info("peercert")):
+            transport.abort()
+            return
+        self._crowd.moved(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Until a head is complete its bytes are counted; so is what still comes of an answered request."""
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        if self._in_head or (cycle is not None and cycle.response_complete):
+            self._expect_head()
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response(f"request head larger than {MAX_HEAD_BYTES} bytes")
+
+    def on_headers_complete(self) -> None:
+        """The head is here; uvicorn's idle tick would have kept the date."""
+        self._in_head = False
+        self._head_bytes = 0
+        self._stop_head_clock()
+        if self.transport.is_closing():
+            return
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self.transport.abort()
+            return
+        self._crowd.moved(self.transport)
+        self._expect_reader()
+        self.server_state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The next thing to come is a head."""
+        self._in_head = True
+        if self.cycle is not None:  # None: the head was turned away
+            super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is left to wait for."""
+        self._stop_head_clock()
+        self._stop_answer_clock()
+        self._crowd.left(self.transport)
+        super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        if self._head_clock is None:
+            self._head_clock = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _expect_reader(self) -> None:
+        self._stop_answer_clock()
+        self._answer_clock = self.loop.call_later(ANSWER_SECONDS, self._reader_is_late)
+
+    def _reader_is_late(self) -> None:
+        """An answer is not complete, or not taken."""
+        self._answer_clock = None
+        cycle: RequestResponseCycle | None = self.cycle
+        answering = cycle is not None and not cycle.response_complete
+        if answering or self.transport.get_write_buffer_size() > 0:
+            self.transport.abort()
+
+    def _stop_head_clock(self) -> None:
+        if self._head_clock is not None:
+            self._head_clock.cancel()
+            self._head_clock = None
+
+    def _stop_answer_clock(self) -> None:
+        if self._answer_clock is not None:
+            self._answer_clock.cancel()
+            self._answer_clock = None

@@ -1,0 +1,210 @@
+"""Bad files beside good ones, as a scraper sees it: 200, every good certificate, the bad one by name and reason."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from exporter.snapshot import FORGET_AFTER, NodeFacts, Snapshot
+from renewctl.inventory.reading import Product
+from renewctl.observation import Observation, SeenFile, Source
+from renewctl.reasons import Reason
+from tests.servers.test_certificate_files import BAD, topic
+from tests.support.certs import apple_like
+from tests.support.exporter_process import TOPIC, Exporter, exporter, files_node, inventory
+from tests.support.exporter_values import NOW, node, seen, served, value
+from tests.support.exporter_values import inventory as values_inventory
+
+ENDS = datetime(2027, 1, 4, tzinfo=UTC)
+LATER = ENDS + timedelta(days=365)
+
+
+def certificate(number: int, not_after: datetime = ENDS) -> bytes:
+    """A certificate of a topic of its own, PEM."""
+    return apple_like().push(topic(number), not_after=not_after).pem
+
+
+def replaced(path: Path, content: bytes) -> None:
+    """A file put in place whole."""
+    path.with_name(f"{path.name}.new").write_bytes(content)
+    path.with_name(f"{path.name}.new").replace(path)
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[tuple[Path, Exporter]]:
+    """An exporter that watches a folder of five good certificates, and a file that the inventory names."""
+    folder = tmp_path / "pki"
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"{number}.pem").write_bytes(certificate(number))
+    (tmp_path / "push.pem").write_bytes(apple_like().push(TOPIC, not_after=ENDS).pem)
+    nodes = [
+        files_node("mdm-1", tmp_path / "push.pem"),
+        {"name": "pki", "product": "files", "folder": str(folder)},
+    ]
+    inventory(tmp_path, nodes)
+    with exporter(tmp_path, interval="200ms") as running:
+        running.wait_for(f'mdm_certificate_file_readable{{file="{folder}/4.pem",node="pki"}}', 1)
+        yield folder, running
+
+
+def good(series: dict[str, float], folder: Path) -> bool:
+    """Whether all five are there with their date."""
+    return all(
+        series.get(
+            f'mdm_certificate_file_expiry_timestamp_seconds{{file="{folder}/{n}.pem",node="pki",topic="{topic(n)}"}}'
+        )
+        == series.get(
+            f'mdm_push_certificate_expiry_timestamp_seconds{{node="pki",source="file",topic="{topic(n)}"}}'
+        )
+        == ENDS.timestamp()
+        for n in range(5)
+    )
+
+
+@pytest.mark.slow
+def test_every_row_of_the_table(watched: tuple[Path, Exporter]) -> None:
+    """One after the other in a running exporter: each is named with its reason and none of the good ones is lost."""
+    folder, running = watched
+    bad = folder / "bad.pem"
+    for make, reason, not_after in BAD.values():
+        make(bad)
+        named = f'mdm_certificate_file_failure{{file="{bad}",node="pki",reason="{reason}"}}'
+        series = running.wait_for(named, 1)
+        assert running.get("/metrics").status == 200
+        assert good(series, folder)
+        assert series[f'mdm_certificate_file_readable{{file="{bad}",node="pki"}}'] == 0
+        dated = [
+            v
+            for name, v in series.items()
+            if "file_expiry" in name and f'"{bad}"' in name and 'topic=""' in name
+        ]
+        assert not_after is None or dated == [not_after.timestamp()]
+        assert series['mdm_node_failures{node="pki",reason="node_certificate_unreadable"}'] == 1
+        subprocess.run(["rm", "-rf", bad], check=True)
+
+
+def test_a_certificate_overwritten_with_garbage_keeps_its_date(watched: tuple[Path, Exporter]) -> None:
+    """A botched renewal must not resolve the alert: by file and by topic, and both say so."""
+    folder, running = watched
+    replaced(folder / "2.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    replaced(folder.parent / "push.pem", b"")
+    series = running.wait(
+        lambda s: (
+            s['mdm_certificate_file_readable{file="%s",node="pki"}' % (folder / "2.pem")] == 0
+            and s.get('mdm_node_failures{node="mdm-1",reason="node_certificate_unreadable"}') == 1
+        )
+    )
+    assert good(series, folder)
+    assert (
+        series[f'mdm_push_certificate_expiry_timestamp_seconds{{node="mdm-1",source="file",topic="{TOPIC}"}}']
+        == ENDS.timestamp()
+    )
+    push = folder.parent / "push.pem"
+    assert series[f'mdm_certificate_file_failure{{file="{push}",node="mdm-1",reason="file_empty"}}'] == 1
+    replaced(folder / "2.pem", certificate(2, LATER))
+    dated = f'mdm_certificate_file_expiry_timestamp_seconds{{file="{folder}/2.pem",node="pki",topic="{topic(2)}"}}'
+    series = running.wait_for(dated, LATER.timestamp())
+    assert (
+        f'mdm_certificate_file_failure{{file="{folder}/2.pem",node="pki",reason="certificate_unreadable"}}'
+        not in series
+    )
+
+
+def test_a_deleted_file_is_0_and_stays_named(watched: tuple[Path, Exporter]) -> None:
+    """In a folder and where the inventory names it; over a restart too."""
+    folder, running = watched
+    (folder / "1.pem").unlink()
+    (folder.parent / "push.pem").unlink()
+    gone = f'mdm_certificate_file_readable{{file="{folder}/1.pem",node="pki"}}'
+    named = f'mdm_certificate_file_readable{{file="{folder.parent}/push.pem",node="mdm-1"}}'
+    series = running.wait(lambda s: s[gone] == 0 and s[named] == 0)
+    assert series['mdm_node_failures{node="pki",reason="node_file_missing"}'] == 1
+    assert good(series, folder)
+    assert running.stop() == 0
+    with exporter(folder.parent, interval="200ms") as again:
+        first = again.series()
+        assert (first[gone], first[named]) == (0, 0)
+        assert good(first, folder)
+        later = again.wait(lambda s: s['mdm_node_polls_total{node="pki"}'] >= 2)
+        assert (later[gone], good(later, folder)) == (0, True)
+
+
+def test_a_renewed_file_of_the_same_size_and_time_is_seen(watched: tuple[Path, Exporter]) -> None:
+    """As configuration management puts it there."""
+    folder, running = watched
+    path, new = folder / "3.pem", folder / "3.new"
+    status = path.stat()
+    new.write_bytes(certificate(3, LATER).ljust(status.st_size, b"\n")[: status.st_size])
+    os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
+    new.replace(path)
+    dated = f'mdm_certificate_file_expiry_timestamp_seconds{{file="{path}",node="pki",topic="{topic(3)}"}}'
+    running.wait_for(dated, LATER.timestamp())
+
+
+def look(*files: SeenFile, minutes: float = 0) -> Observation:
+    """A look at a folder that holds just these."""
+    certificates = tuple(
+        served(Source.FILE, uid=file.topic) for file in files if file.not_after is not None and file.topic
+    )
+    return seen(*certificates, minutes=int(minutes), up=None, files=files)
+
+
+FILE = SeenFile("/pki/a.pem", "t", NOW)
+
+
+def test_a_file_gone_from_a_folder_is_told_of_for_a_week() -> None:
+    """Then it is forgotten: names that change every day must not pile up."""
+    facts = NodeFacts().after(look(FILE)).after(look(minutes=1))
+    assert facts.files == (SeenFile("/pki/a.pem", "t", NOW, Reason.FILE_NOT_FOUND),)
+    assert facts.gone == {"/pki/a.pem": NOW + timedelta(minutes=1)}
+    assert facts.failures == (Reason.NODE_FILE_MISSING,)
+    assert [known.served.topic for known in facts.certificates] == ["t"]
+    week = FORGET_AFTER / timedelta(minutes=1)
+    assert facts.after(look(minutes=week)).files == facts.files
+    forgotten = facts.after(look(minutes=week + 2))
+    assert (forgotten.files, forgotten.failures, forgotten.certificates) == ((), (), ())
+
+
+def test_a_file_that_comes_back_is_as_good_as_new() -> None:
+    """Put away and put back."""
+    facts = NodeFacts().after(look(FILE)).after(look()).after(look(FILE))
+    assert (facts.files, facts.failures) == ((FILE,), ())
+
+
+def test_a_folder_that_cannot_be_listed_says_nothing_of_its_files() -> None:
+    """They are not known to be gone."""
+    facts = NodeFacts().after(look(FILE))
+    assert facts.after(seen(files=None)).files == facts.files
+
+
+def test_facts_that_a_look_did_not_change_are_the_very_same() -> None:
+    """With ten thousand files that is what a look may cost."""
+    files, certificates = (FILE,), (served(),)
+    facts = NodeFacts().after(seen(*certificates, files=files))
+    again = facts.after(seen(*certificates, minutes=1, files=files))
+    assert (again.files is facts.files, again.told is facts.told) == (True, True)
+    assert again.told_at != facts.told_at
+    changed = again.after(seen(*certificates, files=(FILE, SeenFile("/pki/b.pem", "u", NOW))))
+    assert len(changed.files) == 2
+
+
+def test_files_are_shown_with_their_node() -> None:
+    """Date, readable or not, and why."""
+    facts = NodeFacts().after(look(FILE, SeenFile("/pki/b.pem", reason=Reason.FILE_EMPTY)))
+    known = values_inventory(node("pki", product=Product.FILES))
+    shown = Snapshot().with_node("pki", facts)
+    labels = {"node": "pki", "file": "/pki/a.pem"}
+    assert (
+        value(known, shown, "mdm_certificate_file_expiry_timestamp_seconds", topic="t", **labels)
+        == NOW.timestamp()
+    )
+    assert value(known, shown, "mdm_certificate_file_readable", **labels) == 1
+    assert value(known, shown, "mdm_certificate_file_failure", **labels) is None
+    assert value(known, shown, "mdm_certificate_file_readable", file="/pki/b.pem") == 0
+    assert value(known, shown, "mdm_certificate_file_failure", file="/pki/b.pem", reason="file_empty") == 1

@@ -1,0 +1,251 @@
+"""Users, headers and rate limit in front of an application, without a network."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import bcrypt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.responses import PlainTextResponse
+from starlette.types import Message
+
+from renewctl.web import guard as guarding
+from renewctl.web import users as checking
+from renewctl.web.config import Rate, WebConfig
+from renewctl.web.guard import Bucket, Guard
+from renewctl.web.serving import _calm
+from renewctl.web.users import Busy, Passwords, credentials
+from tests.support.https import basic
+
+CHEAP = {
+    name: bcrypt.hashpw(word.encode(), bcrypt.gensalt(4)).decode()
+    for name, word in [("alice", "swordfish"), ("bob", "päss")]
+}
+LONG = "x" * 72
+
+
+async def asked(app: Any, headers: Mapping[str, str] | None = None) -> tuple[int, dict[str, str]]:
+    """Status and headers of one request."""
+    got: list[Message] = []
+    raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": raw}
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        got.append(message)
+
+    await app(scope, receive, send)
+    return got[0]["status"], {name.decode(): value.decode() for name, value in got[0]["headers"]}
+
+
+def ask(app: Any, headers: Mapping[str, str] | None = None) -> tuple[int, dict[str, str]]:
+    """`asked`, from the outside."""
+    return asyncio.run(asked(app, headers))
+
+
+def behind(config: WebConfig) -> Guard:
+    """An application that says hello, behind this web config."""
+    return Guard(
+        PlainTextResponse("hello", headers={"X-Own": "1", "Content-Security-Policy": "own"}), lambda: config
+    )
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (basic("alice", "swordfish"), 200),
+        (basic("bob", "päss"), 200),
+        ({"Authorization": basic("alice", "swordfish")["Authorization"].replace("Basic", "bAsIc")}, 200),
+        (basic("alice", "Swordfish"), 401),
+        (basic("alice", ""), 401),
+        (basic("bob", "swordfish"), 401),
+        (basic("eve", "swordfish"), 401),
+        (basic("", ""), 401),
+        ({}, 401),
+        ({"Authorization": "Basic"}, 401),
+        ({"Authorization": "Basic !!!"}, 401),
+        ({"Authorization": "Basic YWxpY2U="}, 401),
+        ({"Authorization": "Bearer swordfish"}, 401),
+    ],
+)
+def test_who_is_let_in(headers: Mapping[str, str], status: int) -> None:
+    """The right password of a user there is; everybody else is asked for one."""
+    got, told = ask(behind(WebConfig(users=CHEAP)), headers)
+    assert got == status
+    assert ("www-authenticate" in told) is (status == 401)
+
+
+def test_bytes_beyond_what_bcrypt_takes_do_not_count() -> None:
+    """As in Go; Python's bcrypt would raise, and the answer be a 500."""
+    users = {"alice": bcrypt.hashpw(LONG.encode(), bcrypt.gensalt(4)).decode()}
+    assert ask(behind(WebConfig(users=users)), basic("alice", LONG + "more"))[0] == 200
+    assert ask(behind(WebConfig(users=users)), basic("alice", LONG[:-1]))[0] == 401
+
+
+class Counted:
+    """bcrypt's place: notes each check, and how many ran at once."""
+
+    def __init__(self, seconds: float = 0) -> None:
+        self.checked: list[tuple[bytes, str]] = []
+        self.most = 0
+        self._now = 0
+        self._lock = threading.Lock()
+        self._seconds = seconds
+
+    def __call__(self, password: bytes, hashed: str) -> bool:
+        """One check."""
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+            self.checked.append((password, hashed))
+        time.sleep(self._seconds)
+        with self._lock:
+            self._now -= 1
+        return password == b"swordfish"
+
+
+def test_a_password_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right or wrong: the next scrape with it costs nothing, until the hash in the file changes."""
+    counted = Counted()
+    monkeypatch.setattr(checking, "_fits", counted)
+
+    async def scrapes() -> list[bool]:
+        passwords = Passwords()
+        one = [await passwords.right(CHEAP, "alice", b"swordfish") for _ in range(3)]
+        two = [await passwords.right(CHEAP, "alice", b"wrong") for _ in range(3)]
+        changed = {"alice": CHEAP["bob"]}
+        return [*one, *two, await passwords.right(changed, "alice", b"swordfish")]
+
+    assert asyncio.run(scrapes()) == [True] * 3 + [False] * 3 + [True]
+    assert [password for password, _ in counted.checked] == [b"swordfish", b"wrong", b"swordfish"]
+
+
+def test_an_unknown_user_costs_as_much_as_a_known_one_and_is_never_let_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the time an answer takes would tell which names there are; even with a right password of another's."""
+    counted = Counted()
+    monkeypatch.setattr(checking, "_fits", counted)
+
+    async def guesses() -> list[bool]:
+        passwords = Passwords()
+        await passwords.right(CHEAP, "alice", b"swordfish")
+        return [await passwords.right(CHEAP, name, b"swordfish") for name in ("eve", "eve", "mallory")]
+
+    assert asyncio.run(guesses()) == [False] * 3
+    assert len(counted.checked) == 3  # alice, eve, mallory
+    assert {hashed for _, hashed in counted.checked} <= set(CHEAP.values())
+
+
+def test_guesses_wait_in_line_and_the_line_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One check at a time, whatever the number of guesses; who is known already does not wait at all."""
+    counted = Counted(0.02)
+    monkeypatch.setattr(checking, "_fits", counted)
+
+    async def attack() -> tuple[list[object], bool]:
+        passwords = Passwords()
+        await passwords.right(CHEAP, "alice", b"swordfish")
+        guesses = [
+            asyncio.create_task(passwords.right(CHEAP, "alice", str(number).encode())) for number in range(50)
+        ]
+        await asyncio.sleep(0)
+        known = await passwords.right(CHEAP, "alice", b"swordfish")
+        return list(await asyncio.gather(*guesses, return_exceptions=True)), known
+
+    ended, known = asyncio.run(attack())
+    assert known
+    assert counted.most == 1
+    assert sum(isinstance(one, Busy) for one in ended) == 50 - checking.LONGEST_QUEUE
+    assert ended.count(False) == checking.LONGEST_QUEUE
+
+
+def test_whoever_does_not_fit_into_the_line_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 and when; not a 401, which a scraper would take for a wrong password."""
+    monkeypatch.setattr(checking, "LONGEST_QUEUE", 0)
+    status, headers = ask(behind(WebConfig(users=CHEAP)), basic("alice", "swordfish"))
+    assert (status, headers["retry-after"]) == (503, "1")
+
+
+def test_wrong_passwords_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many are remembered, the oldest is forgotten; right ones are not pushed out by them."""
+    counted = Counted()
+    monkeypatch.setattr(checking, "_fits", counted)
+    monkeypatch.setattr(checking, "REMEMBERED", 5)
+
+    async def guesses() -> Passwords:
+        passwords = Passwords()
+        await passwords.right(CHEAP, "alice", b"swordfish")
+        for number in range(20):
+            await passwords.right(CHEAP, "alice", str(number).encode())
+        await passwords.right(CHEAP, "alice", b"swordfish")
+        return passwords
+
+    assert len(asyncio.run(guesses())._wrong) == 5
+    assert len(counted.checked) == 21
+
+
+@given(st.text())
+def test_any_authorization_header_is_read_or_refused(header: str) -> None:
+    """Never an error: it would be a 500 for the asking."""
+    found = credentials(header)
+    assert found is None or isinstance(found[1], bytes)
+
+
+def test_headers_are_added_where_the_application_has_none() -> None:
+    """What an answer says itself stays; a refusal carries them, too."""
+    config = WebConfig(users=CHEAP, headers={"X-Frame-Options": "deny", "Content-Security-Policy": "file"})
+    _, told = ask(behind(config), basic("alice", "swordfish"))
+    assert (told["x-frame-options"], told["content-security-policy"]) == ("deny", "own")
+    _, told = ask(behind(config))
+    assert (told["x-frame-options"], told["content-security-policy"]) == ("deny", "file")
+
+
+def test_requests_above_the_rate_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """429 and when to come again, before any password is looked at; one more token each interval."""
+    now = [100.0]
+    monkeypatch.setattr(guarding.time, "monotonic", lambda: now[0])
+    app = behind(WebConfig(users=CHEAP, rate=Rate(2.0, 3)))
+    wrong = basic("alice", "wrong")
+
+    async def run() -> list[int]:
+        return [(await asked(app, wrong))[0] for _ in range(4)]
+
+    assert asyncio.run(run()) == [401, 401, 401, 429]
+    assert ask(app, wrong)[1]["retry-after"] == "2"
+    now[0] += 2.0
+    assert asyncio.run(run())[:2] == [401, 429]
+
+
+@given(st.lists(st.floats(0, 10), max_size=30), st.integers(1, 5))
+def test_a_bucket_never_gives_more_than_burst_and_what_came_back(waits: list[float], burst: int) -> None:
+    """However requests come."""
+    with pytest.MonkeyPatch.context() as patch:
+        now = [0.0]
+        patch.setattr(guarding.time, "monotonic", lambda: now[0])
+        bucket = Bucket(Rate(1.0, burst))
+        given_out = 0
+        for wait in waits:
+            now[0] += wait
+            given_out += bucket.take() == 0
+        assert given_out <= burst + now[0] + 1e-6
+
+
+def test_what_an_application_did_not_expect_is_a_500_and_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Its type; not its text, which may be what was sent, and no traceback."""
+
+    async def broken(*_: object) -> None:
+        raise ValueError("what somebody sent")
+
+    with caplog.at_level(logging.INFO, "web"):
+        assert ask(_calm(broken))[0] == 500
+    assert [record.getMessage() for record in caplog.records] == ["/ failed: ValueError"]
+    assert caplog.records[0].exc_info is None
