@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import socket
 import subprocess
 import sys
@@ -43,7 +42,7 @@ def measure(folder: Path) -> Iterator[Measured]:
             topics = [f"com.apple.mgmt.External.{number:08x}" for number in range(_TOPICS)]
             for what, path, bar in (
                 ("NanoMDM nodes that tell an exporter their version alone", "/closed", 1.0),
-                ("NanoMDM nodes asked for 10 topics, 12 requests each", "", math.inf),
+                ("NanoMDM nodes asked for 10 topics, 12 requests each", "", 1.0),
             ):
                 urls = [f"http://127.0.0.1:{port}{path}"] * (_NODES - 1)
                 urls.append(f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -78,7 +77,7 @@ def _share(
     finally:
         one.end()
     # A share of a core for work that was not done would prove nothing.
-    if polled < _MOST and not math.isinf(bar):
+    if polled < _MOST:
         raise SystemExit(f"{what}: {polled:.0%} of the nodes were polled as often as they should be")
     return Measured(f"share of a core, {what} ({polled:.0%} in time) / {_SHARE}", spent, _SHARE, bar, 1)
 
