@@ -27,6 +27,7 @@ VALUES: dict[Reason, frozenset[str]] = {
     Reason.SEVERAL_CERTIFICATES: OF_A_FILE | {"got", "expected", "serials"},
     Reason.ARCHIVE_WITHOUT_CERTIFICATE: OF_A_FILE | {"got"},
     Reason.ARCHIVE_WITH_SEVERAL: OF_A_FILE | {"got", "expected"},
+    Reason.CERTIFICATE_NAME_UNREADABLE: frozenset({"path", "not_after"}),
     Reason.CERTIFICATE_IS_CURRENT: OF_A_CERTIFICATE | {"not_after"},
     Reason.ENROLLED_TOPIC_DIFFERS: OF_A_CERTIFICATE | {"devices"},
     Reason.ENROLLED_ELSEWHERE: OF_A_CERTIFICATE | {"devices"},
