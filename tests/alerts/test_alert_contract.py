@@ -7,7 +7,8 @@ import re
 import pytest
 
 from exporter.metrics import METRICS
-from renewctl.reasons import NODE_REASONS
+from renewctl.inventory.reading import ExpiryKind
+from renewctl.reasons import NODE_REASONS, Reason
 from renewctl.renewal.rules import Phase
 from tests.support import alerting
 from tests.support.promql import contract_breaches
@@ -19,6 +20,8 @@ RECORDED = {
     "topic:mdm_push_certificate_expiry_timestamp_seconds:min": ("topic",),
     "topic:mdm_topic_renewal_window_seconds:max": ("topic",),
     "topic:mdm_topic_info:labels": ("topic", "id", "name", "owner", "account"),
+    "kind_name_node:mdm_expiry_timestamp_seconds:best": ("kind", "name", "node"),
+    "storage_topic:mdm_devices_seen:ratio_7d": ("storage", "topic"),
 }
 """Recorded series and their labels; dashboards and users may build on them."""
 
@@ -66,9 +69,23 @@ def test_phases_named_in_rules_exist() -> None:
 
 
 def test_reasons_named_in_rule_tests_exist() -> None:
-    """Stories of silent nodes use reasons the exporter can give."""
+    """Stories of silent nodes, bad files and unread dates use reasons the exporter can give."""
+    for path in (alerting.ALERTS / "tests").glob("*.test.yml"):
+        named = set(re.findall(r'reason="(\w+)"', path.read_text(encoding="utf-8")))
+        assert named <= {reason.value for reason in Reason}
     text = (alerting.ALERTS / "tests" / "MdmNodeSilent.test.yml").read_text(encoding="utf-8")
     assert set(re.findall(r'reason="(\w+)"', text)) <= {reason.value for reason in NODE_REASONS}
+
+
+def test_kinds_named_in_stories_and_runbooks_exist() -> None:
+    """What else expires is told by kinds the inventory knows, and both runbooks of its end speak of each."""
+    kinds = {kind.value for kind in ExpiryKind}
+    for path in (alerting.ALERTS / "tests").glob("*.test.yml"):
+        assert set(re.findall(r'kind="(\w+)"', path.read_text(encoding="utf-8"))) <= kinds
+    for name in ("MdmOtherExpiryDue", "MdmOtherExpiryCritical"):
+        for language in ("md", "ja.md"):
+            page = (alerting.ALERTS / "runbooks" / f"{name}.{language}").read_text(encoding="utf-8")
+            assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == kinds | {"kind"}
 
 
 def test_a_renamed_metric_or_label_is_noticed() -> None:

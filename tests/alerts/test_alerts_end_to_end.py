@@ -40,13 +40,16 @@ def test_renewal_due_fires_through_the_api(server: prometheus_server.Server) -> 
 
 
 def test_the_bad_day_fires_what_it_should_and_nothing_else(server: prometheus_server.Server) -> None:
-    """Due, expired, accepted a day ago, owed, silent: each once; critical, disagree, unknown, down and stale: not."""
+    """Due, expired, accepted a day ago, owed, silent, a bad file, a token, a TLS certificate: each once; no other."""
     expected = {
         ("MdmPushCertificateRenewalDue", example_metrics.LATE),
         ("MdmPushCertificateExpired", example_metrics.LAPSED),
         ("RenewalAcceptedNotRolledOut", example_metrics.FRESH),
         ("RenewalNodeOwed", example_metrics.FRESH),
         ("MdmNodeSilent", None),
+        ("MdmCertificateFileUnreadable", None),
+        ("MdmOtherExpiryDue", None),
+        ("MdmOtherExpiryCritical", None),
     }
 
     def firing() -> list[tuple[str, str | None]]:
@@ -66,5 +69,5 @@ def test_every_dashboard_expression_gives_data(expression: str, server: promethe
 
 def test_the_example_speaks_of_every_metric(server: prometheus_server.Server) -> None:
     """Nothing the exporter defines is missing from the example these tests rest on."""
-    names = {series["metric"]["__name__"] for series in server.query('{__name__=~"mdm_.+"}')}
+    names = {series["metric"]["__name__"] for series in server.query('{__name__=~"(mdm|process)_.+"}')}
     assert {metric.name for metric in METRICS} <= names

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -55,3 +57,87 @@ def test_what_the_exporter_says_makes_the_alerts_fire_and_rest(tmp_path: Path) -
         due_now = "topic:mdm_push_certificate_expiry_timestamp_seconds:min - time() < 5184000"
         prometheus_server.wait_for("nothing due", lambda: not server.query(due_now))
         # The alerts themselves rest 15 minutes later: keep_firing_for, told by the rule tests.
+
+
+def _alert(server: prometheus_server.Server, name: str) -> list[Mapping[str, Mapping[str, str]]]:
+    return [alert for alert in server.firing() if alert["labels"]["alertname"] == name]
+
+
+def _more(folder: Path, **keys: object) -> None:
+    path = folder / "inventory.yaml"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **keys}), encoding="utf-8")
+
+
+def test_one_bad_file_among_good_ones_fires_and_names_itself(tmp_path: Path) -> None:
+    """Five good files and a good one overwritten with garbage: one alert, for that file, with the reason.
+
+    The node stays up: no other alert would have told.
+    """
+    folder = tmp_path / "pki"
+    folder.mkdir()
+    for number in range(6):
+        _serve(folder / f"{number}.pem", 300)
+    bad = folder / "3.pem"
+    inventory(
+        tmp_path,
+        [files_node("a", folder / "0.pem"), {"name": "pki", "product": "files", "folder": str(folder)}],
+    )
+    with (
+        exporter(tmp_path) as running,
+        prometheus_server.running(tmp_path, f"127.0.0.1:{running.port}") as server,
+    ):
+        prometheus_server.wait_for(
+            "seven files", lambda: len(server.query("mdm_certificate_file_readable == 1")) == 7
+        )
+        assert not _alert(server, "MdmCertificateFileUnreadable")
+        bad.write_text("-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n", encoding="utf-8")
+        named = "Reason: certificate_unreadable."
+        prometheus_server.wait_for(
+            "the alert",
+            lambda: any(
+                named in a["annotations"]["description"]
+                for a in _alert(server, "MdmCertificateFileUnreadable")
+            ),
+        )
+        [alert] = _alert(server, "MdmCertificateFileUnreadable")
+        assert (alert["labels"]["file"], alert["labels"]["node"]) == (str(bad), "pki")
+        assert not _alert(server, "MdmNodeSilent")
+
+
+def test_what_else_expires_and_a_refused_reload_fire(tmp_path: Path) -> None:
+    """A certificate that ends in 20 days, one that ended, one that is not there; then an inventory with a slip.
+
+    The last success of what was never read is 0: unknown at once, patience aside.
+    """
+    _serve(tmp_path / "push.pem", 300)
+    for name, days in (("soon", 20), ("over", -1)):
+        _serve(tmp_path / f"{name}.pem", days)
+    inventory(tmp_path, [files_node("a", tmp_path / "push.pem")])
+    names = ("soon", "over", "absent")
+    _more(
+        tmp_path,
+        expires=[{"kind": "scep_ca", "name": name, "file": str(tmp_path / f"{name}.pem")} for name in names],
+    )
+    expected = {
+        "MdmOtherExpiryDue": "soon",
+        "MdmOtherExpiryCritical": "over",
+        "MdmOtherExpiryUnknown": "absent",
+    }
+    with (
+        exporter(tmp_path) as running,
+        prometheus_server.running(tmp_path, f"127.0.0.1:{running.port}") as server,
+    ):
+        prometheus_server.wait_for(
+            "the alerts",
+            lambda: all(
+                [alert["labels"]["name"] for alert in _alert(server, alertname)] == [name]
+                for alertname, name in expected.items()
+            ),
+        )
+        [unknown] = _alert(server, "MdmOtherExpiryUnknown")
+        assert "was never read" in unknown["annotations"]["description"]
+        assert "Reasons: file_not_found." in unknown["annotations"]["description"]
+        assert not _alert(server, "RenewctlExporterReloadFailed")
+        _more(tmp_path, version=99)
+        assert running.get("/-/reload", method="POST").status == 500
+        prometheus_server.wait_for("the alert", lambda: _alert(server, "RenewctlExporterReloadFailed"))

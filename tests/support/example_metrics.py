@@ -1,6 +1,7 @@
 """What an exporter might say on a bad day, written by hand: every metric of the contract, three topics, three nodes.
 
-`late` ends in 42 days (window 60), `fresh` in 300 days, `lapsed` ended yesterday; node mdm-3 is silent and owed.
+`late` ends in 42 days (window 60), `fresh` in 300 days, `lapsed` ended yesterday; node mdm-3 is silent and owed. One file
+of a watched folder cannot be read; a token ends in 20 days, the server's own certificate ended.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ def _nodes(now: float) -> list[str]:
             f'mdm_node_failures{{node="{node}",reason="node_unreachable"}} {1 - up}',
             f'mdm_node_last_success_timestamp_seconds{{node="{node}"}} {now - 30}',
             f'mdm_node_snapshot_timestamp_seconds{{node="{node}"}} {now - 30}',
+            f'mdm_node_poll_duration_seconds{{node="{node}"}} 0.1',
+            f'mdm_node_polls_total{{node="{node}"}} 100',
+            f'mdm_node_poll_failures_total{{node="{node}"}} {100 * (1 - up)}',
         ]
     for topic in _TOPICS:
         labels = f'node="mdm-1",storage="main",topic="{topic}"'
@@ -60,6 +64,48 @@ def _nodes(now: float) -> list[str]:
         for number, days in enumerate((1, 7, 14, 30, 60, 90)):
             lines.append(f'mdm_devices_seen{{{labels},within="{days * _DAY}"}} {150 + 10 * number}')
     return lines
+
+
+def _devices(now: float) -> list[str]:
+    labels = f'node="mdm-1",storage="main",topic="{LATE}",device="AAAA-1"'
+    return [
+        f"mdm_device_last_seen_timestamp_seconds{{{labels}}} {now - 40 * _DAY}",
+        'mdm_device_series_dropped{node="mdm-1",storage="main"} 599',
+    ]
+
+
+def _files(now: float) -> list[str]:
+    lines = ['mdm_certificate_file_failure{node="pki",file="/pki/bad.pem",reason="file_empty"} 1']
+    for name, readable in (("good", 1), ("bad", 0)):
+        labels = f'node="pki",file="/pki/{name}.pem"'
+        lines += [
+            f"mdm_certificate_file_readable{{{labels}}} {readable}",
+            f'mdm_certificate_file_expiry_timestamp_seconds{{{labels},topic=""}} {now + 300 * _DAY}',
+        ]
+    return lines
+
+
+def _others(now: float) -> list[str]:
+    lines = ['mdm_expiry_failure{kind="vpp_token",name="apps",node="",reason="file_not_found"} 1']
+    for kind, name, days, known in (("vpp_token", "apps", 20, 0), ("tls_certificate", "mdm.example", -1, 1)):
+        labels = f'kind="{kind}",name="{name}",node=""'
+        lines += [
+            f"mdm_expiry_timestamp_seconds{{{labels}}} {now + days * _DAY}",
+            f"mdm_expiry_known{{{labels}}} {known}",
+            f"mdm_expiry_last_success_timestamp_seconds{{{labels}}} {now - 600}",
+        ]
+    return lines
+
+
+def _process(now: float) -> list[str]:
+    return [
+        "process_virtual_memory_bytes 2e8",
+        "process_resident_memory_bytes 5e7",
+        f"process_start_time_seconds {now - 3600}",
+        "process_cpu_seconds_total 12",
+        "process_open_fds 20",
+        "process_max_fds 1024",
+    ]
 
 
 _HEAD = "a" * 64
@@ -84,6 +130,7 @@ def _renewals(now: float) -> list[str]:
 def exposition(now: float) -> str:
     """The text of `/metrics`, format 0.0.4, at a Unix time; series of one metric stand together."""
     lines = [*_certificates(now), *_topics(), *_nodes(now), *_renewals(now)]
+    lines += [*_devices(now), *_files(now), *_others(now), *_process(now)]
     return "\n".join(sorted(lines)) + "\n"
 
 
