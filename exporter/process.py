@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,10 +80,12 @@ def values() -> Iterator[bytes]:
 
 
 def _boot_time() -> float:
-    for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
-        if line.startswith("btime "):
-            return float(line.split()[1])
-    return 0.0
+    """Seconds since 1970, as the kernel says; where a service is not shown that file (`ProcSubset=pid`), by clock."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
+            if line.startswith("btime "):
+                return float(line.split()[1])
+    return float(round(time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)))
 
 
 _booted_at = _boot_time()

@@ -145,7 +145,9 @@ def test_who_has_asked_something_is_put_out_after_who_has_not(attack: Attack) ->
         for _ in range(6):
             target.connect()
         alive.sendall(HEAD + b"\r\n")
-        assert b"200 OK" in alive.recv(4096) + alive.recv(4096)
+        answer = b""
+        while b"200 OK" not in answer:  # what is left of the first answer may come before it
+            answer += alive.recv(4096)
 
 
 def test_slowloris_and_idle_connections_are_dropped_at_the_deadline(attack: Attack) -> None:
