@@ -80,7 +80,7 @@ def values() -> Iterator[bytes]:
 
 
 def _boot_time() -> float:
-    """Seconds since 1970, as the kernel says; where a service is not shown that file (`ProcSubset=pid`), by clock."""
+    """Seconds since 1970, as the kernel says; by the clock where a service is not told (`ProcSubset=pid`)."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
             if line.startswith("btime "):
