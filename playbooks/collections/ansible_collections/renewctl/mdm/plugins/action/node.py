@@ -8,22 +8,13 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps, versions, worker
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import preloaded, steps, versions, worker
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import of_error, of_foreign
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget, Target
 
-# Ansible loads this file before it forks a worker for each node and task: what only some nodes need is loaded
-# here all the same, once, or every worker would take a third of a second for it.
-from renewctl.database import sql
 from renewctl.errors import RenewctlError
-from renewctl.servers import (
-    nanomdm,  # noqa: F401 - for the workers
-    registry,
-)
-
-sql.load_drivers()
 
 
 class ActionModule(ActionBase):
@@ -54,7 +45,7 @@ class ActionModule(ActionBase):
         return told
 
     def _target(self, settings: Settings, task_vars: Any) -> Target:
-        server = registry.connect(settings.node, [settings.topic] if settings.topic else [])
+        server = preloaded.registry.connect(settings.node, [settings.topic] if settings.topic else [])
         if settings.node.install is None:
             return ApiTarget(server)
         return FileTarget(server, settings.node.install, settings, _Connection(self, task_vars))

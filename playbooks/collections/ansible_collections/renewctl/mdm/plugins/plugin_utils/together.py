@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps, worker
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import preloaded, steps, worker
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.agreement import GROUP
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import FAILED, of_error, of_foreign
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget
 
 from renewctl.errors import RenewctlError
-from renewctl.servers import registry
 
 #: Nodes asked at the same time: they are mostly waited for.
 AT_ONCE = 50
@@ -98,7 +97,9 @@ def _one(
     try:
         settings = Settings.from_arguments(arguments, host, check=check)
         step_ = steps.chosen(settings)
-        target = ApiTarget(registry.connect(settings.node, [settings.topic] if settings.topic else []))
+        target = ApiTarget(
+            preloaded.registry.connect(settings.node, [settings.topic] if settings.topic else [])
+        )
         worker.tell("started", node=host, state=state)
         told = step_(target, settings)
     except RenewctlError as error:
