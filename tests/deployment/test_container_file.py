@@ -7,8 +7,10 @@ builds an image with one is not tested.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 import urllib.error
@@ -105,6 +107,9 @@ def _running(folder: Path, wheel: Path, user: str, words: Sequence[str]) -> Iter
         try:
             yield process
         finally:
+            # A changed user is told nothing of its parent's death (prctl(2)): the first process goes, and all with it.
+            for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                os.kill(int(child), signal.SIGKILL)
             process.kill()
             process.wait()
 
