@@ -30,7 +30,7 @@ def measure(folder: Path) -> Iterator[Measured]:
         {"name": f"n{number}", "product": "files", "folder": str(_copy(certificates, folder / f"n{number}"))}
         for number in range(_NODES)
     ]
-    yield _share("1,000 nodes of files, 10 topics each", folder / "files", files, (), 1.0)
+    yield _share("1,000 nodes of files, 10 topics each", folder / "files", files, ())
     words = [sys.executable, "-m", "tests.bench.telling_server"]
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
@@ -40,9 +40,9 @@ def measure(folder: Path) -> Iterator[Measured]:
         try:
             port = int(server.stdout.readline())
             topics = [f"com.apple.mgmt.External.{number:08x}" for number in range(_TOPICS)]
-            for what, path, bar in (
-                ("NanoMDM nodes that tell an exporter their version alone", "/closed", 1.0),
-                ("NanoMDM nodes asked for 10 topics, 12 requests each", "", 1.0),
+            for what, path in (
+                ("NanoMDM nodes that tell an exporter their version alone", "/closed"),
+                ("NanoMDM nodes asked for 10 topics, 12 requests each", ""),
             ):
                 urls = [f"http://127.0.0.1:{port}{path}"] * (_NODES - 1)
                 urls.append(f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -50,14 +50,12 @@ def measure(folder: Path) -> Iterator[Measured]:
                     {"name": f"n{number}", "product": "nanomdm", "url": url}
                     for number, url in enumerate(urls)
                 ]
-                yield _share(f"1,000 {what}", folder / f"api{path.strip('/')}", asked, topics, bar)
+                yield _share(f"1,000 {what}", folder / f"api{path.strip('/')}", asked, topics)
         finally:
             server.terminate()
 
 
-def _share(
-    what: str, place: Path, nodes: Sequence[dict[str, Any]], topics: Sequence[str], bar: float
-) -> Measured:
+def _share(what: str, place: Path, nodes: Sequence[dict[str, Any]], topics: Sequence[str]) -> Measured:
     place.mkdir()
     whole: dict[str, Any] = {"version": 1, "store": "none", "nodes": nodes}
     if topics:
@@ -79,7 +77,7 @@ def _share(
     # A share of a core for work that was not done would prove nothing.
     if polled < _MOST:
         raise SystemExit(f"{what}: {polled:.0%} of the nodes were polled as often as they should be")
-    return Measured(f"share of a core, {what} ({polled:.0%} in time) / {_SHARE}", spent, _SHARE, bar, 1)
+    return Measured(f"share of a core, {what} ({polled:.0%} in time) / {_SHARE}", spent, _SHARE, 1.0, 1)
 
 
 def _polled(one: Contender, nodes: int) -> float:

@@ -152,3 +152,21 @@ def test_another_version_of_renewctl_asks_nobody(tmp_path: Path, monkeypatch: py
     told = step.run(None, {})
     assert (told["failed"], told["renewctl_unwell"]) == (True, ["n1"])
     assert "collection_differs" in told["msg"]
+
+
+def test_what_breaks_before_any_node_is_asked_is_told_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reason for every host, on the pipe to renewctl too; a foreign error without its text."""
+    heard: list[tuple[object, object]] = []
+    monkeypatch.setattr(
+        together.worker, "tell", lambda _event, **told: heard.append((told["node"], told["reason"]))
+    )
+    step = action(api_nodes.ActionModule, monkeypatch, state="fenced", hosts=["n1", "n2"], base=str(tmp_path))
+    told = step.run(None, {"groups": {"mdm": ["n1"]}, "hostvars": {"a key": 0}})
+    assert heard == [("n1", "internal"), ("n2", "internal")]
+    assert (told["failed"], told["renewctl_unwell"]) == (True, ["n1", "n2"])
+    assert "a key" not in str(told)
+    monkeypatch.setattr(api_nodes.versions, "COLLECTION", "0.0.9")
+    step.run(None, {})
+    assert heard[2:] == [("n1", "collection_differs"), ("n2", "collection_differs")]

@@ -9,7 +9,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import together, versions, worker
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import told_to_people
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import of_error, of_foreign
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC
 
 from renewctl.errors import RenewctlError
@@ -32,7 +32,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         told: dict[str, Any] = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(argument_spec=SPEC_TOGETHER)
-        hosts, there = arguments.pop("hosts"), task_vars or {}
+        hosts, state, there = arguments.pop("hosts"), str(arguments["state"]), task_vars or {}
         try:
             versions.require_match()
             with worker.bound_to_parent():
@@ -40,5 +40,7 @@ class ActionModule(ActionBase):
                 ended = together.step(arguments, nodes, Display().display, check=self._task.check_mode)
             told.update(ended)
         except RenewctlError as error:
-            told.update(failed=True, msg=told_to_people(error.reason, error.values), renewctl_unwell=hosts)
+            told.update(together.none(state, [of_error(host, error) for host in hosts]))
+        except Exception as error:  # noqa: BLE001 - a foreign text may hold anything, a key even
+            told.update(together.none(state, [of_foreign(host, error, state) for host in hosts]))
         return told

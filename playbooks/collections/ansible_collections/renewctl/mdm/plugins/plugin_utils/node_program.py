@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What runs on a node: its own Python, reading program and order from standard input.
 
-An Ansible module would do, at five times the price: most of what it takes is to load what modules share.
+An Ansible module would do, and take several times as long: most of that is to load what modules share.
 """
 
 from __future__ import annotations

@@ -66,6 +66,18 @@ def step(
     }
 
 
+def none(state: str, told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """No node was asked: each is told why, and none is well."""
+    for part in told:
+        worker.tell("node", state=state, **part["renewctl"])
+    return {
+        "changed": False,
+        "failed": True,
+        "msg": "; ".join(part["msg"] for part in told),
+        "renewctl_unwell": [part["renewctl"]["node"] for part in told],
+    }
+
+
 def _by_storage(nodes: Mapping[str, Node]) -> list[list[str]]:
     """Hosts by storage; one without a name for it has its own."""
     turns: dict[tuple[str, bool], list[str]] = {}
