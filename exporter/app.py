@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
-from exporter.families import Family
 from exporter.probe import Prober, Refusal
 from exporter.reloads import Reloads
-from exporter.rendering import Page, accepts_gzip, choose_format
+from exporter.rendering import Page, Part, accepts_gzip, choose_format
 from exporter.snapshot import Snapshot
 from renewctl import messages
 from renewctl.errors import RenewctlError, Unusable
@@ -46,7 +44,7 @@ class _Exporter(Protocol):
     def reload(self) -> RenewctlError | None: ...
 
 
-def make_app(exporter: _Exporter, status: Route) -> Starlette:
+def make_app(exporter: _Exporter, status: Route) -> Router:
     """The ASGI application.
 
     Args:
@@ -58,7 +56,7 @@ def make_app(exporter: _Exporter, status: Route) -> Starlette:
     )
 
     async def metrics(request: Request) -> Response:
-        return _answer(request, exporter.watching.page, exporter.reloads.collect())
+        return _answer(request, exporter.watching.page, exporter.reloads.part)
 
     async def probe(request: Request) -> Response:
         asked, timeout = request.query_params, request.headers.get("x-prometheus-scrape-timeout-seconds", "")
@@ -74,7 +72,7 @@ def make_app(exporter: _Exporter, status: Route) -> Starlette:
             return PlainTextResponse("reloaded\n")
         return PlainTextResponse("".join(f"{line}\n" for line in words(fault)), status_code=500)
 
-    return Starlette(
+    return Router(
         routes=[
             Route("/metrics", metrics),
             Route("/probe", probe),
@@ -85,7 +83,7 @@ def make_app(exporter: _Exporter, status: Route) -> Starlette:
     )
 
 
-def _answer(request: Request, page: Page, own: Iterable[Family] = ()) -> Response:
+def _answer(request: Request, page: Page, own: Part | None = None) -> Response:
     """A page in the format and encoding that are asked for."""
     format_ = choose_format(header(request, "accept"))
     compressed = accepts_gzip(header(request, "accept-encoding"))
@@ -95,9 +93,9 @@ def _answer(request: Request, page: Page, own: Iterable[Family] = ()) -> Respons
     return Response(page.answer(format_, compressed=compressed, own=own), headers=headers)
 
 
-def make_health_app(ready: Callable[[], bool]) -> Starlette:
+def make_health_app(ready: Callable[[], bool]) -> Router:
     """Health alone: what may stand open to whoever probes it."""
-    return Starlette(routes=_health(ready))
+    return Router(routes=_health(ready))
 
 
 def words(fault: RenewctlError) -> list[str]:

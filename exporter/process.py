@@ -1,4 +1,4 @@
-"""The process's own metrics, as prometheus_client tells them, at a third of what that costs each scrape."""
+"""The process's own metrics, as prometheus_client tells them, at a quarter of what that costs each scrape."""
 
 from __future__ import annotations
 
@@ -61,22 +61,25 @@ PROCESS: tuple[Definition, ...] = (
 
 def values() -> Iterator[bytes]:
     """What each of `PROCESS` is now, as text."""
-    descriptor = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        # After the program's name, which may hold anything: field 3 of proc(5) and those that follow.
-        fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
+        virtual, resident, *_ = os.read(descriptor, 4096).split()
     finally:
         os.close(descriptor)
-    cpu = (int(fields[11]) + int(fields[12])) / _TICKS
     for value in (
-        int(fields[20]),
-        int(fields[21]) * _PAGE_BYTES,
-        int(fields[19]) / _TICKS + _booted_at,
-        cpu,
-        len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - one of a scrape's few costs
+        int(virtual) * _PAGE_BYTES,
+        int(resident) * _PAGE_BYTES,
+        _started_at,
+        time.process_time(),
+        _open_files(),
         resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     ):
         yield floatToGoString(value).encode()  # type: ignore[no-untyped-call]
+
+
+def _open_files() -> int:
+    """Linux tells their number since 6.2; one that tells 0 has them listed, as prometheus_client does."""
+    return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))  # noqa: PTH116, PTH208 - quicker
 
 
 def _boot_time() -> float:
@@ -88,4 +91,10 @@ def _boot_time() -> float:
     return float(round(time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)))
 
 
-_booted_at = _boot_time()
+def _start_time() -> float:
+    """Of this process, in seconds since 1970."""
+    # Field 22 of proc(5); counted after the program's name, which may hold anything.
+    return int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19]) / _TICKS + _boot_time()
+
+
+_started_at = _start_time()

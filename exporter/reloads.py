@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
-from exporter.families import Family, seconds, single
+from exporter.families import seconds, single
 from exporter.metrics import RELOAD_SUCCESS, RELOAD_SUCCESSFUL
+from exporter.rendering import Part
 
 
 @dataclass
@@ -24,7 +26,12 @@ class Reloads:
     web_is_well: Callable[[], bool] = lambda: True
     successful: bool = True
 
-    def collect(self) -> Iterator[Family]:
+    @property
+    def part(self) -> Part:
         """Whether what is in use is what was last tried, and when it was read."""
-        yield single(RELOAD_SUCCESSFUL, self.successful and self.web_is_well())
-        yield single(RELOAD_SUCCESS, seconds(self.succeeded_at))
+        return _part(self.successful and self.web_is_well(), self.succeeded_at)
+
+
+@lru_cache(1)
+def _part(successful: bool, succeeded_at: datetime) -> Part:
+    return Part((single(RELOAD_SUCCESSFUL, successful), single(RELOAD_SUCCESS, seconds(succeeded_at))))

@@ -1,8 +1,8 @@
 """Families -> bytes, for each encoding scrapers ask for: byte for byte what prometheus_client writes.
 
-An answer is several pieces: the snapshot's, each rendered and compressed when it changed, and the process's
-own metrics, rendered when asked. Compressed, these are gzip members one after the other (RFC 1952), which
-Prometheus and the usual readers take as one text.
+An answer is several pieces: the snapshot's and the configuration's, each rendered and compressed when it
+changed, and the process's own metrics, rendered when asked. Compressed, these are gzip members one after the
+other (RFC 1952), which Prometheus and the usual readers take as one text.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ _EOF = b"# EOF\n"
 
 _GZIP_LEVEL = 6
 """Level 9 takes twice the time for 5 % fewer bytes."""
+
+_STORED = 0
+"""Level of what each answer makes anew: half a kilobyte less is not worth a twentieth of a scrape."""
 
 _GZIP_WITH_HEADER = 31
 """zlib's `wbits` for a gzip member."""
@@ -73,19 +76,19 @@ class Page:
         self._of_process = of_process
         self._packed = {format_: b"".join(part.packed[format_] for part in parts) for format_ in Format}
 
-    def answer(self, format_: Format, *, compressed: bool, own: Iterable[Family] = ()) -> bytes:
+    def answer(self, format_: Format, *, compressed: bool, own: Part | None = None) -> bytes:
         """The whole body: this snapshot, then what is told as it is now.
 
         Args:
             own: further families.
         """
-        pieces = [piece for family in own for piece in _family(family, format_)]
-        if self._of_process:
-            pieces += [b"%b%b %b\n" % line for line in zip(*_PROCESS[format_], process.values(), strict=True)]
-        tail = b"".join((*pieces, _EOF if format_ is Format.OPENMETRICS else b""))
-        if compressed:
-            return self._packed[format_] + gzip.compress(tail, _GZIP_LEVEL, mtime=0)
-        return gzip.decompress(self._packed[format_]) + tail
+        lines = zip(*_PROCESS[format_], process.values(), strict=True) if self._of_process else ()
+        tail = b"".join(b"%b%b %b\n" % line for line in lines)
+        if format_ is Format.OPENMETRICS:
+            tail += _EOF
+        further = own.packed[format_] if own else b""
+        body = b"".join((self._packed[format_], further, gzip.compress(tail, _STORED, mtime=0)))
+        return body if compressed else gzip.decompress(body)
 
 
 @lru_cache(_HEADERS_KEPT)
@@ -129,11 +132,6 @@ def header_quality(values: dict[str, str]) -> float:
         return min(max(float(values.get("q", "1")), 0), 1)
     except ValueError:
         return 0
-
-
-def _family(family: Family, format_: Format) -> Iterator[bytes]:
-    yield _head(family.definition, format_)
-    yield from _pieces(family.lines())
 
 
 def _head(definition: Definition, format_: Format) -> bytes:

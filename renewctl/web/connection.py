@@ -10,10 +10,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 from ssl import SSLContext
 from typing import Any
 
@@ -91,8 +94,8 @@ class HttpConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A silent connection is on the clock from its beginning."""
         super().connection_made(transport)
-        # asyncio does so for sockets it made itself; without it head and body of an answer are 40 ms apart.
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # asyncio does so for sockets it made itself; without it the end of a long answer comes 40 ms late.
+        self._set_tcp(socket.TCP_NODELAY, 1)
         if self._greeting is not None and not self._greeting.admits(transport.get_extra_info("peercert")):
             transport.abort()
             return
@@ -103,9 +106,10 @@ class HttpConnection(HttpToolsProtocol):
         """Until a head is complete its bytes are counted; so is what still comes of an answered request."""
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request
         if self._in_head or (cycle is not None and cycle.response_complete):
-            self._expect_head()
             self._head_bytes += len(data)
         super().data_received(data)
+        if self._head_bytes > 0:  # not complete yet
+            self._expect_head()
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response(f"request head larger than {MAX_HEAD_BYTES} bytes")
 
@@ -121,8 +125,15 @@ class HttpConnection(HttpToolsProtocol):
             return
         self._crowd.moved(self.transport)
         self._expect_reader()
-        self.server_state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+        self.server_state.default_headers = _dated(int(time.time()))
+        if not self.expect_100_continue:
+            self._set_tcp(socket.TCP_CORK, 1)
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Head and body of an answer were written one after the other; they leave together."""
+        self._set_tcp(socket.TCP_CORK, 0)
+        super().on_response_complete()
 
     def on_message_complete(self) -> None:
         """The next thing to come is a head."""
@@ -136,6 +147,10 @@ class HttpConnection(HttpToolsProtocol):
         self._stop_answer_clock()
         self._crowd.left(self.transport)
         super().connection_lost(exc)
+
+    def _set_tcp(self, option: int, value: int) -> None:
+        with contextlib.suppress(OSError):  # closed: with TLS we are told a moment later
+            self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, value)
 
     def _expect_head(self) -> None:
         if self._head_clock is None:
@@ -162,3 +177,8 @@ class HttpConnection(HttpToolsProtocol):
         if self._answer_clock is not None:
             self._answer_clock.cancel()
             self._answer_clock = None
+
+
+@lru_cache(1)
+def _dated(second: int) -> list[tuple[bytes, bytes]]:
+    return [(b"date", formatdate(second, usegmt=True).encode())]

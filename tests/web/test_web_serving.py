@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -39,9 +41,13 @@ async def slow(request):
     await asyncio.sleep(0.5)
     return PlainTextResponse("slow")
 
+async def echo(request):
+    return PlainTextResponse(await request.body())
+
 listener = serving.listen("127.0.0.1:0")
 print(listener.getsockname()[1], flush=True)
-serving.serve([serving.Site(Starlette(routes=[Route("/", hello), Route("/slow", slow)]), [listener])])
+routes = [Route("/", hello), Route("/slow", slow), Route("/echo", echo, methods=["POST"])]
+serving.serve([serving.Site(Starlette(routes=routes), [listener])])
 print("left", flush=True)
 """
 
@@ -80,7 +86,7 @@ def running() -> Iterator[Running]:
 
 
 def answered(connection: socket.socket) -> bool:
-    """Whether the whole answer of `/` comes; head and body are two packets."""
+    """Whether the whole answer of `/` comes."""
     got = b""
     while not got.endswith(b"hello"):
         more = connection.recv(4096)
@@ -133,6 +139,42 @@ def test_blank_lines_after_an_answer_do_not_keep_a_connection_for_ever(running: 
         connection.send(REQUEST)
         assert answered(connection)
         assert seconds_until_closed(connection, b"\r\n") < 20
+
+
+def test_head_and_body_of_an_answer_are_one_packet(running: Running) -> None:
+    """Whoever reads it wakes once; of each answer on a connection that is kept."""
+    with running.connect() as connection:
+        for number in (1, 2, 3):
+            connection.send(REQUEST)
+            assert answered(connection)
+            information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 156)
+            assert struct.unpack_from("I", information, 152) == (number,)  # tcpi_data_segs_in of linux/tcp.h
+
+
+def test_who_asks_whether_to_send_a_body_is_told_at_once(running: Running) -> None:
+    """`Expect: 100-continue`: the invitation does not wait, for up to 200 ms, for more to send."""
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    waits = []
+    with running.connect() as connection:
+        for _ in range(5):
+            began = time.monotonic()
+            connection.send(head)
+            assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            waits.append(time.monotonic() - began)
+            connection.send(b"hello")
+            assert answered(connection)
+    assert min(waits) < 0.1
+
+
+def test_each_answer_tells_the_time_it_was_given(running: Running) -> None:
+    """To the second, also on a connection that is kept."""
+    with running.connect() as connection:
+        for pause in (1.1, 0):
+            connection.send(REQUEST)
+            head, _, _ = connection.recv(4096).partition(b"\r\n\r\n")
+            told = head.decode().partition("date: ")[2].partition("\r\n")[0]
+            assert abs(parsedate_to_datetime(told).timestamp() - time.time()) < 1.05, told
+            time.sleep(pause)
 
 
 def test_what_is_no_http_is_answered_400_and_not_logged(running: Running) -> None:
