@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.crash.command import Command
 from tests.crash.rollout_nodes import FOREIGN, MISSING, MIXED
-from tests.crash.rollout_world import QUICK, World
+from tests.crash.rollout_world import API, QUICK, World
 
 HOWS = tuple(product((signal.SIGKILL, signal.SIGTERM, signal.SIGINT), (False, True)))
 """Signal, and whether the whole process group gets it."""
@@ -109,9 +109,9 @@ def label(how: signal.Signals, *, group: bool) -> str:
 
 
 def shown(holds: Mapping[str, str]) -> str:
-    """`new/old new/old`: API nodes, then file nodes."""
+    """`new/old/old new/old`: API nodes, then file nodes."""
     values = list(holds.values())
-    return f"{'/'.join(values[:2])} {'/'.join(values[2:])}"
+    return f"{'/'.join(values[: len(API)])} {'/'.join(values[len(API) :])}"
 
 
 def mixed(holds: Mapping[str, str], when: str) -> list[str]:
