@@ -48,7 +48,7 @@ def breaks(full: bool) -> Part:
     raise RuntimeError("no ptrace")
 
 
-def goes_well(full: bool) -> Part:  # noqa: ARG001 - what parts are asked
+def goes_well(full: bool) -> Part:
     """Another one."""
     return Part(rows=[GOOD])
 
@@ -57,7 +57,6 @@ def test_the_run_fails_when_a_part_fails_or_breaks_off(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The exit code tells, the other parts still run, and the reason stands in the table."""
-
     monkeypatch.setattr(crash, "PARTS", {"bad": breaks, "good": goes_well})
     assert crash.main(["good"]) == 0
     assert crash.main([]) == 1
