@@ -92,8 +92,8 @@ def verify(
         timing: replaces all waiting; `check_in_timeout` is then taken from it.
     """
     climb = _Climb(server, expected, timing or Timing(check_in_timeout=check_in_timeout))
-    if climb.read_back() and climb.can_push():
-        climb.wake(canaries, climb.push_through_node)
+    if climb.read_back() and server.node.url is not None:
+        climb.wake(canaries, server.push)
     return climb.proof()
 
 
@@ -176,29 +176,16 @@ class _Climb:
             )
         return not differing
 
-    def can_push(self) -> bool:
-        """Whether this node can be asked to push, and has devices at all."""
-        if self._server.node.url is None:
-            return False
-        try:
-            enrolled = self._server.enrolled_topics()
-        except RenewctlError:
-            return True  # the canaries will tell
-        # Devices, but none of this topic: no reason to call the pair proven.
-        return enrolled is None or bool(enrolled)
-
-    def push_through_node(self, enrollment: str) -> PushAnswer | None:
-        """One push by the node."""
-        return self._server.push(enrollment)
-
     def wake(self, canaries: int, push: Callable[[str], PushAnswer | None]) -> None:
         """PUSH and CHECK_IN: one device after another, until one checks in or an answer ends it."""
         try:
             names = self._server.canaries(self._expected.topic or "", canaries)
+            # Devices, but none of this topic: no reason to call the pair proven.
+            none_to_wake = not names and self._server.enrolled_topics() != {}
         except RenewctlError as error:
             self._unknown(Rung.PUSH, error)
             return
-        if not names:
+        if none_to_wake:
             self._note(Reason.PROOF_NO_CANARY)
         for enrollment in names:
             try:
@@ -329,7 +316,7 @@ class _Climb:
     def _look(self) -> Observation:
         now = datetime.now(UTC)
         try:
-            return self._server.observe(now)
+            return self._server.observe(now, certificates_alone=True)
         except NodeFault as fault:  # a file on another host, read over a connection of its own
             return Observation(
                 self._server.node.name, now, failures=(failure_of(fault.reason, fault.values),)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, NullPool, Table, create_engine, event, exc, make_url, text
+from sqlalchemy import URL, Connection, NullPool, Table, create_engine, event, exc, text
 
 from sqlalchemy import Engine  # isort: skip
 
@@ -197,16 +197,6 @@ def select(
 def _asked(url: str, timeout_seconds: float) -> Database:
     """Kept, since SQLAlchemy asks a server that is new to it for much; it holds no connection meanwhile."""
     return Database(url, read_only=True, timeout_seconds=timeout_seconds, fault=server_fault)
-
-
-def load_drivers() -> None:
-    """Import what talks to each kind of database that this installation can ask.
-
-    For a process about to fork many: each would import it by itself, and take longer for that than to ask.
-    """
-    for driver, package, _ in {"sqlite": ("sqlite+pysqlite", "sqlite3", ""), **_DRIVERS}.values():
-        if importlib.util.find_spec(package) is not None:
-            make_url(f"{driver}://").get_dialect().import_dbapi()
 
 
 def create(url_text: str) -> None:

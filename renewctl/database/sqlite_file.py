@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import pwd
 import secrets
@@ -59,13 +60,26 @@ def filesystem(path: Path, mounts: Path = MOUNTS) -> str:
     return found
 
 
+@functools.lru_cache(maxsize=64)
+def _filesystem_of(path: Path, device: int | None, mounts: Path) -> str:  # noqa: ARG001 - another one under the same name is looked at anew
+    """As `filesystem`; kept, since every statement asks."""
+    return filesystem(path, mounts)
+
+
+def _device(path: Path) -> int | None:
+    try:
+        return path.stat().st_dev
+    except OSError:
+        return None
+
+
 def require_local(path: Path, mounts: Path = MOUNTS) -> None:
     """Refuse a network file system.
 
     Raises:
         Unusable: `store_on_network` (`path`, `got`: the file system's type).
     """
-    got = filesystem(path, mounts)
+    got = _filesystem_of(path, _device(path), mounts)
     if got.startswith((*_NETWORK, *_NETWORK_FUSE)):
         raise Unusable(Reason.STORE_ON_NETWORK, path=str(path), got=got)
 

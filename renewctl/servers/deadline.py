@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import socket
 import threading
 import time
@@ -17,20 +18,21 @@ class Deadline:
     A timeout of requests is one for each read: a server that drips a byte now and then never meets it.
     Shutting the socket down from another thread ends handshake, headers and body alike. (A slow resolver or
     several dead addresses may take longer; the connection is then closed before anything is sent.)
+
+    Attributes:
+        expired: the time was up.
+        ends: when it is, by the monotonic clock; infinity while nothing is waited for.
     """
 
     def __init__(self, seconds: float) -> None:
         self.expired = False
+        self.ends = math.inf
         self._seconds = seconds
-        self._ends = math.inf
-        self._over = False
-        self._changed = threading.Condition()
         self._sockets: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._run, name="deadline", daemon=True)
 
     def watch(self, connection: socket.socket) -> socket.socket:
         """Take a new connection under watch."""
-        with self._changed:
+        with _watcher.lock:
             # A duplicate: TLS takes the descriptor out of the object it wraps.
             self._sockets.append(connection.dup())
             if self.expired:
@@ -39,42 +41,78 @@ class Deadline:
 
     def rest(self) -> None:
         """Nothing is waited for; the connections stay."""
-        self._ends = math.inf
+        self.ends = math.inf
 
     def again(self) -> None:
         """The whole time anew, for what comes next over the same connections."""
-        self._ends = time.monotonic() + self._seconds
+        self.ends = time.monotonic() + self._seconds
+        _watcher.begin(self)
 
-    def _run(self) -> None:
-        """Asleep no longer than the time is long, so that nobody need wake it when that begins anew."""
-        with self._changed:
-            while not self._over:
-                left = self._ends - time.monotonic()
-                if left <= 0:
-                    self._expire()
-                    return
-                self._changed.wait(min(left, self._seconds))
-
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """The time is up; called under the watcher's lock."""
         self.expired = True
         for connection in self._sockets:
             _shut_down(connection)
 
     def __enter__(self) -> Self:
         self.again()
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._changed:
-            self._over = True
-            self._changed.notify()
-            for connection in self._sockets:
-                connection.close()
+        _watcher.end(self)
+        for connection in self._sockets:
+            connection.close()
+
+
+class _Watcher:
+    """One thread for all deadlines of a process: fifty threads more would wait for one another."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Condition()
+        self._watched: set[Deadline] = set()
+        self._looks_at = math.inf
+        self._thread: threading.Thread | None = None
+
+    def begin(self, deadline: Deadline) -> None:
+        """Keep an eye on it."""
+        with self.lock:
+            self._watched.add(deadline)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
+                self._thread.start()
+            elif deadline.ends < self._looks_at:  # seldom: what began before ends before
+                self.lock.notify()
+
+    def end(self, deadline: Deadline) -> None:
+        """It was done in time, or not."""
+        with self.lock:
+            self._watched.discard(deadline)
+
+    def _run(self) -> None:
+        with self.lock:
+            while True:
+                now = time.monotonic()
+                for late in [one for one in self._watched if one.ends <= now]:
+                    self._watched.discard(late)
+                    late.expire()
+                self._looks_at = min((one.ends for one in self._watched), default=math.inf)
+                self.lock.wait(min(self._looks_at - now, threading.TIMEOUT_MAX))
 
 
 def _shut_down(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):  # already closed by the other side
         connection.shutdown(socket.SHUT_RDWR)
+
+
+_watcher = _Watcher()
+
+
+def _watch_anew() -> None:
+    """A forked process has the lock in whatever state it was, and no thread."""
+    global _watcher  # noqa: PLW0603 - one a process
+    _watcher = _Watcher()
+
+
+os.register_at_fork(after_in_child=_watch_anew)

@@ -38,7 +38,7 @@ class Files:
         self._folder = None if node.folder is None else CertificateFolder(node.folder)
         self._looked: tuple[tuple[Read, ...], Placed] = ((), Placed((), (), ()))
 
-    def observe(self, now: datetime) -> Observation:
+    def observe(self, now: datetime, *, certificates_alone: bool = False) -> Observation:  # noqa: ARG002 - no more is here
         """The certificates in its files."""
         try:
             placed = self._in(self._folder) if self._folder else placed_certificates(self.node)

@@ -76,20 +76,21 @@ class NanoMDM:
             return Database(self.node.name, devices.sql)
         return None if devices.folder is None else open_folder(self.node.name, devices.folder)
 
-    def observe(self, now: datetime) -> Observation:
+    def observe(self, now: datetime, *, certificates_alone: bool = False) -> Observation:
         """Version, certificates by every source there is, device counts."""
         failures: list[Failure] = []
         told: dict[Source, list[ServedCertificate] | None] = {}
         devices = placed = silent = version = up = None
         if self.node.url is not None:
             with self._transport().conversation() as node:
-                up, version = self._version(node, failures)
-                if up:
+                if not certificates_alone:
+                    up, version = self._version(node, failures)
+                if up is not False:
                     told[Source.API] = self._api_certificates(node, failures)
         if (records := self._records) is not None:
             found = _collect(failures, records.certificates)
-            counted = _collect(failures, lambda: records.devices(now))
             told[records.source] = found and found[0]
+            counted = None if certificates_alone else _collect(failures, lambda: records.devices(now))
             devices = counted and counted[0]
             silent = self._silent(records, now, failures) if counted and not counted[1] else None
             failures += [*(found[1] if found else []), *(counted[1] if counted else [])]

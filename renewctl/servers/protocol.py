@@ -51,8 +51,13 @@ class Server(Protocol):
 
     node: Node
 
-    def observe(self, now: datetime) -> Observation:
-        """Look once. Never raises for a node's fault."""
+    def observe(self, now: datetime, *, certificates_alone: bool = False) -> Observation:
+        """Look once. Never raises for a node's fault.
+
+        Args:
+            now: goes with what is seen.
+            certificates_alone: ask for nothing else: counting a million devices takes a database a while.
+        """
 
     def install(self, pair: Pair) -> None:
         """Store the pair; a push sent after this has returned is sent with it.

@@ -157,6 +157,8 @@ class HttpConnection(HttpToolsProtocol):
             self._head_clock = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
     def _expect_reader(self) -> None:
+        if self._answer_clock is not None and self.transport.get_write_buffer_size() > 0:
+            return  # asking again is not taking what was answered
         self._stop_answer_clock()
         self._answer_clock = self.loop.call_later(ANSWER_SECONDS, self._reader_is_late)
 

@@ -37,7 +37,9 @@ from tests.crash.rollout_nodes import ApiNode, FileNode, Keys, sshd
 from tests.support.sandbox_parts import READY_SECONDS, in_days, now
 from tests.support.scripted_nanomdm import new_store, running
 
-API, FILES = ("api-1", "api-2"), ("file-1", "file-2")
+API, FILES = ("api-1", "api-2", "api-3"), ("file-1", "file-2")
+"""Two with an API in one wave are asked by one worker."""
+
 ROOT = Path(__file__).parents[2]
 WAVES = "1,100%"
 QUICK = ("--canaries", "1", "--check-in-timeout", "5", "--waves", WAVES)

@@ -9,7 +9,17 @@ import pytest
 
 from renewctl.sandbox.authority import Apple, Issued, new_topic
 from tests.crash.part_rollout import report
-from tests.crash.rollout_kills import MIDWAY, Seen, Track, mixed, patience, sent_by_orphans, untrue, where
+from tests.crash.rollout_kills import (
+    MIDWAY,
+    Seen,
+    Track,
+    all_proven,
+    mixed,
+    patience,
+    sent_by_orphans,
+    untrue,
+    where,
+)
 from tests.crash.rollout_nodes import FOREIGN, MISSING, MIXED, pair_of
 from tests.crash.rollout_troubles import Trouble
 from tests.support.sandbox_parts import in_days, now
@@ -80,6 +90,13 @@ def test_what_status_says_is_held_against_store_and_nodes(
     wrong = untrue(status, events, holds)
     assert bool(wrong) == (complaint is not None)
     assert complaint is None or complaint in wrong[0]
+
+
+def test_when_every_node_is_on_record_nothing_is_left_to_see_to() -> None:
+    """A kill between the last node's word and the run's end: then, and only then, status may end with 0."""
+    assert all_proven([STARTED, WAVE, PROVEN], ["api-1"])
+    assert not all_proven([STARTED, WAVE, PROVEN], ["api-1", "api-2"])
+    assert not all_proven([STARTED, WAVE], ["api-1"])
 
 
 def test_moments_are_the_same_for_the_same_seed_and_reach_from_first_to_last() -> None:

@@ -43,15 +43,21 @@ def test_other_programs_are_shown_and_not_judged() -> None:
     assert "3 x unknown" in shown([part])
 
 
+def breaks(full: bool) -> Part:
+    """A part, run in a process of its own."""
+    raise RuntimeError("no ptrace")
+
+
+def goes_well(full: bool) -> Part:
+    """Another one."""
+    return Part(rows=[GOOD])
+
+
 def test_the_run_fails_when_a_part_fails_or_breaks_off(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The exit code tells, the other parts still run, and the reason stands in the table."""
-
-    def breaks(full: bool) -> Part:
-        raise RuntimeError("no ptrace")
-
-    monkeypatch.setattr(crash, "PARTS", {"bad": breaks, "good": lambda _: Part(rows=[GOOD])})
+    monkeypatch.setattr(crash, "PARTS", {"bad": breaks, "good": goes_well})
     assert crash.main(["good"]) == 0
     assert crash.main([]) == 1
     out = capsys.readouterr().out

@@ -45,7 +45,6 @@ NOT_FROM_OUTSIDE = {
     "renewctl.cli.vendor_watch": "files through `certificate.intake`",
     "renewctl.visible": "makes text printable; reads nothing",
     "renewctl.database.sqlite_file": "the kernel's list of mounts; cells' text is covered by `store.file`",
-    "renewctl.database.sql": "names of drivers; rows are covered by `store.rows`",
     "renewctl.renewal.bodies": "checks what `store.rows` reads",
     "renewctl.renewal.rollout": "waves as typed on the command line",
     "renewctl.store.write": "reads through `store.read`",

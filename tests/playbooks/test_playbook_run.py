@@ -122,6 +122,18 @@ def test_hosts_are_reached_as_their_install_says() -> None:
     assert (named["ansible_host"], named["ansible_port"]) == ("mdm1.example.com", 2222)
 
 
+def test_only_what_asks_these_nodes_is_loaded_first() -> None:
+    """Before Ansible forks a worker for each; nodes of files ask no server, and most servers no database."""
+    files, api = {"renewctl_node": {"product": "files"}}, {"renewctl_node": {"product": "nanomdm"}}
+    counting = {"renewctl_node": {"product": "nanomdm", "devices": {"sql": "sqlite:///x"}}}
+    assert playbook_run._loaded_first({"f": files}) == ""
+    assert playbook_run._loaded_first({"f": files, "a": api}) == "renewctl.servers.nanomdm"
+    assert playbook_run._loaded_first({"c": counting}).split() == [
+        "renewctl.servers.nanomdm",
+        "renewctl.database.sql",
+    ]
+
+
 def test_an_observation_survives_the_way() -> None:
     """What a node said is the same on both sides of the pipe."""
     seen = Observation(

@@ -45,7 +45,7 @@ class Target:
         self.had_it = False
         self.did: list[str] = []
 
-    def observe(self, now: datetime) -> Observation:
+    def observe(self, now: datetime, *, certificates_alone: bool = False) -> Observation:  # noqa: ARG002 - the protocol's
         """What it serves."""
         if self.serving is None:
             return Observation("n1", now, up=True)
@@ -243,7 +243,7 @@ def test_a_fault_that_leaves_nothing_to_read_is_unknown(
     """The reason is the first one's: what stopped the installation, not the look after it."""
     target = Target(issued[0].pem, NodeFault(Reason.NODE_WRITE_FAILED, node="n1"))
 
-    def observe(now: datetime) -> Observation:
+    def observe(now: datetime, *, certificates_alone: bool) -> Observation:
         raise NodeFault(Reason.NODE_FILE_UNREADABLE, node="n1")
 
     monkeypatch.setattr(target, "observe", observe)

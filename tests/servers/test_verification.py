@@ -149,7 +149,7 @@ def test_a_look_that_breaks_leaves_it_unknown(new: Issued) -> None:
     """A file read over a connection of its own: its fault is the read-back's, and the climb goes on."""
     server = FakeServer([shown(whole(new))])
 
-    def observe(now: object) -> Observation:
+    def observe(now: object, *, certificates_alone: bool) -> Observation:
         raise NodeFault(Reason.NODE_FILE_UNREADABLE, node="n1", path="/x", got="EACCES")
 
     server.observe = observe  # type: ignore[method-assign]
@@ -294,7 +294,7 @@ def test_without_a_known_device_nothing_is_proven(new: Issued) -> None:
 
 def test_a_server_without_any_devices_is_proven_by_its_read_back(new: Issued) -> None:
     """A fresh node: nobody could be woken, and nobody is missing."""
-    server = FakeServer([shown(whole(new))], enrolled={})
+    server = FakeServer([shown(whole(new))], names=(), enrolled={})
     proof = climb(server, new)
     assert (proof.verdict, states(proof), server.asked) == (Verdict.PROVEN, [YES, YES, ABSENT, ABSENT], [])
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.renewctl.mdm.plugins.plugin_utils import preloaded, steps, versions, worker
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps, versions, worker
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import of_error, of_foreign
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget, Target
 
 from renewctl.errors import RenewctlError
+from renewctl.servers import registry
 
 
 class ActionModule(ActionBase):
@@ -45,7 +46,7 @@ class ActionModule(ActionBase):
         return told
 
     def _target(self, settings: Settings, task_vars: Any) -> Target:
-        server = preloaded.registry.connect(settings.node, [settings.topic] if settings.topic else [])
+        server = registry.connect(settings.node, [settings.topic] if settings.topic else [])
         if settings.node.install is None:
             return ApiTarget(server)
         return FileTarget(server, settings.node.install, settings, _Connection(self, task_vars))

@@ -80,7 +80,9 @@ class FileTarget:
 
     def has(self, certificate: PushCertificate) -> bool:
         """The switch finds out by itself, under the node's lock; asked only where a device is woken first."""
-        return self._settings.shared and holds(self.server.observe(now()), certificate)
+        return self._settings.shared and holds(
+            self.server.observe(now(), certificates_alone=True), certificate
+        )
 
     def install(self, pair: Pair) -> bool:
         """One command: switch, reload, read back, commit; or leave it as it is, where it is this pair."""
@@ -210,13 +212,13 @@ class PlacedServer:
         self._look = look
         self.node = inner.node
 
-    def observe(self, now: datetime) -> Observation:
+    def observe(self, now: datetime, *, certificates_alone: bool = False) -> Observation:
         """What the server says, and what its files say; one certificate where all places agree.
 
         Raises:
             NodeFault: a file cannot be looked at, or holds no certificate.
         """
-        seen = self._inner.observe(now)
+        seen = self._inner.observe(now, certificates_alone=certificates_alone)
         found = self._look()["found"]
         placed = {one.fingerprint: served(one, Source.FILE) for one in self._certificates(found)}
         failures = [failure for failure in seen.failures if failure.reason not in _SEEN_THERE]

@@ -11,6 +11,4 @@ from __future__ import annotations
 from renewctl.database import sql
 from renewctl.servers import nanomdm, registry
 
-__all__ = ["nanomdm", "registry"]
-
-sql.load_drivers()
+__all__ = ["nanomdm", "registry", "sql"]

@@ -109,7 +109,7 @@ def put_back(target: Target, settings: Settings) -> dict[str, Any]:
     previous = settings.old()
     if settings.check:
         return _would(target, settings, previous.certificate, "would_put_back")
-    there = holds(target.server.observe(now()), previous.certificate)
+    there = holds(target.server.observe(now(), certificates_alone=True), previous.certificate)
     if not there:
         worker.require_watched()
         try:
@@ -165,7 +165,7 @@ def _after_fault(
         return of_error(name, fault, "wrong")  # it has no longer what it had
     expected = certificate or settings.new().certificate
     try:
-        seen = target.server.observe(now())
+        seen = target.server.observe(now(), certificates_alone=True)
     except NodeFault:  # what became of it cannot be read
         return of_error(name, fault, "unknown")
     if holds(seen, expected):
