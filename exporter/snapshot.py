@@ -146,7 +146,9 @@ def _answered(seen: Observation) -> bool | None:
     reasons = {failure.reason for failure in seen.failures}
     if not seen.certificates and reasons == {Reason.NODE_CERTIFICATE_ELSEWHERE}:
         return None
-    return bool(seen.certificates) or not reasons
+    # A folder may hold other certificates than push certificates; a bad file beside them is no silent node.
+    read = bool(seen.certificates) or any(file.not_after is not None for file in seen.files or ())
+    return read or not reasons
 
 
 @dataclass(frozen=True)

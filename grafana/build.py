@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -168,13 +169,52 @@ def _days_left() -> timeseries.Panel:
     ).span(24)
 
 
-def _reachable() -> timeseries.Panel:
+def _reachable() -> list[timeseries.Panel]:
+    return [
+        show.lines(
+            "Share of devices seen within 7 days",
+            "By storage; the alert MdmDevicesReachableFallen compares it with a week ago. A drop after a "
+            "roll-out means that devices do not hear the new push certificate.",
+            ask.named(ask.REACHABLE_SHARE),
+            "{{name}} ({{id}}), {{storage}}",
+            unit="percentunit",
+        ),
+        show.lines(
+            "Devices silent for 7 days",
+            "Enrolled devices that have not checked in for a week, by storage.",
+            ask.named(ask.DEVICES_SILENT),
+            "{{name}} ({{id}}), {{storage}}",
+            unit="short",
+        ),
+    ]
+
+
+def _others() -> list[table.Panel]:
+    what = {"kind": "Kind", "name": "Name", "node": "Node"}
+    left = show.rows(
+        "What else expires",
+        "Vendor certificate and intermediate, TLS certificates, SCEP CA, tokens: soonest first. "
+        "The last date known where it cannot be read now.",
+        [show.query(ask.OTHERS_LEFT, instant=True)],
+        {**what, "Value": "Days left"},
+    ).span(14)
+    show.column(left, "Days left", unit="none", decimals=0)
+    unread = show.rows(
+        "Dates that cannot be read",
+        "Of these nobody is warned, or only by the last date known. Empty is good.",
+        [show.query(ask.OTHERS_UNREAD, instant=True)],
+        {**what, "reason": "Reason"},
+    ).span(10)
+    return [show.stepped(left, "Days left", show.OTHER_DAYS), unread]
+
+
+def _failing() -> timeseries.Panel:
     return show.lines(
-        "Share of devices seen within 7 days",
-        "A drop after a roll-out means that devices do not hear the new push certificate.",
-        ask.named(ask.REACHABLE_SHARE),
-        "{{name}} ({{id}})",
-        unit="percentunit",
+        "Nodes by what is wrong",
+        "How many nodes could not tell all when last polled, by reason. Empty is good.",
+        ask.FAILING,
+        "{{reason}}",
+        unit="short",
     ).span(24)
 
 
@@ -197,12 +237,13 @@ def _ages() -> list[timeseries.Panel]:
     ]
 
 
-def _sections() -> dict[str, list[stat.Panel | table.Panel | timeseries.Panel]]:
+def _sections() -> dict[str, Sequence[stat.Panel | table.Panel | timeseries.Panel]]:
     return {
         "Topics": [*_figures(), _topics(), _days_left()],
         "Nodes and roll-out": [_nodes(), _phases(), _owed()],
-        "Devices": [_devices(), _reachable()],
-        "Watching": [_node_up(), _failures(), _exporters(), *_ages()],
+        "Devices": [_devices(), *_reachable()],
+        "What else expires": _others(),
+        "Watching": [_node_up(), _failures(), _exporters(), _failing(), *_ages()],
     }
 
 

@@ -81,7 +81,18 @@ def seen_within(seconds: int) -> str:
 
 
 SEEN = {seconds: seen_within(seconds) for seconds in WINDOWS}
-REACHABLE_SHARE = f"{seen_within(7 * DAY)} / ({ENROLLED} > 0)"
+
+
+def of_storage(metric: str, *matchers: str) -> str:
+    """Devices by storage and topic, as MdmDevicesReachableFallen counts them: silent nodes only remember."""
+    down = f"unless on (job, instance, node) ({one('mdm_node_up')} == 0)"
+    return f"max by (storage, topic) ({of_topic(metric, *matchers)} {down})"
+
+
+_WEEK = of_storage("mdm_devices_seen", f'within="{7 * DAY}"')
+REACHABLE_SHARE = f"{_WEEK} / ({of_storage('mdm_devices_enrolled')} > 0)"
+DEVICES_SILENT = f"{of_storage('mdm_devices_enrolled')} - {_WEEK}"
+"""Enrolled devices without a check-in for a week."""
 
 PHASE = (
     f"max by (topic, renewal, phase) ({of_topic('mdm_renewal_phase')})"
@@ -95,8 +106,19 @@ ROLLING_OUT = f"max by (topic, renewal) ({_ROLLING_OUT})"
 
 NODE_UP = f"max by (node, product) ({one('mdm_node_up')})"
 FAILURES = f"max by (node, reason) ({one('mdm_node_failures')}) > 0"
+FAILING = f"sum by (reason) (max by (node, reason) ({one('mdm_node_failures')}) > bool 0) > 0"
+"""Nodes by what is wrong with them; reasons that no node has are left out."""
+
 FACTS_AGE = f"time() - (max by (node) ({one('mdm_node_snapshot_timestamp_seconds')}) > 0)"
 ROUND_AGE = f"time() - (max by (instance) ({one('mdm_exporter_last_round_timestamp_seconds')}) > 0)"
 INVENTORY_OK = f"min by (instance) ({one('mdm_exporter_config_last_reload_successful')})"
 STORE_UP = f"min by (instance) ({one('mdm_store_up')})"
 BUILD = f"max by (instance, version) ({one('mdm_exporter_build_info')})"
+
+_OTHER = one("mdm_expiry_timestamp_seconds")
+_READ = f"{_OTHER} and on (job, instance, kind, name, node) ({one('mdm_expiry_known')} == 1)"
+_BEST = f"(min by (kind, name, node) ({_READ}) or min by (kind, name, node) ({_OTHER}))"
+"""As the alerts: a date that was just read beats the last one that another exporter remembers."""
+
+OTHERS_LEFT = f"sort(floor(({_BEST} - time()) / {DAY}))"
+OTHERS_UNREAD = f"max by (kind, name, node, reason) ({one('mdm_expiry_failure')})"

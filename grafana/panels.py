@@ -25,6 +25,9 @@ Steps = Sequence[tuple[float | None, str]]
 
 BAD_FROM_ONE: Steps = ((None, GREEN), (1, RED))
 DAYS: Steps = ((None, RED), (14, ORANGE), (60, GREEN))
+OTHER_DAYS: Steps = ((None, RED), (7, ORANGE), (30, GREEN))
+"""Of what else expires: the thresholds of MdmOtherExpiryCritical and MdmOtherExpiryDue."""
+
 PLAIN: Steps = ((None, GREEN),)
 
 
@@ -136,3 +139,13 @@ def coloured(
     """Show a column's values as coloured words, and colour the whole row where asked."""
     options = {"type": "color-background", "mode": "basic", "applyToRow": row}
     return column(panel, heading, mappings=mapped(texts), custom__cellOptions=options)
+
+
+def stepped(panel: table.Panel, heading: str, steps: Steps) -> table.Panel:
+    """Paint a column's cells by thresholds; the figure stays."""
+    made = [{"value": value, "color": colour} for value, colour in steps]
+    options = {"type": "color-background", "mode": "basic"}
+    limits = {"mode": "absolute", "steps": made}
+    return column(
+        panel, heading, custom__cellOptions=options, thresholds=limits, color={"mode": "thresholds"}
+    )

@@ -11,13 +11,15 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from exporter.snapshot import Snapshot
+from exporter.status import others as beside
+from exporter.status.others_view import Others, others_status
 from exporter.status.tables import Cell, table
 from exporter.status.topic import anchor, section
 from exporter.status.view import Level, TopicStatus, topics_status
 from exporter.status.words import SYMBOLS, Words
 from renewctl import __version__
 from renewctl.inventory.reading import Inventory
-from renewctl.markup import page, style, tag
+from renewctl.markup import Content, page, style, tag
 
 RELOAD_SECONDS = 60
 """The page is loaded anew this often, unless its reader stopped that. Nodes are asked every 30 s."""
@@ -57,32 +59,49 @@ def render(inventory: Inventory, snapshot: Snapshot, now: datetime, reader: Read
     """The page as bytes of UTF-8."""
     zones = {topic.zone for topic in inventory.topics}
     words = Words(reader.language, zones.pop() if len(zones) == 1 else "UTC", now)
-    topics = topics_status(inventory, snapshot, now)
+    topics, others = topics_status(inventory, snapshot, now), others_status(inventory, snapshot, now)
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{_summary(topics, words)} – renewctl"),
+        tag("title", f"{' · '.join(_summary(topics, others, words))} – renewctl"),
         style(_STYLE),
     )
-    body = tag("body", _header(topics, snapshot, words, reader), _main(topics, words), _footer(words))
+    header = _header(topics, others, snapshot, words, reader)
+    body = tag("body", header, _main(topics, others, words), _footer(words))
     return page(tag("html", head, body, lang=reader.language))
 
 
-def _summary(topics: Sequence[TopicStatus], words: Words) -> str:
+def _summary(topics: Sequence[TopicStatus], others: Others, words: Words) -> list[str]:
+    """What needs somebody: topics if there are any, then the rest."""
+    said = []
     count = sum(topic.level is not Level.OK for topic in topics)
-    return words.text("page.title", count=count, total=len(topics)) if count else words.text("page.title_ok")
+    if count:
+        said.append(words.text("page.title", count=count, total=len(topics)))
+    elif topics:
+        said.append(words.text("page.title_ok"))
+    if others.wrong:
+        said.append(words.text("page.title_others", count=others.wrong))
+    return said or [words.text("page.title_nothing")]
 
 
-def _header(topics: Sequence[TopicStatus], snapshot: Snapshot, words: Words, reader: Reader) -> Element:
-    wrong = any(topic.level is not Level.OK for topic in topics)
+def _header(
+    topics: Sequence[TopicStatus], others: Others, snapshot: Snapshot, words: Words, reader: Reader
+) -> Element:
+    wrong = others.wrong > 0 or any(topic.level is not Level.OK for topic in topics)
     symbol = tag("span", SYMBOLS[Level.ATTENTION if wrong else Level.OK], aria_hidden="true")
+    summary = tag("p", symbol, class_="summary bad" if wrong else "summary good")
+    said: list[Content] = list(_summary(topics, others, words))
+    if others.wrong:
+        said[-1] = tag("a", said[-1], href=f"#{beside.ANCHOR}")
+    for number, sentence in enumerate(said):
+        summary.append(tag("span", " · " if number else " ", sentence))
     return tag(
         "header",
         _languages(words, reader),
         tag("h1", words.text("page.heading")),
-        tag("p", symbol, f" {_summary(topics, words)}", class_="summary bad" if wrong else "summary good"),
+        summary,
         _store(snapshot, words),
         _reloading(words, reader),
     )
@@ -129,13 +148,14 @@ def _reloading(words: Words, reader: Reader) -> Element:
     )
 
 
-def _main(topics: Sequence[TopicStatus], words: Words) -> Element:
+def _main(topics: Sequence[TopicStatus], others: Others, words: Words) -> Element:
     made = tag("main")
     if len(topics) > 1:
         made.append(_overview(topics, words))
     for number, topic in enumerate(topics, start=1):
         own = Words(words.language, topic.view.topic.zone, words.now)
         made.append(section(topic, number, own))
+    made.extend(beside.sections(others, words))
     return made
 
 

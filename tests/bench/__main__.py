@@ -19,6 +19,7 @@ from tests.bench import (
     attack,
     command_line,
     device_counts,
+    exporter_in_use,
     exporter_scrapes,
     folding,
     ssh_nodes,
@@ -33,6 +34,7 @@ PARTS: Mapping[str, Callable[[Path], Iterator[Measured]]] = {
     "api": api_nodes.measure,
     "attack": attack.measure,
     "exporter": exporter_scrapes.measure,
+    "exporter_in_use": exporter_in_use.measure,
     "devices": device_counts.measure,
     "watching": watching.measure,
 }

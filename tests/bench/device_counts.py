@@ -15,7 +15,7 @@ from tests.bench.turns import by_turns
 from tests.support.postgres import BINARIES, running_cluster
 from tests.support.postgres import Database as Postgres
 
-_MANY, _FEW = 1_000_000, 10_000
+MANY, _FEW = 1_000_000, 10_000
 _ROUNDS = 9
 _DAYS = (1, 7, 14, 30, 60, 90)
 
@@ -41,7 +41,7 @@ def measure(folder: Path) -> Iterator[Measured]:
     del folder
     with running_cluster() as cluster:
         few, many = cluster.create_database(), cluster.create_database()
-        urls = [_fill(few, _FEW), _fill(many, _MANY)]
+        urls = [fill(few, _FEW), fill(many, MANY)]
         stored = Database("n", urls[1])
         yield by_turns(
             "a poll of 1,000,000 devices / the bare statement in psql",
@@ -50,7 +50,7 @@ def measure(folder: Path) -> Iterator[Measured]:
             bar=1.15,
             rounds=_ROUNDS,
         )
-        small, large = _peak(urls[0], _FEW), _peak(urls[1], _MANY)
+        small, large = _peak(urls[0], _FEW), _peak(urls[1], MANY)
         yield Measured("peak MiB of a poll, 1,000,000 / 10,000 devices", large, small, 1.05, 1)
 
 
@@ -64,7 +64,7 @@ def _peak(url: str, count: int) -> float:
     return int(done.stdout) / 1024
 
 
-def _fill(database: Postgres, count: int) -> str:
+def fill(database: Postgres, count: int) -> str:
     """Five topics, check-ins over the last 120 days, as NanoMDM's own table has them."""
     with database.connect() as connection:
         connection.execute(

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cryptography import x509
@@ -35,8 +35,11 @@ _PINS = ROOT / "tests" / "bench" / "rivals" / "query-exporter.txt"
 class Contender:
     """A running exporter, scraped over one connection that is kept."""
 
-    def __init__(self, name: str, words: list[str], port: int, log: Path) -> None:
+    def __init__(
+        self, name: str, words: list[str], port: int, log: Path, headers: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
+        self._headers = {**HEADERS, **(headers or {})}
         self.began = time.perf_counter()
         self._port = port
         with log.open("w") as out:
@@ -49,7 +52,7 @@ class Contender:
         Raises:
             OSError: nobody listens (yet).
         """
-        self._connection.request("GET", "/metrics", headers=HEADERS)
+        self._connection.request("GET", "/metrics", headers=self._headers)
         answer = self._connection.getresponse()
         body = answer.read()
         if answer.status != http.HTTPStatus.OK:
@@ -100,14 +103,18 @@ def ours(folder: Path, place: Path) -> Contender:
     return start(place, "30s")
 
 
-def start(place: Path, interval: str, *flags: str) -> Contender:
-    """`renewctl-exporter` over the inventory in a folder."""
+def start(place: Path, interval: str, *flags: str, headers: Mapping[str, str] | None = None) -> Contender:
+    """`renewctl-exporter` over the inventory in a folder.
+
+    Args:
+        headers: sent beside Prometheus's own.
+    """
     port = _free_port()
     words = [
         sys.executable, "-m", "exporter.main", f"--config.file={place / 'inventory.yaml'}",
         f"--web.listen-address=127.0.0.1:{port}", f"--poll.interval={interval}", *flags,
     ]  # fmt: skip
-    return Contender("ours", words, port, place / "log")
+    return Contender("ours", words, port, place / "log", headers)
 
 
 def naive(folder: Path, place: Path) -> Contender:

@@ -11,7 +11,7 @@ import gzip
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -47,6 +47,7 @@ class Taken:
 
     walls: list[float] = field(default_factory=list)
     cpus: list[float] = field(default_factory=list)
+    mebibytes: float = 0.0
 
 
 def measure(folder: Path) -> Iterator[Measured]:
@@ -66,29 +67,41 @@ def measure(folder: Path) -> Iterator[Measured]:
 
 def _scrapes(certificates: Path, place: Path, size: int) -> Iterator[Measured]:
     makers = (ours, naive, query_exporter)
-    running = [make(certificates, place / make.__name__) for make in makers]
+    taken = by_blocks([make(certificates, place / make.__name__) for make in makers], complete(size), size)
+    for rival in ("naive", "query-exporter"):
+        bars = (_WALL[size], _CPU[size], _RSS) if rival == "naive" else (math.inf,) * 3
+        yield from compared(taken, rival, f"scrape, {size} certificates", bars, size)
+
+
+def by_blocks(running: Sequence[Contender], whole: Callable[[bytes], bool], size: int) -> dict[str, Taken]:
+    """Scrape all by turns once each tells everything, then let them go; by name."""
     taken = {one.name: Taken() for one in running}
     try:
         for one in running:
-            one.until(_complete(size))
+            one.until(whole)
         for number in range(_BLOCKS[size]):
             for one in running if number % 2 == 0 else reversed(running):
                 _block(one, taken[one.name], _BLOCK[size])
-        memory = {one.name: one.rss() for one in running}
+        for one in running:
+            taken[one.name].mebibytes = one.rss()
     finally:
         for one in running:
             one.end()
-    rounds = _BLOCKS[size] * _BLOCK[size]
-    for rival in ("naive", "query-exporter"):
-        mine, theirs = taken["ours"], taken[rival]
-        bars = (_WALL[size], _CPU[size], _RSS) if rival == "naive" else (math.inf,) * 3
-        pairs = (
-            ("wall p50", statistics.median(mine.walls), statistics.median(theirs.walls)),
-            ("CPU", statistics.fmean(mine.cpus), statistics.fmean(theirs.cpus)),
-            ("MiB after scrapes", memory["ours"], memory[rival]),
-        )
-        for (what, own, other), bar in zip(pairs, bars, strict=True):
-            yield Measured(f"scrape, {size} certificates, {what} / {rival}", own, other, bar, rounds)
+    return taken
+
+
+def compared(
+    taken: Mapping[str, Taken], rival: str, what: str, bars: Sequence[float], size: int
+) -> Iterator[Measured]:
+    """Wall time, CPU and memory of ours to a rival's."""
+    mine, theirs = taken["ours"], taken[rival]
+    pairs = (
+        ("wall p50", statistics.median(mine.walls), statistics.median(theirs.walls)),
+        ("CPU", statistics.fmean(mine.cpus), statistics.fmean(theirs.cpus)),
+        ("MiB after scrapes", mine.mebibytes, theirs.mebibytes),
+    )
+    for (measured, own, other), bar in zip(pairs, bars, strict=True):
+        yield Measured(f"{what}, {measured} / {rival}", own, other, bar, len(mine.walls))
 
 
 def _block(one: Contender, taken: Taken, times: int) -> None:
@@ -106,7 +119,7 @@ def _start(certificates: Path, place: Path, size: int) -> Iterator[Measured]:
     for number in range(_STARTS[size]):
         one = ours(certificates, place / f"start-{number}")
         try:
-            times.append(one.until(_complete(size)))
+            times.append(one.until(complete(size)))
         finally:
             one.end()
     bar = _START_SECONDS[size]
@@ -122,7 +135,7 @@ def _start(certificates: Path, place: Path, size: int) -> Iterator[Measured]:
 def _idle(certificates: Path, place: Path, size: int) -> Iterator[Measured]:
     one = ours(certificates, place / "idle")
     try:
-        one.until(_complete(size))
+        one.until(complete(size))
         time.sleep(5)
         before, begun = one.cpu(), time.perf_counter()
         time.sleep(_IDLE_WINDOW)
@@ -133,15 +146,15 @@ def _idle(certificates: Path, place: Path, size: int) -> Iterator[Measured]:
     yield Measured(f"CPU a minute, idle, {size} certificates / {bar} s", spent, bar, 1.0, 1)
 
 
-def _complete(size: int) -> Callable[[bytes], bool]:
+def complete(size: int) -> Callable[[bytes], bool]:
     """Whether a body tells of every certificate."""
     names = (b"\nmdm_push_certificate_expiry_timestamp_seconds{", b"\ncert_not_after_timestamp_seconds{")
 
-    def complete(body: bytes) -> bool:
+    def whole(body: bytes) -> bool:
         text = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
         return max(map(text.count, names)) >= size
 
-    return complete
+    return whole
 
 
 def issue(folder: Path, count: int) -> None:

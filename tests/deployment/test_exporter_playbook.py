@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.deployment import HOME, NEVER_READY, Site, another, free_address
+from tests.support.deployment import HOME, NEVER_READY, Site, another
 
 pytestmark = pytest.mark.slow
 
@@ -19,22 +19,6 @@ CHATTY: dict[str, object] = {"exporter_flags": ["--log.level=debug"]}
 """Another release of the same environment."""
 
 UNKNOWN = "--no.such-flag"
-
-STAND_IN = """
-
-_real = main
-
-
-def main(arguments=None):
-    probe = "--web.probe-listen-address="
-    words = [word for word in sys.argv[1:] if not word.startswith(("--web.config.file", "--web.listen"))]
-    return _real([word.replace(probe, "--web.listen-address=") for word in words])
-"""
-
-WEB_CONFIGURATION = """
-tls_server_config: {cert_file: /srv/tls/a.pem, key_file: /srv/tls/a.key}
-basic_auth_users: {prometheus: $2y$10$QXx2FA5SAKsC4kx6pXEm4.NPGDPVdWCNrYbTjlnIIfqVsbPXh1PmC}
-"""
 
 
 def test_installed_from_nothing_and_then_nothing_more_to_do(bare: Site) -> None:
@@ -170,26 +154,6 @@ def test_an_environment_cut_off_midway_is_made_anew(site: Site) -> None:
     assert site.environment() == environment
     assert (environment / "bin" / "renewctl-exporter").exists()
     assert (environment / "complete").exists()
-
-
-def test_with_a_web_configuration_it_is_asked_at_its_probe_address(site: Site) -> None:
-    """Both flags are passed, the file is closed to others, and the scrape configuration has TLS and a user.
-
-    The exporter is a stand-in here: it serves the probe address alone and does not read the file.
-    """
-    [main] = site.environment().glob("lib/python3*/site-packages/exporter/main.py")
-    main.write_text(main.read_text() + STAND_IN)
-    (site.folder / "web.yml").write_text(WEB_CONFIGURATION)
-    probe = free_address()
-    site.play(exporter_web_config="web.yml", exporter_probe_listen=probe, exporter_scrape_file="scrape.yml")
-    flags = site.property("ExecStart")
-    assert f"--web.config.file={HOME}/current/web.yml" in flags
-    assert f"--web.probe-listen-address={probe}" in flags
-    mode = site.host.path(f"{HOME}/releases/{site.release()}/web.yml").stat().st_mode
-    assert mode & 0o7777 == 0o640
-    scrape = (site.folder / "scrape.yml").read_text()
-    assert "scheme: https" in scrape
-    assert 'username: "prometheus"' in scrape
 
 
 def test_what_prometheus_is_given_is_a_configuration(site: Site) -> None:

@@ -65,6 +65,10 @@ def test_a_node_of_files_is_up_if_they_could_be_read() -> None:
     assert NodeFacts().after(seen(up=None)).up is True
     unreadable = (Failure(Reason.NODE_CERTIFICATE_UNREADABLE),)
     assert NodeFacts().after(seen(up=None, failures=unreadable)).up is False
+    bad = SeenFile("/pki/bad.pem", reason=Reason.FILE_EMPTY)
+    assert NodeFacts().after(seen(up=None, failures=unreadable, files=(bad,))).up is False
+    good = SeenFile("/pki/tls.pem", not_after=NOW)  # no push certificate: it is served to nobody
+    assert NodeFacts().after(seen(up=None, failures=unreadable, files=(bad, good))).up is True
     elsewhere = (Failure(Reason.NODE_CERTIFICATE_ELSEWHERE),)
     assert NodeFacts().after(seen(up=None, failures=elsewhere)).up is None
 

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Route
 
 from exporter.snapshot import NodeFacts, Snapshot
 from exporter.status.page import Reader, render
-from renewctl.observation import Source
+from renewctl.inventory.reading import Expiring, ExpiryKind
+from renewctl.observation import SeenFile, Source
+from renewctl.reasons import Reason
 from tests.support import status_world
 from tests.support.browser import Visit, chromium, visit
 from tests.support.exporter_process import Exporter, exporter
-from tests.support.exporter_values import NOW, inventory, node, seen, served, topic
+from tests.support.exporter_values import NOW, folder_node, inventory, node, seen, served, topic
 
 pytestmark = pytest.mark.slow  # a browser and an exporter: `make test`
 
 TOPICS = len(status_world.UIDS)
+BESIDE = [
+    "All that is known, the most urgent first",
+    "All folders, the most urgent first",
+    "The files that expire first",
+    "Files that cannot be read",
+]
+"""Captions of the tables below the topics."""
+
 PHONE, DESK = 360, 1280
 """Widths in CSS pixels: a small phone, a desk."""
 
@@ -151,10 +163,13 @@ def test_what_a_screen_reader_is_told(browser: Browser, address: str, width: int
     ]
     tables = [name for role, name in told if role == "table"]
     assert tables[0] == "All topics, the most urgent first"
-    assert len(tables) == 1 + TOPICS
+    assert tables[1 + TOPICS :] == BESIDE
     assert "Nodes of Osaka office" in tables
     assert ("columnheader", "Expires") in told
     assert ("rowheader", "osaka-2") in told
+    assert ("rowheader", "Token of apps and books アプリ") in told
+    assert ("region", "What else expires expired") in told
+    assert ("link", "10 other dates need attention") in told
     assert ("region", "福岡 <script>alert(1)</script> expired") in told
     assert told.count(("StaticText", "Serial")) == TOPICS, "a heading in a stacked cell is for the eye alone"
     headings = [name for role, name in told if role == "heading"]
@@ -168,8 +183,13 @@ def test_nothing_is_too_long_for_a_phone(browser: Browser) -> None:
     told = NodeFacts().after(
         seen(served(serial=long, uid=long), served(Source.FILE, 200, uid=long, serial="0a"))
     )
-    known = inventory(topic(uid=long, owner=long), topic("osaka"), node(long, "tokyo", "osaka"))
-    content = render(known, Snapshot(store_up=True, histories={}).with_node(long, told), NOW, Reader("en"))
+    known = inventory(
+        topic(uid=long, owner=long), topic("osaka"), node(long, "tokyo", "osaka"), folder_node(f"/{long}")
+    )
+    known = replace(known, expires=(Expiring(ExpiryKind.SCEP_CA, long, long, file=Path("/nowhere")),))
+    watched = NodeFacts().after(seen(files=(SeenFile(f"/{long}/{long}", reason=Reason.FILE_EMPTY),)))
+    snapshot = Snapshot(store_up=True, histories={}).with_node(long, told).with_node("pki", watched)
+    content = render(known, snapshot, NOW, Reader("en"))
     for width in (PHONE, DESK):
         with visit(browser, "about:blank", width=width) as visited:
             visited.page.set_content(content.decode())
@@ -179,7 +199,7 @@ def test_nothing_is_too_long_for_a_phone(browser: Browser) -> None:
 def test_the_states_of_the_world(browser: Browser, address: str) -> None:
     """What the exporter learned from files, store and the snapshot of an earlier run, as a person reads it."""
     with visit(browser, f"{address}?lang=en") as visited:
-        sections = {text.splitlines()[0]: text for text in visited.page.locator(".topic").all_inner_texts()}
+        sections = {text.splitlines()[0]: text for text in visited.page.locator("section").all_inner_texts()}
     named = {name: next(text for head, text in sections.items() if name in head) for name in _EXPECTED}
     for name, words in _EXPECTED.items():
         assert [word for word in words if word not in named[name]] == [], named[name]
@@ -203,5 +223,23 @@ _EXPECTED: dict[str, tuple[str, ...]] = {
     "福岡": ("expired 3 days ago", "renewctl renewal open --topic fukuoka"),
     "Sapporo": ("critical", "9 days left", "does not answer", "3 d ago", "389 of 412", "5f0a9b3c7d21e846"),
     "神戸": ("in order", "300 days left", "nobody"),
+    "What else expires": (
+        "Token of apps and books",
+        "アプリ",
+        "expired 1 day ago",
+        "18 days left",
+        "900 days left",
+        "never read",
+        "cannot be reached (node_unreachable)",
+    ),
+    "Folders of certificates": (
+        "customer-00.pem",
+        "expired 2 days ago",
+        "2 days left",
+        "the file is empty (file_empty)",
+        "its certificate is damaged (certificate_unreadable)",
+        "its storage folder cannot be read (folder_unreadable)",
+        "Shown are 10 of 12. All of them: /metrics, mdm_certificate_file_expiry_timestamp_seconds",
+    ),
     "Sendai": ("date unknown", "cannot be reached (node_unreachable)", "renewctl node observe sendai"),
 }

@@ -172,7 +172,7 @@ def test_every_reason_of_a_node_has_a_few_words(reason: Reason, language: str) -
 
 def test_a_reason_without_words_is_told_by_its_code() -> None:
     """A missing word hides nothing."""
-    assert Words("ja", "UTC", NOW).fault(Reason.FILE_EMPTY) == "file_empty"
+    assert Words("ja", "UTC", NOW).fault(Reason.STORE_DAMAGED) == "store_damaged"
 
 
 def test_devices_reachable() -> None:

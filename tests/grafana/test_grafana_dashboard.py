@@ -12,6 +12,7 @@ import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from exporter.metrics import METRICS
+from exporter.status import others_view
 from grafana import build
 from tests.support import alerting
 from tests.support.dashboards import concrete, expressions, panels
@@ -158,6 +159,20 @@ def test_certificates_are_red_from_the_window_on() -> None:
     assert options["0"]["color"] == "green"
     assert all("red" in options[value]["color"] for value in "123")
     assert properties["custom.cellOptions"]["applyToRow"]
+
+
+def test_what_else_expires_is_painted_where_its_alerts_fire() -> None:
+    """Red where the critical alert does, orange from the due one on: as on the status page."""
+    [panel] = [panel for panel in PANELS if panel["title"] == "What else expires"]
+    [left] = [o for o in panel["fieldConfig"]["overrides"] if "custom.cellOptions" in _ids(o)]
+    properties = {item["id"]: item["value"] for item in left["properties"]}
+    steps = [(step["value"], step["color"]) for step in properties["thresholds"]["steps"]]
+    limits = [others_view.OTHER_CRITICAL.days, others_view.OTHER_DUE.days]
+    assert steps == list(zip([None, *limits], ["red", "orange", "green"], strict=True))
+
+
+def _ids(override: dict[str, Any]) -> set[str]:
+    return {item["id"] for item in override["properties"]}
 
 
 def test_provisioning_points_at_files_and_forbids_edits() -> None:

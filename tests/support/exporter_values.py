@@ -32,6 +32,11 @@ def node(name: str, *topics: str, **more: object) -> Node:
     return Node(name=name, topics=topics or ("tokyo",), **settings)  # type: ignore[arg-type]
 
 
+def folder_node(folder: str = "/pki", name: str = "pki") -> Node:
+    """A watched folder; it serves no topic."""
+    return Node(name=name, product=Product.FILES, storage=name, topics=(), folder=Path(folder))
+
+
 def inventory(*parts: Topic | Node, store: str = "sqlite:///store.db") -> Inventory:
     """An inventory of these topics and nodes; one topic and one node if none are given."""
     topics = tuple(part for part in parts if isinstance(part, Topic)) or (topic(),)

@@ -86,10 +86,17 @@ def _free_port() -> int:
 @contextmanager
 def running(folder: Path, target: str) -> Iterator[Server]:
     """Prometheus with the shipped rules, every `for:` shortened to 0 s, scraping one target as job `renewctl`."""
+    with configured(folder, _config(folder, target)) as server:
+        yield server
+
+
+@contextmanager
+def configured(folder: Path, config: Path) -> Iterator[Server]:
+    """Prometheus with a configuration of the test's own; its data goes below `folder`."""
     port = _free_port()
     command = [
         prometheus.program("prometheus"),
-        f"--config.file={_config(folder, target)}",
+        f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=error",

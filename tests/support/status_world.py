@@ -3,10 +3,14 @@
 Topics: `tokyo` due, its request ready for the portal; `osaka` rolled out but for a node that is owed;
 `nagoya` with nodes that disagree; `fukuoka` expired; `sapporo` told long ago by a node that is silent now;
 `sendai` never told of; `kobe` in order.
+
+Beside them: the watched folder `pki` of a dozen certificates, one of each level among them, two files without one, and one
+that is not there (`archive`); a SCEP CA that lasts, tokens that end soon or ended, a server nobody can greet.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -64,12 +68,49 @@ def build(folder: Path) -> None:
     # Nobody listens on port 9 of the loopback.
     silent = {"product": "nanomdm", "url": "http://127.0.0.1:9"}
     nodes += [{"name": name, "topics": [name], **silent} for name in ("sapporo", "sendai")]
-    _inventory(folder, nodes)
+    nodes += [
+        _folder(folder, now),
+        {"name": "archive", "product": "files", "folder": str(folder / "archive")},
+    ]
+    _inventory(folder, nodes, _expires(folder, now))
     _snapshot(folder, now)
     _store(folder, now, issued["osaka", ends["old"]], issued["osaka", ends["new"]])
 
 
-def _inventory(folder: Path, nodes: list[dict[str, object]]) -> None:
+def _folder(folder: Path, now: datetime) -> dict[str, object]:
+    """A watched folder: 14 files, the first four of them in need of somebody, two more without a certificate."""
+    place = folder / "pki"
+    place.mkdir()
+    for number, days in enumerate([-3, 2, 5, 20, *range(60, 460, 50)]):
+        ends = now + timedelta(days=days, hours=1)
+        uid = f"com.apple.mgmt.External.1000000{number:x}-2222-4333-8444-555555555555"
+        (place / f"customer-{number:02}.pem").write_bytes(apple_like().push(uid, not_after=ends).pem)
+    (place / "empty.pem").touch()
+    (place / "half.pem").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n")
+    return {"name": "pki", "product": "files", "folder": str(place)}
+
+
+def _expires(folder: Path, now: datetime) -> list[dict[str, object]]:
+    """What else the inventory names."""
+
+    def at(days: float) -> str:
+        return (now + timedelta(days=days, hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    apps = json.dumps({"token": "secret", "expDate": at(-2), "orgName": "Acme"}).encode()
+    (folder / "apps.vpptoken").write_bytes(base64.b64encode(apps))
+    (folder / "enrollment.json").write_text(
+        json.dumps({"access_token": "secret", "access_token_expiry": at(18)})
+    )
+    (folder / "scep.pem").write_bytes(apple_like().vendor(not_after=now + timedelta(days=900, hours=1)).pem)
+    return [
+        {"kind": "scep_ca", "name": "device CA", "file": str(folder / "scep.pem")},
+        {"kind": "vpp_token", "name": "アプリ", "file": str(folder / "apps.vpptoken")},
+        {"kind": "ade_token", "name": "Tokyo", "node": "kobe-1", "file": str(folder / "enrollment.json")},
+        {"kind": "tls_certificate", "name": "mdm.example:443", "url": "https://127.0.0.1:9"},
+    ]
+
+
+def _inventory(folder: Path, nodes: list[dict[str, object]], expires: list[dict[str, object]]) -> None:
     account = {
         "alias": "mdm-tokyo",
         "address": "mdm-tokyo@example.invalid",
@@ -91,6 +132,7 @@ def _inventory(folder: Path, nodes: list[dict[str, object]]) -> None:
         },
         "topics": topics,
         "nodes": nodes,
+        "expires": expires,
     }
     (folder / "inventory.yaml").write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
 
