@@ -13,9 +13,10 @@ from ansible_collections.renewctl.mdm.plugins.action import api_nodes
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import together
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import result
 
-from renewctl.errors import NodeFault
+from renewctl.errors import Attention, NodeFault
 from renewctl.reasons import Reason
 from tests.playbooks.test_plugin_edges import action
+from tests.support.playbook_world import TOPIC, World
 
 Answers = Mapping[str, Callable[[], dict[str, Any]]]
 
@@ -124,6 +125,25 @@ def test_nodes_of_one_storage_take_turns_where_asked(
     together_once = any({"a", "b"} <= some for some in most)
     assert together_once is not turns
     assert any({"c", "d"} <= some for some in most)
+
+
+def test_who_may_send_a_pair_is_asked_again_when_the_connection_stands(
+    mdm: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop that slept while it connected: the first question was answered, the second stops the pair."""
+    api, questions = mdm.api_node("n1"), list[str]()
+
+    def require_watched() -> None:
+        questions.append("may I?")
+        if len(questions) == 2:
+            raise Attention(Reason.CONTROLLER_GONE)
+
+    monkeypatch.setattr(together.worker, "require_watched", require_watched)
+    nodes = {"n1": {"node": mdm.hosts["n1"]["renewctl_node"], "shared": False}}
+    given = {**arguments(mdm.folder), "topic": TOPIC, "pair": mdm.new.reference}
+    told = together.step(given, nodes, lambda _: None, check=False)
+    assert "controller_gone" in told["msg"]
+    assert (api.changes, len(questions)) == ([], 2)
 
 
 def test_whose_storage_is_shared() -> None:

@@ -109,11 +109,10 @@ def _one(
     try:
         settings = Settings.from_arguments(arguments, host, check=check)
         step_ = steps.chosen(settings)
-        target = ApiTarget(
-            preloaded.registry.connect(settings.node, [settings.topic] if settings.topic else [])
-        )
+        topics = [settings.topic] if settings.topic else []
+        server = preloaded.registry.connect(settings.node, topics, before_change=worker.require_watched)
         worker.tell("started", node=host, state=state)
-        told = step_(target, settings)
+        told = step_(ApiTarget(server), settings)
     except RenewctlError as error:
         told = of_error(host, error)
     except Exception as error:  # noqa: BLE001 - a foreign text may hold anything, a key even
