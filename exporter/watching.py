@@ -94,7 +94,7 @@ class Watching:
         """Go on with another inventory; the page before stays until the new one is there."""
         before, self._was_ready = self._now, self.ready
         before.stop()
-        secrets.read.cache_clear()  # a password may have changed with it
+        secrets.forget()  # a password may have changed with it
         self._now = self._shift(inventory, fitting(before.poller.snapshot, inventory))
         self._now.start()
 

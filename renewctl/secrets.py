@@ -6,10 +6,10 @@ References: `{file: PATH}`, `{env: NAME}`, `{command: [PROGRAM, ARG, …]}`, `{c
 
 from __future__ import annotations
 
-import functools
 import os
 import stat
 import subprocess
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -56,14 +56,45 @@ def shown(ref: SecretRef) -> str:
     return f"{ref.kind.value}:{ref.where[0]}"
 
 
-@functools.cache
+class _Reading:
+    """One reading of a secret, whose answer is everybody's who asks meanwhile."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._told: str | Unusable | None = None
+
+    def answer(self, ref: SecretRef) -> str:
+        with self._turn:
+            if self._told is None:
+                try:
+                    self._told = _read(ref)
+                except Unusable as error:
+                    self._told = error
+                    _readings.pop(ref, None)  # whoever asks from now on has it read anew
+        if isinstance(self._told, Unusable):
+            raise self._told
+        return self._told
+
+
+_readings: dict[SecretRef, _Reading] = {}
+
+
 def read(ref: SecretRef) -> str:
-    """The secret itself, without one trailing line end; read once a process.
+    """The secret itself, without one trailing line end; read once a process, however many threads ask.
 
     Raises:
         Unusable: `secret_unreadable` (`where`, `detail`), `secret_empty`, `secret_not_text`,
             `secret_command_not_allowed` (`program`, `path` of the list), `secret_command_failed`.
     """
+    return _readings.setdefault(ref, _Reading()).answer(ref)
+
+
+def forget() -> None:
+    """Read everything anew: a password may have changed."""
+    _readings.clear()
+
+
+def _read(ref: SecretRef) -> str:
     undumpable.keep_to_ourselves()
     content = _READERS[ref.kind](ref)
     try:

@@ -11,6 +11,15 @@ import time
 from types import TracebackType
 from typing import Self
 
+_LOOK_SECONDS = 1.0
+"""The watcher's longest sleep while a deadline runs. It sleeps on a clock that stands still with the machine:
+what ended while that was suspended is ended this much after it wakes up, not after all that was left."""
+
+
+def _now() -> float:
+    """Seconds that go on while the machine sleeps: whoever waits out our deadline does not sleep with us."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
 
 class Deadline:
     """Ends whatever its connections are doing once the time is up.
@@ -21,7 +30,7 @@ class Deadline:
 
     Attributes:
         expired: the time was up.
-        ends: when it is, by the monotonic clock; infinity while nothing is waited for.
+        ends: when it is, in seconds of CLOCK_BOOTTIME; infinity while nothing is waited for.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -45,8 +54,14 @@ class Deadline:
 
     def again(self) -> None:
         """The whole time anew, for what comes next over the same connections."""
-        self.ends = time.monotonic() + self._seconds
+        self.ends = _now() + self._seconds
         _watcher.begin(self)
+
+    def insist(self) -> None:
+        """End it now if its time is up, though the watcher may still sleep."""
+        with _watcher.lock:
+            if self.ends <= _now():
+                self.expire()
 
     def expire(self) -> None:
         """The time is up; called under the watcher's lock."""
@@ -93,12 +108,13 @@ class _Watcher:
     def _run(self) -> None:
         with self.lock:
             while True:
-                now = time.monotonic()
+                now = _now()
                 for late in [one for one in self._watched if one.ends <= now]:
                     self._watched.discard(late)
                     late.expire()
                 self._looks_at = min((one.ends for one in self._watched), default=math.inf)
-                self.lock.wait(min(self._looks_at - now, threading.TIMEOUT_MAX))
+                resting = self._looks_at == math.inf
+                self.lock.wait(None if resting else min(self._looks_at - now, _LOOK_SECONDS))
 
 
 def _shut_down(connection: socket.socket) -> None:

@@ -49,6 +49,7 @@ class NanoMDM:
         node: as in the inventory.
         topics: UIDs to ask the API for; it cannot list them itself.
         credential: whether the node's API credential may be used. An exporter leaves it alone unless told.
+        before_change: called right before the first byte of a pair is sent.
         deadline_seconds: for each request.
     """
 
@@ -58,9 +59,11 @@ class NanoMDM:
         topics: Sequence[str] = (),
         *,
         credential: bool = True,
+        before_change: Callable[[], None] | None = None,
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         self.node = node
+        self._before_change = before_change
         self._deadline = deadline_seconds
         self._topics = tuple(topics)
         self._may_use_credential = credential
@@ -131,7 +134,7 @@ class NanoMDM:
         if self.node.url is None or self.node.install is not None:
             raise Refused(Reason.NODE_TAKES_NO_PAIR, node=self.node.name, topic=expected.topic)
         body = expected.pem.rstrip() + b"\n" + pair.key
-        answer = self._ask("PUT", "/v1/pushcert", body=body)
+        answer = self._ask("PUT", "/v1/pushcert", body=body, before_sending=self._before_change)
         if answer.status == _BAD_REQUEST:
             raise NodeFault(Reason.NODE_REFUSED_PAIR, node=self.node.name, got=_error_text(answer))
         if answer.status != _OK:
@@ -208,8 +211,17 @@ class NanoMDM:
         counts, _ = records.devices(datetime.now(UTC))
         return {count.topic: count.enabled for count in counts}
 
-    def _ask(self, method: str, path: str, *, body: bytes | None = None) -> Answer:
-        return self._transport().ask(method, path, body=body, credential=self._credential())
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        before_sending: Callable[[], None] | None = None,
+    ) -> Answer:
+        return self._transport().ask(
+            method, path, body=body, credential=self._credential(), before_sending=before_sending
+        )
 
     def _transport(self) -> Transport:
         return Transport(self.node, deadline_seconds=self._deadline)

@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -132,7 +132,13 @@ class Transport:
         self._deadline = deadline_seconds
 
     def ask(
-        self, method: str, path: str, *, body: bytes | None = None, credential: Credential | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        credential: Credential | None = None,
+        before_sending: Callable[[], None] | None = None,
     ) -> Answer:
         """Send one request; any status is an answer.
 
@@ -141,12 +147,14 @@ class Transport:
             path: begins with a slash; already quoted.
             body: None sends no body at all (NanoMDM v0.9.0 stores whatever body comes, facts/lab.md §0, 13).
             credential: sent as HTTP Basic or Bearer; None sends none.
+            before_sending: called once the connection stands, before the first byte; what it raises ends the
+                request with nothing sent.
 
         Raises:
             NodeFault: `node_insecure_http`, `node_unreachable` (nothing was sent), `node_tls_failed`,
                 `node_timeout` and `node_no_answer` (it may have been done), `node_answer_unreadable`.
         """
-        with Deadline(self._deadline) as deadline, _session(deadline) as session:
+        with Deadline(self._deadline) as deadline, _session(deadline, before_sending) as session:
             session.headers["Connection"] = "close"
             return self.ask_in(session, deadline, method, path, body=body, credential=credential)
 
@@ -273,14 +281,14 @@ class Conversation:
         return answer
 
 
-def _session(deadline: Deadline) -> requests.Session:
-    """One whose connections stand under a deadline."""
+def _session(deadline: Deadline, before_sending: Callable[[], None] | None = None) -> requests.Session:
+    """One whose connections stand under a deadline, and send nothing before they have asked."""
     session = requests.Session()
     session.trust_env = False
     session.headers.clear()
     session.headers.update(_HEADERS)
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _Adapter(deadline))
+        session.mount(scheme, _Adapter(deadline, before_sending))
     return session
 
 
@@ -334,21 +342,30 @@ def _words(error: BaseException) -> str | None:
 class _Adapter(HTTPAdapter):
     """An adapter whose connections stand under a deadline; never retries."""
 
-    def __init__(self, deadline: Deadline) -> None:
+    def __init__(self, deadline: Deadline, before_sending: Callable[[], None] | None) -> None:
         self._deadline = deadline
+        self._before_sending = before_sending
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
         super().init_poolmanager(*args, **kwargs)
-        deadline = self._deadline
+        deadline, connected = self._deadline, self._connected
 
         class Plain(HTTPConnection):
             def _new_conn(self) -> socket.socket:
                 return deadline.watch(super()._new_conn())
 
+            def connect(self) -> None:
+                super().connect()
+                connected()
+
         class Tls(HTTPSConnection):
             def _new_conn(self) -> socket.socket:
                 return deadline.watch(super()._new_conn())
+
+            def connect(self) -> None:
+                super().connect()
+                connected()
 
         class PlainPool(HTTPConnectionPool):
             ConnectionCls = Plain
@@ -357,3 +374,9 @@ class _Adapter(HTTPAdapter):
             ConnectionCls = Tls
 
         self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
+
+    def _connected(self) -> None:
+        """Connecting took its time, and the machine may have slept in it: nothing was sent yet."""
+        self._deadline.insist()
+        if self._before_sending is not None:
+            self._before_sending()

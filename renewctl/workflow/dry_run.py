@@ -69,7 +69,8 @@ def dry_run_back(work: Workplace, topic: Topic, options: Options) -> Plan:
     """
     back = can_roll_back(work, topic)
     with told(work, accepted(back.renewal), back.previous) as pairs:
-        ended = _played_dry(work, topic, "rollback", back.nodes, {**pairs, **proof_variables(options)})
+        variables = {**pairs, **back.variables, **proof_variables(options)}
+        ended = _played_dry(work, topic, "rollback", back.nodes, variables)
     answers = [answer_of(node.name, ended, Direction.PREVIOUS) for node in back.nodes]
     waves = [(node.name,) for node in reversed(back.nodes)]
     refused = not_back(back.renewal, answers)

@@ -33,6 +33,12 @@ class WayBack:
     nodes: Sequence[Node]
     doubt: Refused | None
 
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What the playbook must be told: it refuses an expired pair too, unless somebody was asked."""
+        expired = self.doubt is not None and self.doubt.reason is Reason.ROLL_BACK_TO_EXPIRED
+        return {"renewctl_previous_expired": expired}
+
 
 def roll_back(work: Workplace, topic: Topic, options: Options, confirm: Callable[[Refused], bool]) -> Renewal:
     """Put every node this renewal touched back to the previous pair, newest first, each proven.
@@ -57,7 +63,7 @@ def roll_back(work: Workplace, topic: Topic, options: Options, confirm: Callable
             "pair": back.previous.as_body(),
             **_despite(back.doubt),
         }
-        variables = {**pairs, **proof_variables(options)}
+        variables = {**pairs, **back.variables, **proof_variables(options)}
         engine = Engine(work, topic, lease, back.nodes, variables, forward_only=False)
         return _backward(engine, renewal, body)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleUndefinedVariable
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import agreement
 
 from renewctl import messages
@@ -102,3 +103,40 @@ def test_all_that_is_said_once_is_compared_and_no_value_is_told() -> None:
         agreement.require_one_answer({"mdm": ["a", "b", "c"]}, {"a": one, "b": two, "c": {}})
     assert refused.value.reason is Reason.HOSTS_DIFFER
     assert refused.value.values == {"variable": "renewctl_pair.certificate", "hosts": "a, b | c"}
+
+
+def test_a_host_that_cannot_be_read_is_left_to_its_own_task() -> None:
+    """A template that does not resolve is told of the host it belongs to, not of whoever looked."""
+
+    class Broken(dict[str, Any]):
+        def __getitem__(self, _: str) -> Any:
+            raise AnsibleUndefinedVariable("'nowhere' is undefined")
+
+    hostvars = {"a": API, "b": Broken()}
+    agreement.require_sorted({"mdm": ["a", "b"], "renewctl_api": ["a", "b"]}, hostvars)
+
+
+API, FILES = {"renewctl_node": {"install": "api"}}, {"renewctl_node": {"install": {"paths": {}}}}
+
+
+@pytest.mark.parametrize(
+    ("groups", "named"),
+    [
+        ({}, None),
+        ({"renewctl_api": ["a", "b"], "renewctl_files": ["f"]}, None),
+        ({"renewctl_api": ["a", "b"]}, "f (renewctl_files)"),
+        ({"renewctl_files": ["f"]}, "a (renewctl_api), b (renewctl_api)"),
+        ({"renewctl_api": ["a", "b", "f"], "renewctl_files": ["f"]}, "f (renewctl_files)"),
+        ({"renewctl_api": ["b", "f"], "renewctl_files": ["a"]}, "a (renewctl_api), f (renewctl_files)"),
+        ({"renewctl_api": ["a", "b", "x"], "renewctl_files": ["f"]}, "x (mdm)"),
+    ],
+)
+def test_each_node_is_in_the_one_group_that_plays_it(groups: dict[str, list[str]], named: str | None) -> None:
+    """In neither it would be left out, in both asked twice, in the wrong one misunderstood; a stranger is none of ours."""
+    hostvars = {"a": API, "b": {}, "f": FILES, "x": API}
+    if named is None:
+        agreement.require_sorted({"mdm": ["a", "b", "f"], **groups}, hostvars)
+        return
+    with pytest.raises(Refused) as refused:
+        agreement.require_sorted({"mdm": ["a", "b", "f"], **groups}, hostvars)
+    assert (refused.value.reason, refused.value.values) == (Reason.HOSTS_NOT_SORTED, {"hosts": named})

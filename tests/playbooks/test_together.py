@@ -13,9 +13,10 @@ from ansible_collections.renewctl.mdm.plugins.action import api_nodes
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import together
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import result
 
-from renewctl.errors import NodeFault
+from renewctl.errors import Attention, NodeFault
 from renewctl.reasons import Reason
 from tests.playbooks.test_plugin_edges import action
+from tests.support.playbook_world import TOPIC, World
 
 Answers = Mapping[str, Callable[[], dict[str, Any]]]
 
@@ -77,7 +78,8 @@ def test_every_node_is_asked_whatever_becomes_of_the_others(
     asked, shown = answering(monkeypatch, answers), list[str]()
     told = together.step(arguments(tmp_path), alone("n1 n2 n3 n4 n5 n6"), shown.append, check=False)
     assert sorted(asked) == [*(f"present n{number}" for number in range(1, 7)), "put_back n2"]
-    assert told["renewctl_unwell"] == ["n2", "n3", "n4", "n5"]
+    assert list(told["renewctl_unwell"]) == ["n2", "n3", "n4", "n5"]
+    assert told["renewctl_unwell"]["n2"] == "n2: wrong; n2: put_back"
     assert (told["failed"], told["changed"]) == (True, True)
     assert len(shown) == 7
     assert "a key" not in str(told) + str(shown)
@@ -89,14 +91,14 @@ def test_all_well_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Nothing changed, nothing failed."""
     answering(monkeypatch, {"n1": says("n1", "unchanged")})
     told = together.step(arguments(tmp_path), alone("n1"), lambda _: None, check=False)
-    assert told == {"changed": False, "failed": False, "msg": "all well", "renewctl_unwell": []}
+    assert told == {"changed": False, "failed": False, "msg": "all well", "renewctl_unwell": {}}
 
 
 def test_a_dry_run_names_and_does_not_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The play that ends a dry run fails for it: here nodes of files must still have their turn."""
     answering(monkeypatch, {"n1": says("n1", "unknown"), "n2": says("n2", "would_install", changed=True)})
     told = together.step(arguments(tmp_path), alone("n1 n2"), lambda _: None, check=True)
-    assert (told["failed"], told["renewctl_unwell"]) == (False, ["n1"])
+    assert (told["failed"], told["renewctl_unwell"]) == (False, {"n1": "n1: unknown"})
 
 
 @pytest.mark.parametrize("turns", [True, False])
@@ -126,6 +128,62 @@ def test_nodes_of_one_storage_take_turns_where_asked(
     assert any({"c", "d"} <= some for some in most)
 
 
+@pytest.mark.parametrize("outcome", ["wrong", "held", "failed", "unknown", "not_proven"])
+def test_a_storage_has_no_further_turn_after_a_node_that_is_not_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: str
+) -> None:
+    """What was wrong, silent or refused there once is not tried through its other nodes; they are told so."""
+    nodes = {name: {"node": node(storage="main"), "shared": True} for name in ("a", "b", "c", "d")} | alone(
+        "e"
+    )
+    answers = {"a": says("a", "unchanged"), "b": says("b", outcome), "e": says("e", "proven")}
+    heard: list[tuple[object, object, object]] = []
+    monkeypatch.setattr(
+        together.worker,
+        "tell",
+        lambda event, **told: (
+            event == "node" and heard.append((told["node"], told["outcome"], told["reason"]))
+        ),
+    )
+    asked, shown = answering(monkeypatch, answers), list[str]()
+    told = together.step(arguments(tmp_path), nodes, shown.append, check=False)
+    back = ["put_back b"] * (outcome == "wrong")
+    assert sorted(asked) == ["present a", "present b", "present e", *back]
+    assert list(told["renewctl_unwell"]) == ["b", "c", "d"]
+    assert [one for one in heard if one[0] in {"c", "d"}] == [
+        ("c", "held", "node_not_tried"),
+        ("d", "held", "node_not_tried"),
+    ]
+    assert sum("since b, which shares its storage" in line for line in shown) == 2
+
+
+def test_a_dry_run_asks_every_node_of_a_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is changed, so one that is down keeps nobody from being asked."""
+    nodes = {name: {"node": node(storage="main"), "shared": True} for name in ("a", "b")}
+    asked = answering(monkeypatch, {"a": says("a", "unknown"), "b": says("b", "would_install")})
+    told = together.step(arguments(tmp_path), nodes, lambda _: None, check=True)
+    assert (sorted(asked), list(told["renewctl_unwell"])) == (["present a", "present b"], ["a"])
+
+
+def test_who_may_send_a_pair_is_asked_again_when_the_connection_stands(
+    mdm: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop that slept while it connected: the first question was answered, the second stops the pair."""
+    api, questions = mdm.api_node("n1"), list[str]()
+
+    def require_watched() -> None:
+        questions.append("may I?")
+        if len(questions) == 2:
+            raise Attention(Reason.CONTROLLER_GONE)
+
+    monkeypatch.setattr(together.worker, "require_watched", require_watched)
+    nodes = {"n1": {"node": mdm.hosts["n1"]["renewctl_node"], "shared": False}}
+    given = {**arguments(mdm.folder), "topic": TOPIC, "pair": mdm.new.reference}
+    told = together.step(given, nodes, lambda _: None, check=False)
+    assert "controller_gone" in told["msg"]
+    assert (api.changes, len(questions)) == ([], 2)
+
+
 def test_whose_storage_is_shared() -> None:
     """Counted over the whole group, also over hosts of no wave; what a host says itself goes before."""
     hostvars = {
@@ -150,7 +208,7 @@ def test_another_version_of_renewctl_asks_nobody(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(api_nodes.versions, "COLLECTION", "0.0.9")
     step = action(api_nodes.ActionModule, monkeypatch, state="fenced", hosts=["n1"], base=str(tmp_path))
     told = step.run(None, {})
-    assert (told["failed"], told["renewctl_unwell"]) == (True, ["n1"])
+    assert (told["failed"], list(told["renewctl_unwell"])) == (True, ["n1"])
     assert "collection_differs" in told["msg"]
 
 
@@ -165,7 +223,7 @@ def test_what_breaks_before_any_node_is_asked_is_told_of_each(
     step = action(api_nodes.ActionModule, monkeypatch, state="fenced", hosts=["n1", "n2"], base=str(tmp_path))
     told = step.run(None, {"groups": {"mdm": ["n1"]}, "hostvars": {"a key": 0}})
     assert heard == [("n1", "internal"), ("n2", "internal")]
-    assert (told["failed"], told["renewctl_unwell"]) == (True, ["n1", "n2"])
+    assert (told["failed"], list(told["renewctl_unwell"])) == (True, ["n1", "n2"])
     assert "a key" not in str(told)
     monkeypatch.setattr(api_nodes.versions, "COLLECTION", "0.0.9")
     step.run(None, {})

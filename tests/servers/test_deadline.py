@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from renewctl.servers import deadline as clock
 from renewctl.servers.deadline import Deadline
 
 
@@ -55,6 +56,43 @@ def test_what_connects_too_late_is_cut_off_at_once(pair: tuple[socket.socket, so
             time.sleep(0.01)
         deadline.watch(pair[0])
         assert pair[0].recv(1) == b""
+
+
+def asleep(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """What a suspend leaves: the clock went on, and no thread's sleep did."""
+    awake = clock._now
+    monkeypatch.setattr(clock, "_now", lambda: awake() + seconds)
+
+
+def test_time_goes_on_while_the_machine_sleeps(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute's deadline on a laptop shut for an hour ends when it is opened, not a minute of work later."""
+    with Deadline(60) as deadline:
+        deadline.watch(pair[0])
+        began = time.monotonic()
+        while clock._watcher._looks_at != deadline.ends:  # until the watcher sleeps
+            assert time.monotonic() - began < 20
+            time.sleep(0.01)
+        asleep(monkeypatch, 3600)
+        assert pair[0].recv(1) == b""
+        assert time.monotonic() - began < 20
+        assert deadline.expired
+
+
+def test_who_insists_does_not_wait_for_the_watcher(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is sent: over is over; in time is left alone."""
+    with Deadline(60) as deadline:
+        deadline.watch(pair[0])
+        deadline.insist()
+        before = deadline.expired
+        asleep(monkeypatch, 3600)
+        deadline.insist()
+        assert (before, deadline.expired) == (False, True)
+        with pytest.raises(BrokenPipeError):
+            pair[0].send(b"a")
 
 
 def test_a_hundred_are_watched_by_one_thread() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from renewctl.errors import NodeFault
+from renewctl.errors import Attention, NodeFault
 from renewctl.inventory.reading import Node
 from renewctl.reasons import Reason
 from renewctl.sandbox.authority import web_root
+from renewctl.servers import deadline
 from renewctl.servers.transport import MAX_ANSWER_BYTES, Answer, Credential, Transport
 from tests.support.scripted_http import (
     Act,
@@ -130,6 +132,42 @@ def test_nobody_listening_means_nothing_was_sent(node_at: NodeAt) -> None:
     assert (fault.reason, fault.values["got"]) == (Reason.NODE_UNREACHABLE, "Connection refused")
 
 
+def test_what_forbids_a_request_is_asked_last_of_all(node_at: NodeAt) -> None:
+    """When the connection stands and no byte has left; a refusal comes out as it is, and none leaves."""
+    asked: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+
+        def gone() -> None:
+            theirs, _ = listener.accept()
+            with theirs, pytest.raises(BlockingIOError):
+                theirs.recv(1, socket.MSG_DONTWAIT)
+            raise Attention(Reason.CONTROLLER_GONE)
+
+        node = node_at(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(Attention, match="controller_gone"):
+            Transport(node).ask("PUT", "/x", body=b"pair", before_sending=gone)
+    with scripted(reply(200)) as server:
+        answer = Transport(node_at(server.url)).ask("PUT", "/x", before_sending=lambda: asked.append("now"))
+    assert (answer.status, asked) == (200, ["now"])
+
+
+def test_nothing_is_sent_by_who_slept_through_its_deadline(
+    node_at: NodeAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop closed between connecting and sending: the request ends as one that took too long."""
+    awake, watch = deadline._now, deadline.Deadline.watch
+
+    def slept(self: deadline.Deadline, connection: socket.socket) -> socket.socket:
+        monkeypatch.setattr(deadline, "_now", lambda: awake() + 3600)
+        return watch(self, connection)
+
+    monkeypatch.setattr(deadline.Deadline, "watch", slept)
+    with scripted(reply(200)) as server:
+        assert fault_of(node_at(server.url), body=b"pair").reason is Reason.NODE_TIMEOUT
+    assert server.requests == []
+
+
 def test_an_unknown_host_is_unreachable(node_at: NodeAt) -> None:
     """A name that does not resolve, in words."""
     fault = fault_of(node_at("https://mdm.invalid"))
@@ -196,11 +234,16 @@ def test_tls_is_verified_and_an_own_authority_may_be_named(node_at: NodeAt, tmp_
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with scripted(reply(200, b"{}"), tls=context) as server:
-        fault = fault_of(node_at(server.url))
-        assert fault.reason is Reason.NODE_TLS_FAILED
+        asked: list[str] = []
+        with pytest.raises(NodeFault) as caught:
+            Transport(node_at(server.url)).ask("GET", "/x", before_sending=lambda: asked.append("too early"))
+        fault = caught.value
+        assert (fault.reason, asked) == (Reason.NODE_TLS_FAILED, [])
         assert "unable to get local issuer certificate" in str(fault.values["got"])
         assert server.requests == []
-        assert Transport(node_at(server.url, ca_file=authority)).ask("GET", "/x").status == 200
+        trusted = Transport(node_at(server.url, ca_file=authority))
+        assert trusted.ask("GET", "/x", before_sending=lambda: asked.append("now")).status == 200
+        assert asked == ["now"]
 
 
 def test_a_missing_authority_file_is_a_tls_fault(node_at: NodeAt, tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,9 @@ from renewctl.secrets import Kind, SecretRef
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
     """Each test is a process of its own as far as the cache goes."""
-    secrets.read.cache_clear()
+    secrets.forget()
     yield
-    secrets.read.cache_clear()
+    secrets.forget()
 
 
 def _file(path: Path, content: bytes) -> SecretRef:
@@ -60,6 +62,33 @@ def test_a_secret_is_read_once_a_process(tmp_path: Path) -> None:
     assert secrets.read(ref) == "one"
     _file(tmp_path / "s", b"two")
     assert secrets.read(ref) == "one"
+
+
+@pytest.mark.parametrize(("code", "answer"), [(0, "pw"), (1, "secret_command_failed")])
+def test_threads_that_ask_at_once_start_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, answer: str
+) -> None:
+    """Twelve nodes with one password ask a vault once, also where it refuses; after a refusal the next one asks anew."""
+    begun, program = tmp_path / "begun", tmp_path / "vault"
+    program.write_text(f"#!/bin/sh\necho >> {begun}\nsleep 0.3\necho pw\nexit {code}\n")
+    program.chmod(0o755)
+    (tmp_path / "allowed").write_text(f"{program}\n")
+    monkeypatch.setenv(secrets.ALLOWED_COMMANDS_VARIABLE, str(tmp_path / "allowed"))
+    ref, together = SecretRef(Kind.COMMAND, (str(program),)), threading.Barrier(12)
+
+    def ask(_: int) -> str:
+        together.wait(30)
+        try:
+            return secrets.read(ref)
+        except Unusable as error:
+            return str(error.reason)
+
+    with ThreadPoolExecutor(12) as pool:
+        assert list(pool.map(ask, range(12))) == [answer] * 12
+    assert len(begun.read_text()) == 1
+    together = threading.Barrier(1)
+    assert ask(0) == answer
+    assert len(begun.read_text()) == 1 + code
 
 
 def test_environment_and_credentials_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,11 @@ def forward_only(desk: Desk) -> None:
     desk.told("renewal", "roll-out", "--forward-only")
 
 
+def expiry_accepted(desk: Desk) -> object:
+    """What the newest playbook was told: by itself it refuses to go back to an expired pair."""
+    return desk.playbooks.played[-1].variables["renewctl_previous_expired"]
+
+
 DOUBTS = [
     (expired, "roll_back_to_expired", []),
     (refused, "roll_back_to_refused", [OLD.serial]),
@@ -60,6 +65,7 @@ def test_a_doubtful_way_back_is_not_taken_unasked(
     assert (sqlite_desk.kinds(), len(sqlite_desk.playbooks.played)) == (kinds, played)
     assert sqlite_desk.shown == shown
     assert sqlite_desk.told("renewal", "roll-back", *WANTED)["renewal"]["phase"] == "rolled_back"
+    assert expiry_accepted(sqlite_desk) is (before is expired)
     begun = next(one for one in sqlite_desk.events() if one.kind.value == "roll_back_started")
     assert (begun.body["despite"], begun.reason) == (reason, "the new pair is worse")
     rows = sqlite_desk.told("audit", "log")["events"]
@@ -75,6 +81,9 @@ def test_the_dry_run_says_the_same(sqlite_desk: Desk, before: Any, reason: str, 
     told = sqlite_desk.told("renewal", "roll-back", "--dry-run", code=1)
     assert (told["refused"]["reason"], told["waves"]) == (reason, [["n3"], ["n2"], ["n1"]])
     assert sqlite_desk.shown == shown
+    assert expiry_accepted(sqlite_desk) is (
+        before is expired
+    )  # for the playbook: each node is asked all the same
     assert sqlite_desk.told("renewal", "roll-back", "--dry-run", *WANTED)["refused"] is None
     assert sqlite_desk.kinds() == kinds
 

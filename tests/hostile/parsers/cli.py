@@ -63,7 +63,7 @@ def _inventory() -> Made:
 
     def take(data: bytes) -> None:
         path.write_bytes(data)
-        secrets.read.cache_clear()
+        secrets.forget()
         _all([["status"], ["status", "--json"]], path)
 
     return Made(take, [yaml.safe_dump(right(nodes=[right()["nodes"][1]]), allow_unicode=True).encode()])

@@ -19,7 +19,7 @@ _SSH = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK6zPYcxpXindbjq2UVe4bG0+8n9eHUy8oU8
 
 
 def _read(path: Path) -> str:
-    secrets.read.cache_clear()
+    secrets.forget()
     return secrets.read(SecretRef(Kind.FILE, (str(path),)))
 
 
@@ -49,7 +49,7 @@ def _identity() -> Made:
 
     def take(data: bytes) -> None:
         path.write_bytes(data)
-        secrets.read.cache_clear()
+        secrets.forget()
         unseal.require_identity(SecretRef(Kind.FILE, (str(path),)))
         identity_answer(path, ())
 

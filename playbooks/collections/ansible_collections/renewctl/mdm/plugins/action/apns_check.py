@@ -39,7 +39,9 @@ class ActionModule(ActionBase):
         try:
             versions.require_match()
             with worker.bound_to_parent():
-                agreement.require_one_answer(there.get("groups", {}), there.get("hostvars", {}))
+                groups, hostvars = there.get("groups", {}), there.get("hostvars", {})
+                agreement.require_one_answer(groups, hostvars)
+                agreement.require_sorted(groups, hostvars)
                 shown = pre_flight.check(
                     apns_from_mapping(arguments["apns"] or {}, base),
                     arguments["pair"],

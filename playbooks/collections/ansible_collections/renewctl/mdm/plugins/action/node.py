@@ -46,7 +46,8 @@ class ActionModule(ActionBase):
         return told
 
     def _target(self, settings: Settings, task_vars: Any) -> Target:
-        server = registry.connect(settings.node, [settings.topic] if settings.topic else [])
+        topics = [settings.topic] if settings.topic else []
+        server = registry.connect(settings.node, topics, before_change=worker.require_watched)
         if settings.node.install is None:
             return ApiTarget(server)
         return FileTarget(server, settings.node.install, settings, _Connection(self, task_vars))

@@ -13,7 +13,8 @@ description:
   - Does what M(renewctl.mdm.node) does on each. A host of its own for each would take a process of its own,
     which on a hundred nodes takes longer than all they are asked.
   - On V(present) a node that the answers prove to have the wrong pair is put back at once.
-  - Every node is asked, whatever becomes of the others; the task fails if one is not well.
+  - Nodes are asked whatever becomes of the others, but for those of one storage, see O(turns); the task fails
+    if one is not well.
 options:
   state:
     description:
@@ -28,7 +29,9 @@ options:
     elements: str
     required: true
   turns:
-    description: Nodes that share a storage take turns; the second reads back what the first was given.
+    description:
+      - Nodes that share a storage take turns; the second reads back what the first was given.
+      - After one that is not well the others of its storage are not tried.
     type: bool
     default: true
   base:
@@ -80,8 +83,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 renewctl_unwell:
-  description: The hosts that are not as they should be. Under check mode the task does not fail for them.
-  type: list
-  elements: str
+  description:
+    - The hosts that are not as they should be, each with what was said of it.
+    - Under check mode the task does not fail for them.
+  type: dict
   returned: always
 """

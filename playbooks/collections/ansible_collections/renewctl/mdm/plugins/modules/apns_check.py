@@ -10,7 +10,8 @@ author:
   - The renewctl maintainers (@renewctl)
 description:
   - Runs on the controller. Pushes to a device token that cannot exist; the answer tells of the pair.
-  - Fails if hosts of the group C(mdm) name different pairs: all are given what is shown here once.
+  - Fails if hosts of the group C(mdm) name different pairs, since all are given what is shown here once, or
+    are not in the group that plays them (C(renewctl_api), C(renewctl_files)).
   - Fails if the new pair is refused or no answer comes, and if there is no way back unless O(forward_only).
 options:
   base:

@@ -15,7 +15,8 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import FAILED
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget
 
-from renewctl.errors import RenewctlError
+from renewctl.errors import Refused, RenewctlError
+from renewctl.reasons import Reason
 
 #: Nodes asked at the same time: they are mostly waited for.
 AT_ONCE = 50
@@ -40,7 +41,7 @@ def nodes_of(hosts: Sequence[str], groups: Mapping[str, Any], hostvars: Mapping[
 def step(
     arguments: Mapping[str, Any], nodes: Mapping[str, Node], show: Callable[[str], object], *, check: bool
 ) -> dict[str, Any]:
-    """Do it on each.
+    """Do it on each; where nodes of one storage take turns, to the first that is not well.
 
     Args:
         arguments: of the task, the same for all nodes.
@@ -50,18 +51,24 @@ def step(
     """
 
     def in_turn(hosts: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        return {host: _told(host, {**arguments, **nodes[host]}, show, check=check) for host in hosts}
+        told: dict[str, list[dict[str, Any]]] = {}
+        for host in hosts:
+            if unwell := [before for before in told if not _well(told[before])]:
+                told[host] = [_not_tried(host, unwell[0], str(arguments["state"]), show)]
+            else:
+                told[host] = _told(host, {**arguments, **nodes[host]}, show, check=check)
+        return told
 
-    turns = _by_storage(nodes) if arguments["turns"] else [[host] for host in nodes]
+    turns = _by_storage(nodes) if arguments["turns"] and not check else [[host] for host in nodes]
     told: dict[str, list[dict[str, Any]]] = {}
     with ThreadPoolExecutor(min(AT_ONCE, len(turns) or 1)) as pool:
         for some in pool.map(in_turn, turns):
             told.update(some)
-    unwell = [host for host in nodes if not _well(told[host])]
+    unwell = {host: "; ".join(part["msg"] for part in told[host]) for host in nodes if not _well(told[host])}
     return {
         "changed": any(part["changed"] for parts in told.values() for part in parts),
         "failed": bool(unwell) and not check,
-        "msg": "; ".join(part["msg"] for host in unwell for part in told[host]) or "all well",
+        "msg": "; ".join(unwell.values()) or "all well",
         "renewctl_unwell": unwell,
     }
 
@@ -74,7 +81,7 @@ def none(state: str, told: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "changed": False,
         "failed": True,
         "msg": "; ".join(part["msg"] for part in told),
-        "renewctl_unwell": [part["renewctl"]["node"] for part in told],
+        "renewctl_unwell": {part["renewctl"]["node"]: part["msg"] for part in told},
     }
 
 
@@ -109,15 +116,24 @@ def _one(
     try:
         settings = Settings.from_arguments(arguments, host, check=check)
         step_ = steps.chosen(settings)
-        target = ApiTarget(
-            preloaded.registry.connect(settings.node, [settings.topic] if settings.topic else [])
-        )
+        topics = [settings.topic] if settings.topic else []
+        server = preloaded.registry.connect(settings.node, topics, before_change=worker.require_watched)
         worker.tell("started", node=host, state=state)
-        told = step_(target, settings)
+        told = step_(ApiTarget(server), settings)
     except RenewctlError as error:
         told = of_error(host, error)
     except Exception as error:  # noqa: BLE001 - a foreign text may hold anything, a key even
         told = of_foreign(host, error, state)
+    return _said(told, state, show)
+
+
+def _not_tried(host: str, other: str, state: str, show: Callable[[str], object]) -> dict[str, Any]:
+    """Its storage was given the pair through another node, and that is not well: nobody is asked twice."""
+    told = of_error(host, Refused(Reason.NODE_NOT_TRIED, other=other), "held")
+    return _said(told, state, show)
+
+
+def _said(told: dict[str, Any], state: str, show: Callable[[str], object]) -> dict[str, Any]:
     worker.tell("node", state=state, **told["renewctl"])
     show(told["msg"])
     return told

@@ -75,7 +75,7 @@ def tell(event: str, **values: object) -> bool:
 
 
 def require_watched() -> None:
-    """Called before every change.
+    """Called before every change, and once more right before an API node is sent a pair.
 
     Raises:
         Attention: `controller_gone`: renewctl no longer reads our events, or its run has been taken over or
