@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import socket
+import struct
 import threading
 import time
 from types import TracebackType
@@ -14,6 +15,10 @@ from typing import Self
 _LOOK_SECONDS = 1.0
 """The watcher's longest sleep while a deadline runs. It sleeps on a clock that stands still with the machine:
 what ended while that was suspended is ended this much after it wakes up, not after all that was left."""
+
+
+_GIVE_UP, _SEE_TO_IT = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+"""What becomes of bytes under way when a socket is closed (socket(7), SO_LINGER)."""
 
 
 def _now() -> float:
@@ -40,7 +45,13 @@ class Deadline:
         self._sockets: list[socket.socket] = []
 
     def watch(self, connection: socket.socket) -> socket.socket:
-        """Take a new connection under watch."""
+        """Take a new connection under watch.
+
+        What was sent and has not arrived is given up when the time is up or this process dies: by itself the
+        kernel goes on trying for a quarter of an hour (tcp(7), tcp_retries2), and a cable mended meanwhile
+        would bring a node a pair that nobody waits for any more.
+        """
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _GIVE_UP)
         with _watcher.lock:
             # A duplicate: TLS takes the descriptor out of the object it wraps.
             self._sockets.append(connection.dup())
@@ -78,6 +89,8 @@ class Deadline:
     ) -> None:
         _watcher.end(self)
         for connection in self._sockets:
+            if not self.expired:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _SEE_TO_IT)
             connection.close()
 
 
