@@ -245,6 +245,7 @@ class Reason(StrEnum):
     SOMEBODY_ELSE_MOVED = "somebody_else_moved"
     RUN_HELD = "run_held"
     RUN_LOST = "run_lost"
+    RUN_OVERTAKEN = "run_overtaken"
 
     # Backup and restore
     BACKUP_EXISTS = "backup_exists"

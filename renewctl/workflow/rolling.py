@@ -166,7 +166,7 @@ def _forward(engine: Engine, renewal: Renewal, waves: Sequence[Sequence[str]], o
 
 def _finish(engine: Engine, renewal: Renewal, outcome: str, reason: Reason | None) -> Renewal:
     body = {"run": engine.lease.run.number, "outcome": outcome, "reason": reason}
-    return engine.work.append(renewal, Kind.ROLL_OUT_FINISHED, body)
+    return engine.append(renewal, Kind.ROLL_OUT_FINISHED, body)
 
 
 def _require_none_owed(work: Workplace, topic: Topic, renewal: Renewal) -> None:

@@ -122,7 +122,7 @@ def _backward(engine: Engine, renewal: Renewal, body: Mapping[str, Any]) -> Rene
         answers = [answer for answer in answers if answer.node not in again] + told_again
     error = not_back(renewal, answers)
     body = {"run": engine.lease.run.number, "outcome": "owed" if error else "done", "reason": None}
-    renewal = engine.work.append(renewal, Kind.ROLL_BACK_FINISHED, body)
+    renewal = engine.append(renewal, Kind.ROLL_BACK_FINISHED, body)
     if error is not None:
         raise error
     return renewal
