@@ -273,6 +273,7 @@ class Reason(StrEnum):
     AUDIT_DOCUMENT_MISSING = "audit_document_missing"
     AUDIT_RUN_UNREADABLE = "audit_run_unreadable"
     AUDIT_RUN_MISSING = "audit_run_missing"
+    AUDIT_RUN_CHANGED = "audit_run_changed"
     AUDIT_RUN_OF_NO_RENEWAL = "audit_run_of_no_renewal"
     AUDIT_HEAD_MISSING = "audit_head_missing"
     REPORT_IN_THE_WAY = "report_in_the_way"

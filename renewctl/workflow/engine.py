@@ -171,7 +171,7 @@ class Engine:
         """Announce a wave, play it, write down what became of each of its nodes."""
         self.lease.check()  # before the wave is announced: a lost run must not leave it unknown
         run = self.lease.run.number
-        begun = {"run": run, "direction": direction.value, "nodes": list(names)}
+        begun = {**self.lease.run.on_record(), "direction": direction.value, "nodes": list(names)}
         renewal = self.append(renewal, Kind.WAVE_STARTED, begun)
         ended = self.play(playbook, limit=names)
         answers = [answer_of(name, ended, direction) for name in names]

@@ -22,6 +22,7 @@ from tests.crash.pg_bench import Bench
 
 _CHANCE = frozenset({
     "key_fingerprint", "document", "serial", "fingerprint", "not_after", "sha256", "file", "store", "recipients",
+    "since", "token_sha256",
 })  # fmt: skip
 """Fields of what is made anew at each try."""
 

@@ -297,9 +297,7 @@ class TestHeldByTwo:
             seen = desk.events()
             body = {**seen[-1].body, "run": 9, "waves": [], "left_out": {}, "forward_only": False}
             with Store(desk.store) as store:
-                store.append(
-                    "tokyo-1", Kind.ROLL_OUT_STARTED, body, stamp=stamp, expected_seq=len(seen) + 1
-                )
+                store.append("tokyo-1", Kind.ROLL_OUT_STARTED, body, stamp=stamp, expected_seq=len(seen) + 1)
 
         desk.playbooks.meanwhile[playbook] = taken_over
         error = desk.told("renewal", words, code=4)["error"]
