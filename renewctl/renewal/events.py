@@ -5,8 +5,9 @@ Bodies (JSON) by kind; instants are ISO 8601 UTC, certificates are told by `pair
 
 ====================== ==========================================================================
 opened                 topic_id, topic, previous (pair or null)
-key_made               key_fingerprint, recipients (whom it is sealed to), replaces (the key before, or null)
-csr_made               key_fingerprint, document (SHA-256 of the CSR kept as a document)
+key_made               key_fingerprint, document (SHA-256 of its CSR kept as a document), recipients (whom it
+                       is sealed to), replaces (the key before, or null)
+csr_made               key_fingerprint, document (the same CSR)
 requested              document (the portal's file), last_day, signer (`vendor`, `external`), serial,
                        file (where it was written)
 certificate_refused    reason, fingerprint (of the certificate that came), findings

@@ -28,7 +28,7 @@ _CHANCE = frozenset({
 
 _TIMES = frozenset({
     "seq", "opened_at", "last_at", "accepted_at", "adopted_at", "at", "run", "adopted_seq", "opened_by",
-    "csr", "not_after", "fingerprint",
+    "csr", "kept_csr", "not_after", "fingerprint",
 })  # fmt: skip
 _BROKEN = "events that may not follow each other"
 _STATEMENT = "SELECT * FROM events ORDER BY renewal, seq"
