@@ -24,7 +24,8 @@ roll_back_started      run, since, token_sha256, nodes, pair (the previous one),
 roll_back_finished     run, outcome (`done`, `owed`), reason
 closed                 (nothing)
 aborted                (nothing)
-adopted                pair, topic_id, topic, recipients (null where the key was sealed before)
+adopted                pair, topic_id, topic, recipients (null where the key was sealed before), after (the
+                       newest renewal there was; null: none)
 restored               run (above the highest any node carried), since, token_sha256, backup (its SHA-256),
                        made_at, nodes (of the topic), silent (nodes that did not say which run they carry)
 ====================== ==========================================================================
