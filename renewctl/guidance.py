@@ -103,6 +103,8 @@ def next_steps(situation: Situation) -> tuple[Step, ...]:
     return (*past, *(step for step in steps if step.command not in _refused_again(situation, reason)))
 
 
+_NOT_BACK = frozenset({Reason.ROLL_BACK_OWED, Reason.ROLL_BACK_USELESS})
+
 _BACK_IN_DOUBT = frozenset(
     {Reason.ROLL_BACK_TO_EXPIRED, Reason.ROLL_BACK_TO_REFUSED, Reason.ROLL_BACK_FORWARD_ONLY}
 )
@@ -153,7 +155,9 @@ def _abort(situation: Situation, renewal: Renewal, key: str) -> tuple[Step, ...]
 
 
 def _leave_out(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
-    """The way past nodes that give no answer, unless that is all of them."""
+    """The way past nodes that give no answer, unless that is all of them; no way for who is going back."""
+    if situation.refused is not None and situation.refused.reason in _NOT_BACK:
+        return ()
     away = _away(situation.refused, renewal)
     if not away or not {*situation.owed, *renewal.nodes} - set(away):
         return ()

@@ -248,6 +248,7 @@ class Reason(StrEnum):
     SOMEBODY_ELSE_MOVED = "somebody_else_moved"
     RUN_HELD = "run_held"
     RUN_LOST = "run_lost"
+    RUN_OVERTAKEN = "run_overtaken"
 
     # Backup and restore
     BACKUP_EXISTS = "backup_exists"
@@ -275,6 +276,7 @@ class Reason(StrEnum):
     AUDIT_DOCUMENT_MISSING = "audit_document_missing"
     AUDIT_RUN_UNREADABLE = "audit_run_unreadable"
     AUDIT_RUN_MISSING = "audit_run_missing"
+    AUDIT_RUN_CHANGED = "audit_run_changed"
     AUDIT_RUN_OF_NO_RENEWAL = "audit_run_of_no_renewal"
     AUDIT_HEAD_MISSING = "audit_head_missing"
     REPORT_IN_THE_WAY = "report_in_the_way"

@@ -18,10 +18,7 @@ from renewctl.reasons import Reason
 from renewctl.renewal.events import KEY_STORE, Event, Kind
 from renewctl.renewal.rules import fold
 from renewctl.store.head import Tip, ground, head
-from renewctl.store.read import RawStore, run_from
-
-_OF_A_RESTORE = "restored"
-"""What `restore` says its run is for: it belongs to no renewal."""
+from renewctl.store.read import OF_A_RESTORE, RawStore, Run, run_from
 
 
 @dataclass(frozen=True)
@@ -232,29 +229,42 @@ def _named(value: object) -> set[str]:
 
 
 def _runs(raw: RawStore, rows: Sequence[Row]) -> Iterator[Trace]:
-    """Each run can be read, belongs to a renewal that is there, and is there if an event speaks of it."""
-    names = {row.renewal for row in rows} | {_OF_A_RESTORE}
-    owners: dict[object, str] = {}
+    """Each run can be read, belongs to a renewal that is there, and is as events tell of it, if any does."""
+    names = {row.renewal for row in rows} | {OF_A_RESTORE}
+    known: dict[object, Run] = {}
     for kept in raw.runs:
         try:
             run = run_from(kept)
         except (ValueError, TypeError):
             yield Trace(Reason.AUDIT_RUN_UNREADABLE, None, None, {"got": str(kept["number"])})
             continue
-        owners[run.number] = run.renewal
+        known[run.number] = run
         if run.renewal not in names:
             values = {"renewal": run.renewal, "seq": None, "got": run.number}
             yield Trace(Reason.AUDIT_RUN_OF_NO_RENEWAL, run.renewal, None, values)
-    told = set()
+    found = set()
     for row in rows:
-        if row.event is None or row.event.kind is Kind.RESTORED:  # which tells of the nodes' runs
-            continue
-        number = row.event.body.get("run")
-        if type(number) is not int or (row.renewal, number) in told:
-            continue
-        told.add((row.renewal, number))
-        if owners.get(number) != row.renewal:
-            yield _at(Reason.AUDIT_RUN_MISSING, row, got=number)
+        trace = None if row.event is None else _run_of(row, row.event, known)
+        if trace is not None and (about := (row.renewal, trace.reason, trace.values["run"])) not in found:
+            found.add(about)
+            yield trace
+
+
+def _run_of(row: Row, event: Event, known: Mapping[object, Run]) -> Trace | None:
+    """What is wrong with the run an event speaks of: gone, another renewal's, or not as told there."""
+    number = event.body.get("run")
+    if type(number) is not int:
+        return None
+    run = known.get(number)
+    if run is None or run.renewal != (OF_A_RESTORE if event.kind is Kind.RESTORED else row.renewal):
+        return _at(Reason.AUDIT_RUN_MISSING, row, got=number, run=number)
+    is_now = {"holder": run.holder, "host": run.host, **run.on_record()}
+    was = {**event.body, "holder": event.actor, "host": event.host}
+    differ = [name for name in is_now if name in was and was[name] != is_now[name]]
+    if not differ:
+        return None
+    got, expected = (", ".join(f"{name}={one[name]}" for name in differ) for one in (is_now, was))
+    return _at(Reason.AUDIT_RUN_CHANGED, row, run=number, got=got, expected=expected)
 
 
 def _span(first: int, last: int) -> str:

@@ -99,7 +99,7 @@ _NODE = _shape(
 
 _BODIES: Mapping[Kind, _Fits] = {
     Kind.OPENED: _shape({"topic_id": _text, "topic": _text, "previous": _or_none(_PAIR)}),
-    Kind.KEY_MADE: _shape(_NAMED_KEY, {"recipients": _list(_text)}),
+    Kind.KEY_MADE: _shape(_NAMED_KEY, {"document": _text, "recipients": _list(_text)}),
     Kind.CSR_MADE: _shape({**_NAMED_KEY, "document": _text}),
     Kind.REQUESTED: _shape(
         {"document": _text, "last_day": _instant, "signer": _text, "serial": _text}, {"file": _text}
@@ -117,7 +117,7 @@ _BODIES: Mapping[Kind, _Fits] = {
     Kind.ROLL_BACK_FINISHED: _ANYTHING,
     Kind.CLOSED: _ANYTHING,
     Kind.ABORTED: _ANYTHING,
-    Kind.ADOPTED: _shape({"pair": _PAIR}, {"recipients": _list(_text)}),
+    Kind.ADOPTED: _shape({"pair": _PAIR}, {"recipients": _list(_text), "after": _text}),
     Kind.RESTORED: _shape({"nodes": _list(_text)}),
     Kind.REKEY_STARTED: _shape({"keys": _list(_text)}),
     Kind.KEY_RESEALED: _shape({**_NAMED_KEY, "recipients": _list(_text)}),

@@ -5,25 +5,29 @@ Bodies (JSON) by kind; instants are ISO 8601 UTC, certificates are told by `pair
 
 ====================== ==========================================================================
 opened                 topic_id, topic, previous (pair or null)
-key_made               key_fingerprint, recipients (whom it is sealed to), replaces (the key before, or null)
-csr_made               key_fingerprint, document (SHA-256 of the CSR kept as a document)
+key_made               key_fingerprint, document (SHA-256 of its CSR kept as a document), recipients (whom it
+                       is sealed to), replaces (the key before, or null)
+csr_made               key_fingerprint, document (the same CSR)
 requested              document (the portal's file), last_day, signer (`vendor`, `external`), serial,
                        file (where it was written)
 certificate_refused    reason, fingerprint (of the certificate that came), findings
 accepted               pair, topic, findings
-roll_out_started       run, waves ([[node, …], …]), left_out ({node: reason}), pair, forward_only
-wave_started           run, direction (`new`, `previous`), nodes
+roll_out_started       run, since, token_sha256, waves ([[node, …], …]), left_out ({node: reason}), pair,
+                       forward_only
+wave_started           run, since, token_sha256, direction (`new`, `previous`), nodes
 node_finished          run, direction, node, outcome, proof, reason, values, changed
-node_verified          direction, node, outcome, proof, reason, values
+node_verified          run, since, token_sha256, direction, node, outcome, proof, reason, values
 roll_out_finished      run, outcome (`done`, `held`, `stopped`), reason
-roll_back_started      run, nodes, pair (the previous one), despite (the doubt about that pair, a reason
-                       code, that a person set aside; null where there was none), values (of that reason)
+roll_back_started      run, since, token_sha256, nodes, pair (the previous one), despite (the doubt about that
+                       pair, a reason code, that a person set aside; null where there was none), values (of
+                       that reason)
 roll_back_finished     run, outcome (`done`, `owed`), reason
 closed                 (nothing)
 aborted                (nothing)
-adopted                pair, topic_id, topic, recipients (null where the key was sealed before)
-restored               backup (its SHA-256), made_at, run (highest any node carried), nodes (of the topic),
-                       silent (nodes that did not say which run they carry)
+adopted                pair, topic_id, topic, recipients (null where the key was sealed before), after (the
+                       newest renewal there was; null: none)
+restored               run (above the highest any node carried), since, token_sha256, backup (its SHA-256),
+                       made_at, nodes (of the topic), silent (nodes that did not say which run they carry)
 ====================== ==========================================================================
 
 The key store's own record (`KEY_STORE`) belongs to no renewal and no topic:
@@ -34,6 +38,9 @@ key_resealed           key_fingerprint, recipients
 destruction_started    keys ([{key_fingerprint, named_by, since}, …]), after_seconds
 key_destroyed          key_fingerprint
 ====================== ==========================================================================
+
+`since` and `token_sha256` are those of the run's row, told where a run or a wave begins, so that a changed
+row is found (`audit`); events of before that was so have `run` alone.
 
 Every body also has `store`: the event's place in the whole store, and the head before it (`store.head`).
 """

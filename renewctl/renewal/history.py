@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from renewctl.errors import Refused
@@ -29,7 +29,9 @@ class TopicHistory:
 
     Attributes:
         renewals: oldest first.
-        adopted: the pair taken over when the topic was first met.
+        adopted: the pair last taken over.
+        adopted_after: name of the newest renewal there was then, which had ended; None: there was none, or the
+            event is of before that was told.
         adopted_seq: number of the last event beside the renewals (`adopted`, `restored`), 0 for none.
     """
 
@@ -37,6 +39,7 @@ class TopicHistory:
     renewals: tuple[Renewal, ...] = ()
     adopted: PairRef | None = None
     adopted_at: datetime | None = None
+    adopted_after: str | None = None
     adopted_seq: int = 0
 
     @property
@@ -91,11 +94,19 @@ class TopicHistory:
 
     @property
     def current(self) -> PairRef | None:
-        """The pair in use as far as events tell: the newest rolled out, else the adopted one."""
+        """The pair in use as far as events tell: the one rolled out or adopted last."""
+        renewal = self._in_use
+        return self.adopted if renewal is None else renewal.accepted
+
+    @property
+    def _in_use(self) -> Renewal | None:
+        """The renewal whose pair is in use; None: the adopted one is, if any."""
         for renewal in reversed(self.renewals):
+            if renewal.name == self.adopted_after:
+                return None
             if renewal.phase in _IN_USE:
-                return renewal.accepted
-        return self.adopted
+                return renewal
+        return None
 
     def recorded(self, node: str) -> Recorded | None:
         """What a node was last given and read back with."""
@@ -141,20 +152,14 @@ def _require_fields(event: Event) -> None:
 def _with(before: TopicHistory, events: Sequence[Event]) -> TopicHistory:
     renewal = fold(events)
     if renewal is not None:
-        return TopicHistory(
-            before.topic_id,
-            (*before.renewals, renewal),
-            before.adopted,
-            before.adopted_at,
-            before.adopted_seq,
-        )
-    seq = events[-1].seq if events else 0
+        return replace(before, renewals=(*before.renewals, renewal))
+    history = replace(before, adopted_seq=events[-1].seq if events else 0)
     adopted = [event for event in events if event.kind is Kind.ADOPTED]
     if not adopted:
-        return TopicHistory(before.topic_id, before.renewals, adopted_seq=seq)
+        return history
     last = adopted[-1]
-    pair = PairRef.from_body(last.body["pair"])
-    return TopicHistory(before.topic_id, before.renewals, pair, last.at, seq)
+    pair, after = PairRef.from_body(last.body["pair"]), last.body.get("after")
+    return replace(history, adopted=pair, adopted_at=last.at, adopted_after=after)
 
 
 def _order(name: str) -> tuple[str, int]:

@@ -144,6 +144,7 @@ def _key_made(renewal: Renewal, event: Event) -> _Changes:
     return {
         "phase": Phase.OPEN,
         "key_fingerprint": event.body["key_fingerprint"],
+        "kept_csr": event.body.get("document"),
         "csr": None,
         "request": None,
         "asked_before": renewal.asked_before or renewal.request is not None,

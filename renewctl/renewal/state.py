@@ -75,6 +75,8 @@ class Renewal:
     Attributes:
         seq: number of the last event.
         previous: the pair in use when it was opened; None: not known.
+        kept_csr: SHA-256 of the CSR kept with the key.
+        csr: the same from when it may be handed out.
         moving: direction of a roll-out or roll-back that has begun and not finished; None otherwise.
         nodes: node -> state, for every node ever touched in this renewal.
         left_out: nodes left out on purpose, with the reason given.
@@ -92,6 +94,7 @@ class Renewal:
     last_at: datetime
     previous: PairRef | None = None
     key_fingerprint: str | None = None
+    kept_csr: str | None = None
     csr: str | None = None
     request: SignedRequest | None = None
     accepted: PairRef | None = None

@@ -53,6 +53,9 @@ ON runs.number = (SELECT max(number) FROM runs) WHERE meta.name = 'schema'"""
 MAY_BE_ABSENT = frozenset({"reason", "ticket"})
 """Fields of an event that may be null."""
 
+OF_A_RESTORE = "restored"
+"""What the run that a restore leaves behind is for: it belongs to no renewal."""
+
 YEARS = range(1970, 9999)
 """Years an event can be of: with those beyond, not every zone can be told."""
 
@@ -77,6 +80,14 @@ class Run:
     since: datetime
     beat: int
     ended: datetime | None = None
+
+    def on_record(self) -> dict[str, Any]:
+        """What an event's body tells of the run it was written under; `actor` and `host` are its holder's.
+
+        The token by its digest: `audit` can compare it, and nobody can use it.
+        """
+        token = hashlib.sha256(self.token.encode(errors="replace")).hexdigest()
+        return {"run": self.number, "since": instant_text(self.since), "token_sha256": token}
 
 
 @dataclass(frozen=True)

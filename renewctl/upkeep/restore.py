@@ -7,15 +7,14 @@ a file or from a database, and to which of them it goes, does not matter; an old
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from renewctl.database import sql, sql_url, sql_version
 from renewctl.errors import Refused, Unusable
 from renewctl.keys.keystore import KeyHome
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Event
+from renewctl.store.read import Run, instant_text
 from renewctl.store.write import Store
 from renewctl.upkeep.backup_file import TABLES, Backup
 
@@ -23,7 +22,7 @@ _LEFT = " + ".join(f"(SELECT count(*) FROM {name})" for name in TABLES)  # noqa:
 
 _INSERT_RUN = """
 INSERT INTO runs (number, token, renewal, holder, host, since, beat, ended)
-VALUES (:number, :token, 'restored', :holder, :host, :at, 0, :at)"""
+VALUES (:number, :token, :renewal, :holder, :host, :since, :beat, :ended)"""
 
 
 def require_empty(url: str) -> None:
@@ -72,9 +71,7 @@ def newest_run(backup: Backup) -> int:
     return max((int(row["number"]) for row in backup.tables["runs"]), default=0)
 
 
-def fill(
-    store: Store, backup: Backup, drafts: Sequence[Event], run: Mapping[str, Any], *, path: str = ""
-) -> None:
+def fill(store: Store, backup: Backup, drafts: Sequence[Event], run: Run, *, path: str = "") -> None:
     """Fill an empty store.
 
     Args:
@@ -82,8 +79,8 @@ def fill(
         store: of our schema, and empty.
         backup: what goes into it.
         drafts: the events that tell of the restore; written after the backup's own.
-        run: `number`, `holder`, `host`, `at` of a run that has ended: the next one is above it, and whoever
-            still holds an older one finds that it lost it.
+        run: one that has ended as it begins: the next is above it, and whoever still holds an older one
+            finds that it lost it.
 
     Raises:
         Refused: `store_not_empty`.
@@ -109,7 +106,8 @@ def fill(
                     )
             if backup.schema != sql_version.SCHEMA:
                 _forward_from(backup.schema, transaction)
-            transaction.change(_INSERT_RUN, **run, token=secrets.token_hex(16))
+            at = instant_text(run.since)
+            transaction.change(_INSERT_RUN, **{**vars(run), "since": at, "ended": at})
             for draft in drafts:
                 store.write(draft, transaction)
     except sql.Collision:

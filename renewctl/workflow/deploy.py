@@ -19,7 +19,7 @@ class Adopted:
     """What was taken over.
 
     Attributes:
-        changed: False where the very same pair had been adopted before.
+        changed: False where the very same pair was adopted last, and no other came into use since.
     """
 
     pair: PairRef
@@ -57,12 +57,13 @@ def adopt(work: Workplace, topic: Topic, certificate: intake.Intake, key: bytes 
     if key is not None and not work.dry_run:
         work.keys.seal(key)  # before the event that names it
         prove_key_opens(work, found.key_fingerprint)
-    if history.adopted == pair:
+    if history.adopted == history.current == pair:
         return Adopted(pair, changed=False)
     body = {
         "pair": pair.as_body(),
         "topic_id": topic.id,
         "topic": topic.topic,
+        "after": None if history.latest is None else history.latest.name,
         "recipients": list(work.keys.recipients) if sealed_now else None,
     }
     work.write(history.adopted_name, Kind.ADOPTED, body, history.adopted_seq + 1)

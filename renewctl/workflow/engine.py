@@ -148,19 +148,36 @@ class Engine:
         batches = [[n for n in names if n in first], [n for n in names if n not in first]]
         return [batch for batch in batches if batch]
 
+    def append(self, renewal: Renewal, kind: Kind, body: Mapping[str, Any]) -> Renewal:
+        """Write down what comes of this run, once it was announced.
+
+        Raises:
+            Attention: `run_overtaken`: somebody has gone on under a run of their own, and nodes were begun
+                on under this one; `somebody_else_moved`: none was.
+        """
+        try:
+            return self.work.append(renewal, kind, body)
+        except Attention as error:
+            own = {renewal.run, self.lease.run.number}  # a raised run has two
+            begun = [name for name, node in renewal.nodes.items() if node.run in own]
+            if error.reason is not Reason.SOMEBODY_ELSE_MOVED or not begun:
+                raise
+            told = {**error.values, "run": self.lease.run.number, "nodes": ", ".join(begun)}
+            raise Attention(Reason.RUN_OVERTAKEN, **told) from None
+
     def wave(
         self, renewal: Renewal, playbook: str, direction: Direction, names: Sequence[str]
     ) -> tuple[Renewal, list[NodeAnswer]]:
         """Announce a wave, play it, write down what became of each of its nodes."""
         self.lease.check()  # before the wave is announced: a lost run must not leave it unknown
         run = self.lease.run.number
-        begun = {"run": run, "direction": direction.value, "nodes": list(names)}
-        renewal = self.work.append(renewal, Kind.WAVE_STARTED, begun)
+        begun = {**self.lease.run.on_record(), "direction": direction.value, "nodes": list(names)}
+        renewal = self.append(renewal, Kind.WAVE_STARTED, begun)
         ended = self.play(playbook, limit=names)
         answers = [answer_of(name, ended, direction) for name in names]
         for answer in answers:
             body = {**told_of(answer), "run": run, "changed": answer.changed}
-            renewal = self.work.append(renewal, Kind.NODE_FINISHED, body)
+            renewal = self.append(renewal, Kind.NODE_FINISHED, body)
             given = renewal.accepted if answer.direction is Direction.NEW else renewal.previous
             serial = None if given is None else given.serial
             self.work.tell("roll.node_finished", {"node": answer.node, "answer": answer, "serial": serial})

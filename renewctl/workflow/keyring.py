@@ -38,13 +38,17 @@ class KeyState(StrEnum):
     DESTROYED = "destroyed"
 
 
+_NOT_AS_SEALED = frozenset({Reason.SEALED_KEY_DAMAGED, Reason.KEY_NAME_DIFFERS})
+"""What is kept is not what was written down as sealed: whom that was sealed to does not matter."""
+
+
 @dataclass(frozen=True)
 class CheckedKey:
     """One key.
 
     Attributes:
         facts: None where no event names it.
-        sealed_to: None where it is not kept.
+        sealed_to: None where it is not kept, or where what is kept is damaged or another key.
         header: what the sealed file itself tells; None where it is not kept, or damaged.
         fault: why it is needed and cannot be used.
     """
@@ -86,13 +90,15 @@ def _checked(
         state = KeyState.DESTROYED if gone else KeyState.MISSING
         return CheckedKey(name, known, state, None, None, fault)
     sealed = work.keys.sealed(name)
-    found, to = _header(sealed), sealed_to(work, known, sealed)
+    found = _header(sealed)
+    to = None if found is None else sealed_to(work, known, sealed)
     if not needed or known is None:
         state = KeyState.UNNAMED if known is None else KeyState.NOT_NEEDED
         return CheckedKey(name, known, state, to, found)
     try:
         _prove(work, known, sealed, identity)
     except RenewctlError as error:
+        to = None if error.reason in _NOT_AS_SEALED else to
         return CheckedKey(name, known, KeyState.FAILED, to, found, error)
     return CheckedKey(name, known, KeyState.OPENS, to, found)
 

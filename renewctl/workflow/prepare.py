@@ -78,7 +78,7 @@ def make_csr(work: Workplace, topic: Topic, *, new_key: bool) -> RequestMade:
     renewal = work.open_renewal(topic)
     require(renewal, Kind.CSR_MADE)
     if renewal.csr is None or new_key:
-        renewal = _make_csr(work, topic, renewal)
+        renewal = _make_csr(work, topic, renewal, new_key=new_key)
     return _made(work, renewal)
 
 
@@ -190,20 +190,27 @@ def abort(work: Workplace, topic: Topic, seen: Mapping[str, Observation]) -> Ren
     return work.append(renewal, Kind.ABORTED, {})
 
 
-def _make_csr(work: Workplace, topic: Topic, renewal: Renewal) -> Renewal:
+def _make_csr(work: Workplace, topic: Topic, renewal: Renewal, *, new_key: bool) -> Renewal:
+    """A key and its CSR; where a command that was cut off has left both, those."""
     require(renewal, Kind.KEY_MADE)
+    if new_key or renewal.kept_csr is None or not work.keys.has(renewal.key_fingerprint or ""):
+        renewal = _make_key(work, topic, renewal)
+    body = {"key_fingerprint": renewal.key_fingerprint, "document": renewal.kept_csr}
+    return work.append(renewal, Kind.CSR_MADE, body)
+
+
+def _make_key(work: Workplace, topic: Topic, renewal: Renewal) -> Renewal:
+    """Key and CSR are kept before the event that names both: to make the CSR later would need an identity."""
     pem = request.make_key()
-    fingerprint = work.keys.seal(pem)  # before the event that names it
+    fingerprint = work.keys.seal(pem)
+    csr = request.make_csr(pem, common_name=topic.id, email=topic.account.address)
     body = {
         "key_fingerprint": fingerprint,
+        "document": work.store.put_document(csr),
         "recipients": list(work.keys.recipients),
         "replaces": renewal.key_fingerprint,
     }
-    renewal = work.append(renewal, Kind.KEY_MADE, body)
-    document = work.store.put_document(
-        request.make_csr(pem, common_name=topic.id, email=topic.account.address)
-    )
-    return work.append(renewal, Kind.CSR_MADE, {"key_fingerprint": fingerprint, "document": document})
+    return work.append(renewal, Kind.KEY_MADE, body)
 
 
 def _requested(

@@ -7,6 +7,7 @@ unknown until it was read back.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +22,7 @@ from renewctl.keys.keystore import KeyHome
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Event, Kind
 from renewctl.renewal.history import TopicHistory, histories
-from renewctl.store.read import event_from, instant_text
+from renewctl.store.read import OF_A_RESTORE, Run, event_from, instant_text
 from renewctl.store.write import Stamp, Store
 from renewctl.upkeep import backup_file, restore
 from renewctl.upkeep.backup_file import Backup
@@ -113,11 +114,14 @@ def bring_back(place: Place, path: Path, *, dry_run: bool) -> Restored:
     place.tell("restore.writing")
     sql.create(place.url)  # empty: it names no key yet
     keys = restore.keep_keys(backup, place.keys)
-    run = {"number": done.run, "holder": place.stamp.actor, "host": place.stamp.host}
+    at = place.now()
+    run = Run(
+        number=done.run, token=secrets.token_hex(16), renewal=OF_A_RESTORE,
+        holder=place.stamp.actor, host=place.stamp.host, since=at, beat=0, ended=at,
+    )  # fmt: skip
     with Store(place.url, clock=place.now) as store:
-        at = instant_text(place.now())
-        drafts = list(_drafts(place, store, done, events))
-        restore.fill(store, backup, drafts, {**run, "at": at}, path=str(path))
+        drafts = list(_drafts(place, store, done, run, events))
+        restore.fill(store, backup, drafts, run, path=str(path))
     return Restored(backup, sha256, done.run, told, keys)
 
 
@@ -179,7 +183,7 @@ def _known_serials(events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
 
 
 def _drafts(
-    place: Place, store: Store, done: Restored, events: Mapping[str, Sequence[Event]]
+    place: Place, store: Store, done: Restored, run: Run, events: Mapping[str, Sequence[Event]]
 ) -> Iterator[Event]:
     """One event a topic: in its open renewal, else beside its renewals."""
     found = histories(events)
@@ -188,14 +192,14 @@ def _drafts(
         name, seq = history.adopted_name, history.adopted_seq
         if history.open is not None:
             name, seq = history.open.name, history.open.seq
-        yield store.draft(name, Kind.RESTORED, _body(place, topic, done), stamp=place.stamp, seq=seq + 1)
+        body = {**run.on_record(), **_body(place, topic, done)}
+        yield store.draft(name, Kind.RESTORED, body, stamp=place.stamp, seq=seq + 1)
 
 
 def _body(place: Place, topic: Topic, done: Restored) -> dict[str, Any]:
     return {
         "backup": done.sha256,
         "made_at": instant_text(done.backup.made_at),
-        "run": done.run,
         "nodes": [node.name for node in place.inventory.nodes_of(topic.id)],
         "silent": [one.node for one in done.told if one.topic == topic.id and one.run is None],
     }

@@ -110,7 +110,8 @@ def verify(work: Workplace, topic: Topic, options: Options) -> Renewal:
         lease.check()  # whoever took over counts on writing alone
         answers = [_learned(answer_of(node.name, ended, Direction.NEW)) for node in nodes]
         for answer in answers:
-            renewal = work.append(renewal, Kind.NODE_VERIFIED, told_of(answer))
+            body = {**told_of(answer), **lease.run.on_record()}
+            renewal = work.append(renewal, Kind.NODE_VERIFIED, body)
     decision = decide(_for_rule(answers), unproven_ok=options.unproven_ok)
     _judge_end(renewal, answers, decision, Reason.NODES_WRONG)
     _require_none_owed(work, topic, renewal)
@@ -132,7 +133,7 @@ def _begun(engine: Engine, renewal: Renewal, body: Mapping[str, Any]) -> Renewal
     """
     for attempt in range(_NUMBERS_TRIED):
         run = engine.lease.run.number
-        renewal = engine.work.append(renewal, Kind.ROLL_OUT_STARTED, {"run": run, **body})
+        renewal = engine.work.append(renewal, Kind.ROLL_OUT_STARTED, {**engine.lease.run.on_record(), **body})
         refused, carried = fence(engine)
         if refused is None:
             return renewal
@@ -166,7 +167,7 @@ def _forward(engine: Engine, renewal: Renewal, waves: Sequence[Sequence[str]], o
 
 def _finish(engine: Engine, renewal: Renewal, outcome: str, reason: Reason | None) -> Renewal:
     body = {"run": engine.lease.run.number, "outcome": outcome, "reason": reason}
-    return engine.work.append(renewal, Kind.ROLL_OUT_FINISHED, body)
+    return engine.append(renewal, Kind.ROLL_OUT_FINISHED, body)
 
 
 def _require_none_owed(work: Workplace, topic: Topic, renewal: Renewal) -> None:

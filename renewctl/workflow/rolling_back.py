@@ -117,7 +117,8 @@ def _backward(engine: Engine, renewal: Renewal, body: Mapping[str, Any]) -> Rene
     """
     names = [node.name for node in engine.nodes]
     engine.work.tell("roll.back", {"nodes": ", ".join(reversed(names))})
-    renewal = engine.work.append(renewal, Kind.ROLL_BACK_STARTED, {"run": engine.lease.run.number, **body})
+    begun = {**engine.lease.run.on_record(), **body}
+    renewal = engine.work.append(renewal, Kind.ROLL_BACK_STARTED, begun)
     answers: list[NodeAnswer] = []
     if names:  # a roll-out killed before its first wave has touched none
         renewal, answers = engine.wave(renewal, "rollback", Direction.PREVIOUS, names)
@@ -128,7 +129,7 @@ def _backward(engine: Engine, renewal: Renewal, body: Mapping[str, Any]) -> Rene
         answers = [answer for answer in answers if answer.node not in again] + told_again
     error = not_back(renewal, answers)
     body = {"run": engine.lease.run.number, "outcome": "owed" if error else "done", "reason": None}
-    renewal = engine.work.append(renewal, Kind.ROLL_BACK_FINISHED, body)
+    renewal = engine.append(renewal, Kind.ROLL_BACK_FINISHED, body)
     if error is not None:
         raise error
     return renewal

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,22 +13,29 @@ import pytest
 from renewctl.audit.checks import Trace, verify
 from renewctl.reasons import Reason
 from renewctl.renewal.events import KEY_STORE, Kind
-from renewctl.store.read import RawStore
+from renewctl.store.read import RawStore, StoreReader
 from tests.support.chained import Chained, rechained, sealed, text_of
 from tests.support.history import ACCEPTED
+from tests.support.old_stores import kept_file
 
 RUN = {
-    "number": 1, "token": "t", "renewal": "tokyo-1", "holder": "h", "host": "h",
+    "number": 1, "token": "t", "renewal": "tokyo-1", "holder": "tanaka@ops1", "host": "ops1",
     "since": "2026-11-01T09:00:00.000000+00:00", "beat": 0, "ended": None,
 }  # fmt: skip
+LATER = "2026-11-02T09:00:00.000000+00:00"
+EMPTY = hashlib.sha256(b"").hexdigest()
+ON_RECORD = {"since": RUN["since"], "token_sha256": hashlib.sha256(b"t").hexdigest()}
 
 
 def year() -> Chained:
     """Two topics, two renewals of one of them, a run."""
     store = Chained()
     store.append("tokyo-0", Kind.ADOPTED)
-    for kind in (*ACCEPTED, Kind.ROLL_OUT_STARTED, Kind.WAVE_STARTED, Kind.NODE_FINISHED):
+    for kind in ACCEPTED:
         store.append("tokyo-1", kind)
+    for kind in (Kind.ROLL_OUT_STARTED, Kind.WAVE_STARTED):
+        store.append("tokyo-1", kind, body=ON_RECORD)
+    store.append("tokyo-1", Kind.NODE_FINISHED)
     store.append("osaka-1", Kind.OPENED, body={"topic_id": "osaka"})
     for kind in (Kind.ROLL_OUT_FINISHED, Kind.NODE_VERIFIED):
         store.append("tokyo-1", kind)
@@ -202,14 +211,39 @@ def test_documents() -> None:
         (lambda runs: runs.clear(), ("audit_run_missing", "tokyo-1", 6, 1)),
         (lambda runs: runs[0].update(renewal="osaka-1"), ("audit_run_missing", "tokyo-1", 6, 1)),
         (lambda runs: runs[0].update(since="noon"), ("audit_run_unreadable", None, None, "1")),
+        (lambda runs: runs[0].update(holder="x@y"), ("audit_run_changed", "tokyo-1", 6, "holder=x@y")),
+        (lambda runs: runs[0].update(host="z"), ("audit_run_changed", "tokyo-1", 6, "host=z")),
+        (lambda runs: runs[0].update(since=LATER), ("audit_run_changed", "tokyo-1", 6, f"since={LATER}")),
+        (lambda runs: runs[0].update(token=""), ("audit_run_changed", "tokyo-1", 6, f"token_sha256={EMPTY}")),
     ],
 )
 def test_runs(change: Callable[[list[dict[str, Any]]], object], found: tuple[Any, ...]) -> None:
-    """A run that is gone, of another renewal, or unreadable; said once."""
+    """A run that is gone, of another renewal, unreadable, or not as its events tell of it; said once."""
     store = year()
     change(store.runs)
     assert found in told(store)
     assert len([one for one in told(store) if one[0] == found[0]]) == 1
+
+
+def test_events_of_before_runs_were_on_record_tell_their_holder_all_the_same() -> None:
+    """Who wrote them held the run; since when, they do not say."""
+    store = Chained()
+    for kind in (*ACCEPTED, Kind.ROLL_OUT_STARTED, Kind.WAVE_STARTED, Kind.NODE_FINISHED):
+        store.append("tokyo-1", kind)
+    store.runs.append({**RUN, "since": LATER, "token": "another"})
+    assert traces(store) == []
+    store.runs[0]["holder"] = "x@y"
+    assert told(store) == [("audit_run_changed", "tokyo-1", 6, "holder=x@y")]
+
+
+def test_a_kept_store_of_an_earlier_version_is_as_it_was_written(tmp_path: Path) -> None:
+    """Its runs are compared with what its events tell, and with no more."""
+    with StoreReader(kept_file(tmp_path / "store.db")) as reader:
+        raw = reader.raw()
+    assert verify(raw).traces == ()
+    changed = [{**run, "host": "elsewhere"} for run in raw.runs]
+    [trace] = verify(RawStore(raw.events, raw.documents, changed)).traces
+    assert (trace.reason, trace.values["got"]) == (Reason.AUDIT_RUN_CHANGED, "host=elsewhere")
 
 
 def test_events_of_before_places_were_kept_are_ground() -> None:
@@ -258,8 +292,12 @@ def test_the_key_stores_own_record_is_no_renewal() -> None:
 
 
 def test_a_restored_store_is_as_it_was_written() -> None:
-    """Its run is for no renewal, and the run its event tells of is one that nodes carry."""
+    """Its run is for no renewal, and on record like any other."""
     store = year()
-    store.append("tokyo-1", Kind.RESTORED, body={"run": 41})
+    store.append("tokyo-1", Kind.RESTORED, body={**ON_RECORD, "run": 42})
     store.runs.append({**RUN, "number": 42, "renewal": "restored"})
     assert traces(store) == []
+    store.runs[-1]["holder"] = "x@y"
+    assert told(store) == [("audit_run_changed", "tokyo-1", 11, "holder=x@y")]
+    del store.runs[-1]
+    assert told(store) == [("audit_run_missing", "tokyo-1", 11, 42)]

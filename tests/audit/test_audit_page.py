@@ -86,7 +86,7 @@ def rolled(**changes: str) -> Chained:
     kind, body = told("n2", "failed")
     store.append("tokyo-1", kind, body={**body, "reason": "node_refused_pair", "values": {"got": "500"}})
     store.runs.append(
-        {"number": 1, "token": "t", "renewal": "tokyo-1", "holder": "h", "host": "h",
+        {"number": 1, "token": "t", "renewal": "tokyo-1", "holder": "tanaka@ops1", "host": "ops1",
          "since": "2026-11-01T09:00:00.000000+00:00", "beat": 0, "ended": None}
     )  # fmt: skip
     return store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from renewctl.renewal.events import Kind
 from renewctl.renewal.rules import fold, may
 from renewctl.store.read import RawStore, event_from
 from tests.support.chained import Chained, Row, rechained, sealed, text_of
+from tests.support.history import ACCEPTED
 
 pytestmark = pytest.mark.slow
 
@@ -51,12 +53,14 @@ def write(store: Chained, topic: str, choice: int) -> None:
     run = len(store.runs) + (kind is Kind.ROLL_OUT_STARTED)
     if kind is Kind.ROLL_OUT_STARTED:
         store.runs.append(
-            {"number": run, "token": "t", "renewal": name, "holder": "h", "host": "h",
-             "since": "2026-11-01T09:00:00.000000+00:00", "beat": 0, "ended": None}
+            {"number": run, "token": "t", "renewal": name, "holder": "tanaka@ops1", "host": "ops1",
+             "since": _SINCE, "beat": 0, "ended": None}
         )  # fmt: skip
-    store.append(name, kind, body={"run": _run_of(store, name)} if kind in _WITH_RUN else {})
+    store.append(name, kind, body={**_ON_RECORD, "run": _run_of(store, name)} if kind in _WITH_RUN else {})
 
 
+_SINCE = "2026-11-01T09:00:00.000000+00:00"
+_ON_RECORD = {"since": _SINCE, "token_sha256": hashlib.sha256(b"t").hexdigest()}
 _WITH_RUN = {Kind.ROLL_OUT_STARTED, Kind.WAVE_STARTED, Kind.NODE_FINISHED, Kind.ROLL_OUT_FINISHED}
 
 
@@ -130,6 +134,21 @@ def test_any_changed_value_inside_a_body_is_found(store: Chained, data: st.DataO
     )
     row["body"] = changed
     assert Reason.AUDIT_EVENT_CHANGED in reasons(verify(store.raw()))
+
+
+@settings(deadline=None)
+@given(store=stores(), data=st.data())
+def test_any_changed_column_of_a_run_is_found(store: Chained, data: st.DataObject) -> None:
+    """But its beats and its end, which nobody knows when its events are written."""
+    for kind in ACCEPTED:
+        store.append("d-1", kind)
+    write(store, "d", 2)  # a roll-out begins
+    run = data.draw(st.sampled_from(store.runs))
+    column = data.draw(st.sampled_from(sorted(set(run) - {"beat", "ended"})))
+    other: Any = st.none() | st.text(max_size=5) | st.binary(max_size=3) | st.integers()
+    run[column] = data.draw(other.filter(lambda value: value != run[column]))
+    found = reasons(verify(store.raw()))
+    assert found & {Reason.AUDIT_RUN_CHANGED, Reason.AUDIT_RUN_MISSING, Reason.AUDIT_RUN_UNREADABLE}
 
 
 def _middle(data: st.DataObject, store: Chained) -> int:

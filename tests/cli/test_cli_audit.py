@@ -154,9 +154,30 @@ class TestVerify:
 
     @pytest.mark.usefixtures("heads")
     def test_a_run_taken_out_is_found(self, desk: Desk) -> None:
-        """The event that speaks of it is named."""
+        """The first event that speaks of it is named; `verify` has a run, too."""
         tamper(desk, "DELETE FROM runs")
-        assert found(desk) == [("audit_run_missing", "tokyo-1", 6)]
+        told = {event.body.get("run"): event.seq for event in reversed(desk.events())}
+        assert found(desk) == [("audit_run_missing", "tokyo-1", told[run]) for run in (1, 2)]
+
+    @pytest.mark.usefixtures("heads")
+    @pytest.mark.parametrize("run", [1, 2], ids=["roll-out", "verify"])
+    @pytest.mark.parametrize("column", ["holder", "host", "since", "token", "renewal"])
+    def test_a_changed_run_is_found(self, desk: Desk, run: int, column: str) -> None:
+        """Who held it, where, since when, under which token, for which renewal; also of a run that changed no node."""
+        other = "2020-01-01T00:00:00.000000+00:00" if column == "since" else "tokyo-0"
+        tamper(desk, f"UPDATE runs SET {column} = ? WHERE number = ?", other, run)  # noqa: S608 - ours
+        reason = "audit_run_missing" if column == "renewal" else "audit_run_changed"
+        [event] = [event for event in desk.events() if event.body.get("run") == run][:1]
+        assert found(desk) == [(reason, "tokyo-1", event.seq)]
+
+    @pytest.mark.usefixtures("heads")
+    def test_a_changed_run_is_told_in_words(self, desk: Desk) -> None:
+        """What it says now, and what the event says."""
+        tamper(desk, "UPDATE runs SET holder = 'mallory@x', host = 'evil' WHERE number = 1")
+        done = desk.run("audit", "verify")
+        event = desk.events()[5]
+        assert "tokyo-1, event 6: run 1 was changed; it says holder=mallory@x, host=evil" in done.out
+        assert f"the event holder={event.actor}, host={event.host}" in done.out
 
     @pytest.mark.parametrize("head", ["", "abc", "g" * 64, "a" * 63])
     def test_what_is_no_head(self, desk: Desk, head: str) -> None:

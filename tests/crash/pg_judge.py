@@ -22,12 +22,13 @@ from tests.crash.pg_bench import Bench
 
 _CHANCE = frozenset({
     "key_fingerprint", "document", "serial", "fingerprint", "not_after", "sha256", "file", "store", "recipients",
+    "since", "token_sha256",
 })  # fmt: skip
 """Fields of what is made anew at each try."""
 
 _TIMES = frozenset({
     "seq", "opened_at", "last_at", "accepted_at", "adopted_at", "at", "run", "adopted_seq", "opened_by",
-    "csr", "not_after", "fingerprint",
+    "csr", "kept_csr", "not_after", "fingerprint",
 })  # fmt: skip
 _BROKEN = "events that may not follow each other"
 _STATEMENT = "SELECT * FROM events ORDER BY renewal, seq"

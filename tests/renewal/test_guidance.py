@@ -268,6 +268,18 @@ def test_after_a_roll_back_one_may_try_again_or_end() -> None:
     assert _keys(_steps(*kinds)) == ["next.rolled_back", "next.roll_out_after_back", "next.abort"]
 
 
+@pytest.mark.parametrize("reason", [Reason.ROLL_BACK_OWED, Reason.ROLL_BACK_USELESS])
+def test_whoever_goes_back_is_led_back_first(reason: Reason) -> None:
+    """A node that gave no answer on the way back is asked again; nobody is sent forward without it."""
+    back = (Kind.ROLL_BACK_STARTED, wave("n1", "n2", direction="previous"), told("n1", "unknown", "previous"))
+    both = (wave("n1", "n2"), told("n1", "proven"), told("n2", "proven"), Kind.ROLL_OUT_FINISHED)
+    kinds = (*OUT, *both, *back, told("n2", "proven", "previous"), Kind.ROLL_BACK_FINISHED)
+    refused = Attention(reason, nodes="n1")
+    refused.others = (Attention(Reason.NODE_TIMEOUT, node="n1"),)
+    expected = ["next.roll_back_again", "next.or_roll_out"]
+    assert _keys(_steps(*kinds, refused=refused)) == _keys(_steps(*kinds)) == expected
+
+
 def test_every_command_carries_what_the_operator_typed_before() -> None:
     """`--inventory` is repeated, quoted for the shell, so that every line can be pasted."""
     (step,) = _steps(*ACCEPTED[:1], options=("--inventory", "my file.yaml"))

@@ -19,6 +19,20 @@ def test_what_was_adopted_is_in_use_until_a_renewal_is_rolled_out() -> None:
     assert done.current == PairRef.from_body(NEW)
 
 
+def test_what_was_adopted_after_a_renewal_ended_is_in_use() -> None:
+    """Until the next one is rolled out; an event of before that was told counts behind every roll-out."""
+    closed = {"tokyo-1": events(*DONE, Kind.CLOSED)}
+    by_hand = pair("0c")
+    late = events((Kind.ADOPTED, {"pair": by_hand, "after": "tokyo-1"}), name="tokyo-0")
+    early = events((Kind.ADOPTED, {"pair": by_hand}), name="tokyo-0")
+    assert histories({**closed, "tokyo-0": late})["tokyo"].current == PairRef.from_body(by_hand)
+    assert histories({**closed, "tokyo-0": early})["tokyo"].current == PairRef.from_body(NEW)
+    ended = {**closed, "tokyo-2": events(Kind.OPENED, Kind.ABORTED, name="tokyo-2"), "tokyo-0": late}
+    assert histories(ended)["tokyo"].current == PairRef.from_body(by_hand)
+    again = {**ended, "tokyo-2": events(*DONE, name="tokyo-2")}
+    assert histories(again)["tokyo"].current == PairRef.from_body(NEW)
+
+
 def test_the_last_adoption_counts() -> None:
     """Adopting again replaces what was adopted before, and the next event's number is known."""
     twice = events(Kind.ADOPTED, (Kind.ADOPTED, {"pair": pair("0c")}), name="tokyo-0")

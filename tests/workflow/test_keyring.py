@@ -99,6 +99,24 @@ def test_a_key_under_anothers_name_is_found_out(sqlite_desk: Desk) -> None:
         one.stem: "key_name_differs",
         other.stem: None,
     }
+    assert {key["fingerprint"]: key["sealed_to"] for key in checked["keys"]} == {
+        one.stem: None,
+        other.stem: "current",
+    }
+
+
+@pytest.mark.parametrize("left", [-3, 10], ids=["its content", "its header"])
+def test_of_a_damaged_key_nobody_says_whom_it_is_sealed_to(sqlite_desk: Desk, left: int) -> None:
+    """What was written down is not what is there; `rekey` would not help either."""
+    sqlite_desk.to_accepted()
+    damaged, other = sorted((sqlite_desk.folder / "keys").glob("*.age"))
+    damaged.write_bytes(damaged.read_bytes()[:left])
+    checked = sqlite_desk.told("keys", "check", code=1)
+    assert {key["fingerprint"]: key["sealed_to"] for key in checked["keys"]} == {
+        damaged.stem: None,
+        other.stem: "current",
+    }
+    assert "next.rekey" not in {step["key"] for step in checked["next_steps"]}
 
 
 def test_a_record_that_does_not_fit_its_certificate_is_found_out(sqlite_desk: Desk) -> None:

@@ -10,6 +10,7 @@ import pytest
 from renewctl.errors import Refused
 from renewctl.playbook_run import PushServiceChecked
 from renewctl.reasons import Reason
+from renewctl.renewal.events import Kind
 from renewctl.store.write import Stamp, Store
 from tests.support.desk import OLD, OLD_ENDS, Desk
 from tests.support.pretended_playbooks import looked, proof
@@ -273,6 +274,37 @@ class TestHeldByTwo:
         steps = desk.told("renewal", "show")["next_steps"]
         assert [step["key"] for step in steps] == ["next.interrupted", "next.or_roll_back"]
         assert desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
+
+    @pytest.mark.parametrize(
+        ("words", "playbook", "reason", "nodes"),
+        [
+            ("roll-out", "fence", "run_lost", None),
+            ("roll-out", "rollout", "run_overtaken", "n1"),
+            ("roll-back", "rollback", "run_overtaken", "n1, n2, n3"),
+        ],
+    )
+    def test_whoever_wakes_up_after_a_takeover_is_told_what_it_had_begun_on(
+        self, desk: Desk, words: str, playbook: str, reason: str, nodes: str | None
+    ) -> None:
+        """Somebody else has gone on: no word that nothing was changed where a node may have been given a pair."""
+        desk.to_accepted()
+        if words == "roll-back":
+            desk.told("renewal", "roll-out")
+        stamp = Stamp("suzuki@ops2", "ops2", "0.1.0", "d" * 64)
+
+        def taken_over() -> None:
+            desk.take_over(stamp)
+            seen = desk.events()
+            body = {**seen[-1].body, "run": 9, "waves": [], "left_out": {}, "forward_only": False}
+            with Store(desk.store) as store:
+                store.append("tokyo-1", Kind.ROLL_OUT_STARTED, body, stamp=stamp, expected_seq=len(seen) + 1)
+
+        desk.playbooks.meanwhile[playbook] = taken_over
+        error = desk.told("renewal", words, code=4)["error"]
+        assert (error["reason"], error["values"].get("nodes")) == (reason, nodes)
+        assert "nothing was changed" not in error["hint"]
+        if nodes is not None:
+            assert (error["values"]["holder"], error["values"]["host"]) == ("suzuki@ops2", "ops2")
 
 
 @pytest.mark.parametrize("playbook", ["fence", "rollout"])

@@ -46,6 +46,20 @@ def test_another_pair_replaces_the_first(desk: Desk) -> None:
     assert desk.told("renewal", "open")["renewal"]["previous_serial"] == other.serial
 
 
+@pytest.mark.slow
+def test_a_pair_renewed_by_hand_after_a_closed_renewal_is_in_use(desk: Desk) -> None:
+    """It is the next renewal's way back, not the pair rolled out before it; the first pair may come back as well."""
+    desk.to_proven()
+    desk.told("renewal", "close")
+    by_hand = APPLE.push(key="by hand")
+    assert desk.adopt(pair=by_hand)["changed"] is True
+    assert desk.adopt(pair=by_hand)["changed"] is False
+    assert desk.told("renewal", "open")["renewal"]["previous_serial"] == by_hand.serial
+    desk.told("renewal", "abort")
+    assert desk.adopt()["changed"] is True
+    assert desk.told("renewal", "open")["renewal"]["previous_serial"] == OLD.serial
+
+
 def test_a_certificate_alone_pins_topic_and_date(desk: Desk) -> None:
     """`--certificate-only` keeps no key; adding the key later is a change."""
     assert desk.adopt("--certificate-only")["key_fingerprint"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import plistlib
 from datetime import timedelta
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from renewctl.renewal.events import Kind
+from renewctl.store.write import Store
 from tests.support.certs import NOW, Issued, apple_like, rsa_key
 from tests.support.desk import APPLE, VENDOR, Desk
 from tests.support.identities import Identity
@@ -77,6 +79,33 @@ def test_again_gives_the_same_bytes_and_no_new_key(opened: Desk) -> None:
     requested(opened)
     assert [file.read_bytes() for file in files] == before
     assert opened.kinds() == kinds
+
+
+def test_a_command_that_was_cut_off_between_key_and_csr_goes_on_with_that_key(
+    opened: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same key, the same CSR; without an identity, since the CSR is kept already. A lost key is made anew."""
+    append = Store.append
+
+    def dies(store: Store, renewal: str, kind: Kind, *body: Any, **more: Any) -> Any:
+        if kind is Kind.CSR_MADE:
+            raise KeyboardInterrupt
+        return append(store, renewal, kind, *body, **more)
+
+    for lost in (False, True):
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "append", dies)
+            words = ("--new-key",) if lost else ()
+            assert opened.run("renewal", "request", "--csr-only", *words).code == 130
+        if lost:
+            opened.lose_keys()
+        requested(opened, "--csr-only")
+        made = [event.body for event in opened.events() if event.kind in {Kind.KEY_MADE, Kind.CSR_MADE}]
+        assert made[-1]["document"] == made[-2]["document"]
+        assert len({body["key_fingerprint"] for body in made}) == (3 if lost else 1)
+        named = x509.load_pem_x509_csr((opened.folder / "tokyo-1.csr").read_bytes()).public_key()
+        der = named.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        assert hashlib.sha256(der).hexdigest() == made[-1]["key_fingerprint"]
 
 
 def test_a_new_key_is_another_request(opened: Desk) -> None:

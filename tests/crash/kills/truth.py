@@ -115,7 +115,7 @@ def _key_facts(renewals: Mapping[str, Sequence[Event]]) -> Plain:
     """What events tell of each key that is needed or taken away, in an order that does not depend on keys.
 
     But not to whom it is sealed: a key that a killed command had kept already is told of without that. And no key
-    that nothing needs: killed before its CSR, a request makes another one.
+    that nothing needs.
     """
     known = key_facts(renewals, datetime.now(UTC)).values()
     facts = [each for each in known if each.uses or each.destroying]
