@@ -223,6 +223,9 @@ class Reason(StrEnum):
     NODE_WRITE_FAILED = "node_write_failed"
     NODE_READ_BACK_DIFFERS = "node_read_back_differs"
     NODE_STEP_FAILED = "node_step_failed"
+    NODE_STEP_UNFINISHED = "node_step_unfinished"
+    NODE_STEP_UNDONE = "node_step_undone"
+    NODE_FOLDER_FOREIGN = "node_folder_foreign"
     NODE_RELEASE_DAMAGED = "node_release_damaged"
 
     # Store: the database of events, and its leases

@@ -274,12 +274,12 @@ def test_a_full_disk_in_the_middle_goes_back(
     place.files.fence(1, TOKEN)
     point, calls = node_disk.point, []
 
-    def full(link: str, target: str) -> None:
+    def full(link: str, target: str, at: int | None = None) -> None:
         calls.append(target)
         release = place.releases().get(fingerprint(new))
         if release is not None and target.endswith(release.name):
             raise OSError(28, "No space left on device", link)
-        point(link, target)
+        point(link, target, at)
 
     monkeypatch.setattr(node_disk, "point", full)
     with pytest.raises(Fault) as caught:

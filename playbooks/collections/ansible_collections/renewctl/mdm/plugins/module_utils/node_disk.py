@@ -4,6 +4,9 @@
 
 Every step leaves either the old or the new thing behind, whenever the power goes: written beside, synced,
 renamed, and the folder synced.
+
+What we keep on a node lies in folders that are held open while something is done in them (`held`): `at` is
+such a folder's descriptor, and of `path` only the last part counts then; the whole of it is for messages.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import pwd
 import re
 import stat
 import time
@@ -73,10 +77,11 @@ def digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
-def read(path):
+def read(path, at=None):
     """The bytes of a file, or None where there is no file. Neither a pipe nor a large file holds it up."""
+    how = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if at is None else os.O_NOFOLLOW)
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as handle:
+        with os.fdopen(os.open(_name(path, at), how, dir_fd=at), "rb") as handle:
             regular = stat.S_ISREG(os.fstat(handle.fileno()).st_mode)
             content = handle.read(LARGEST + 1) if regular else b""
     except FileNotFoundError:
@@ -97,13 +102,85 @@ def sync_folder(path):
         os.close(descriptor)
 
 
-def make_folder(path):
-    """A folder with exactly the mode `FOLDER`, durable; an existing one gets the mode."""
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(path, FOLDER)
+def make_folder(path, at=None):
+    """A folder with exactly the mode `FOLDER`, durable, unless something of that name is there."""
+    before = os.umask(0o777 & ~FOLDER)  # no chmod: by then the name may lead to somebody else's
+    try:
+        os.mkdir(_name(path, at), FOLDER, dir_fd=at)
+    except FileExistsError:
+        return
+    finally:
+        os.umask(before)
+    if at is None:
         sync_folder(os.path.dirname(path))
-    if stat.S_IMODE(os.stat(path).st_mode) != FOLDER:
-        os.chmod(path, FOLDER)
+    else:
+        os.fsync(at)
+
+
+@contextlib.contextmanager
+def held(path, *below, at=None):
+    """The descriptor of a folder of ours, so that no name can lead us elsewhere while we work in it.
+
+    The rule: each of these folders is a folder and no link, belongs to the account we run as or to root, and
+    nobody else may write in it. In the folder around the first, others may write (the server's own account,
+    say): what they put there in place of ours is refused, neither followed nor changed, since we may be root.
+
+    Args:
+        path: the first folder.
+        below: names of folders from there on, each in the one before.
+        at: the descriptor of the folder around the first; None: it is looked up by the whole of `path`.
+
+    Raises:
+        Fault: `node_folder_foreign`, `node_file_unreadable`.
+        FileNotFoundError: one of them is not there.
+    """
+    with contextlib.ExitStack() as stack:
+        at = _opened(path, at)
+        stack.callback(os.close, at)
+        for name in below:
+            path = os.path.join(path, name)
+            at = _opened(path, at)
+            stack.callback(os.close, at)
+        yield at
+
+
+def _opened(path, at):
+    name = _name(path, at)
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.ELOOP):  # which of them a link gives, differs by system
+            raise _foreign(path, os.stat(name, dir_fd=at, follow_symlinks=False), at) from None
+        raise Fault("node_file_unreadable", path=path, got=errno.errorcode.get(error.errno, "")) from None
+    about = os.fstat(descriptor)
+    if about.st_uid not in (0, os.geteuid()) or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        os.close(descriptor)
+        raise _foreign(path, about, at)
+    return descriptor
+
+
+def _foreign(path, about, at):
+    """What lies in the place of a folder of ours, and what should, both as `ls -l` shows them."""
+    leads = " -> " + os.readlink(_name(path, at), dir_fd=at) if stat.S_ISLNK(about.st_mode) else ""
+    return Fault(
+        "node_folder_foreign",
+        path=path,
+        got="%s %s%s" % (stat.filemode(about.st_mode), _account(about.st_uid), leads),
+        expected="%s %s" % (stat.filemode(stat.S_IFDIR | FOLDER), _account(os.geteuid())),
+    )
+
+
+def _account(uid):
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _name(path, at):
+    return path if at is None else os.path.basename(path)
 
 
 class Look:
@@ -141,9 +218,10 @@ def _label(file):
         return None
 
 
-def create(path, data, look):
+def create(path, data, look, at=None):
     """A new file, synced; nobody else may read it before it looks right. The folder is not synced."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(_name(path, at), how, 0o600, dir_fd=at)
     with os.fdopen(descriptor, "wb") as handle:
         handle.write(data)
         dress(descriptor, look)
@@ -151,30 +229,46 @@ def create(path, data, look):
         os.fsync(descriptor)
 
 
-def write(path, data, mode):
+def write(path, data, mode, at):
     """Replace a file's content in one step."""
     beside = path + ".new"
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(beside)
-    create(beside, data, Look(mode))
-    os.replace(beside, path)
-    sync_folder(os.path.dirname(path))
+        os.unlink(_name(beside, at), dir_fd=at)
+    create(beside, data, Look(mode), at)
+    _rename(beside, path, at)
 
 
-def point(link, target):
+def point(link, target, at=None):
     """Make `link` a symbolic link to `target`, whatever it was before, by one rename."""
     beside = link + ".new"
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(beside)
-    os.symlink(target, beside)
-    os.replace(beside, link)
-    sync_folder(os.path.dirname(link))
+        os.unlink(_name(beside, at), dir_fd=at)
+    os.symlink(target, _name(beside, at), dir_fd=at)
+    _rename(beside, link, at)
+
+
+def _rename(beside, path, at):
+    os.replace(_name(beside, at), _name(path, at), src_dir_fd=at, dst_dir_fd=at)
+    if at is None:
+        sync_folder(os.path.dirname(path))
+    else:
+        os.fsync(at)
+
+
+def remove_folder(name, at):
+    """Remove a folder of files, if there is one. What cannot be removed stays: nothing of it is used."""
+    with contextlib.suppress(OSError, Fault):
+        with held(name, at=at) as folder:
+            for leaf in os.listdir(folder):
+                os.unlink(leaf, dir_fd=folder)
+        os.rmdir(name, dir_fd=at)
 
 
 @contextlib.contextmanager
-def locked(path, seconds):
+def locked(path, seconds, at=None):
     """Hold a lock file; released here and not by the end of the process, which some tools keep alive."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    how = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(_name(path, at), how, 0o600, dir_fd=at)
     try:
         _take(descriptor, path, time.monotonic() + seconds)
         try:

@@ -13,6 +13,7 @@ whoever comes next puts every place back.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -34,10 +35,13 @@ _COMMITTED, _SWITCHING = "committed", "switching"
 
 
 def write_fault(error, path):
-    """A full or read-only disk, a missing right: what the operating system said, by its short name."""
-    return Fault(
-        "node_write_failed", path=error.filename or path, got=errno.errorcode.get(error.errno, "OSError")
-    )
+    """A full or read-only disk, a missing right: what the operating system said, by its short name.
+
+    Args:
+        path: the node's first file; what we keep is named from its home, told where nothing is named.
+    """
+    named = os.path.join(home_of(path), error.filename) if isinstance(error.filename, str) else path
+    return Fault("node_write_failed", path=named, got=errno.errorcode.get(error.errno, "OSError"))
 
 
 class PairFiles:
@@ -54,7 +58,7 @@ class PairFiles:
         if not paths or len(set(paths)) < len(paths):
             raise Fault("node_layout_unsupported", path=", ".join(paths) or "-")
         self.reloads = reloads
-        self.home = home_of(self.places[0].path)
+        self._first = self.places[0].releases
 
     # What is there
 
@@ -116,7 +120,7 @@ class PairFiles:
             try:
                 self._activate(known, before, after)
             except (Fault, OSError) as problem:
-                fault = problem if isinstance(problem, Fault) else write_fault(problem, self.home)
+                fault = problem if isinstance(problem, Fault) else write_fault(problem, self.places[0].path)
                 fault.values["put_back"] = self._undo(known)
                 raise fault from None
             self._commit(known, known["places"])
@@ -143,10 +147,13 @@ class PairFiles:
 
     # Steps
 
+    @contextlib.contextmanager
     def _lock(self):
         # Whoever holds it may be reloading, and reloading again after it went back.
         seconds = STEP_SECONDS + 2 * node_reload.RELOAD_SECONDS * len(self.reloads)
-        return disk.locked(os.path.join(self.home, "lock"), seconds)
+        path = os.path.join(self._first.home, "lock")
+        with self._first.held() as at, disk.locked(path, seconds, at):
+            yield
 
     def _own(self, run, token):
         known = self._state()
@@ -221,8 +228,12 @@ class PairFiles:
     # The journal
 
     def _state(self):
-        path = os.path.join(self.home, "state.json")
-        raw = disk.read(path)
+        path = os.path.join(self._first.home, "state.json")
+        try:
+            with self._first.held() as at:
+                raw = disk.read(path, at)
+        except FileNotFoundError:
+            raw = None
         if raw is None:
             return {"v": STATE_VERSION, "run": 0, "token": "", "phase": "idle", "places": {}}
         try:
@@ -239,7 +250,9 @@ class PairFiles:
 
     def _save(self, known, **changes):
         known.update(changes)
-        disk.write(os.path.join(self.home, "state.json"), json.dumps(known, sort_keys=True).encode(), 0o600)
+        path = os.path.join(self._first.home, "state.json")
+        with self._first.held() as at:
+            disk.write(path, json.dumps(known, sort_keys=True).encode(), 0o600, at)
 
 
 def _checked(known):

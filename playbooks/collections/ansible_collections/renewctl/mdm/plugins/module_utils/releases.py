@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 
 from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk as disk
 
@@ -35,14 +34,30 @@ class Releases:
         self._folder = os.path.join(home, "releases")
 
     def make(self):
-        """The folders, 0755."""
-        for folder in (os.path.dirname(self.home), self.home, self._folder):
-            disk.make_folder(folder)
+        """The folders, 0755.
+
+        Raises:
+            Fault: something else lies in the place of one of them (`node_disk.held`).
+        """
+        top, name = os.path.split(self.home)
+        disk.make_folder(top)
+        with disk.held(top) as at:
+            disk.make_folder(self.home, at)
+        with disk.held(top, name) as at:
+            disk.make_folder(self._folder, at)
+        with self.held("releases"):
+            pass
+
+    def held(self, *below):
+        """The folder of this place, or one below it, open; raises as `node_disk.held`."""
+        top, name = os.path.split(self.home)
+        return disk.held(top, name, *below)
 
     def active(self):
         """Name of the current release, or None."""
         try:
-            return os.path.basename(os.readlink(self.current))
+            with self.held() as at:
+                return os.path.basename(os.readlink("current", dir_fd=at))
         except OSError:
             return None
 
@@ -54,7 +69,8 @@ class Releases:
         """File name -> content of a release; None where it is not there, or not as it was written."""
         folder = self.folder_of(name or _BESIDE)
         try:
-            content = {leaf: disk.read(os.path.join(folder, leaf)) for leaf in sorted(os.listdir(folder))}
+            with self.held("releases", os.path.basename(folder)) as at:
+                content = {leaf: disk.read(os.path.join(folder, leaf), at) for leaf in sorted(os.listdir(at))}
         except (OSError, disk.Fault):
             return None
         return content if release_name(content) == name else None
@@ -74,56 +90,66 @@ class Releases:
             looks: file name -> `node_disk.Look`.
         """
         name = release_name(content)
-        folder = self.folder_of(name)
         if self.read(name) is not None:
-            for leaf in content:
-                self._dress(os.path.join(folder, leaf), looks[leaf])
+            with self.held("releases", name) as at:
+                for leaf in content:
+                    _dress(leaf, looks[leaf], at)
             return name
-        beside = os.path.join(self._folder, _BESIDE)
-        _remove(beside)
-        os.mkdir(beside, 0o700)
-        for leaf, data in content.items():
-            disk.create(os.path.join(beside, leaf), data, looks[leaf])
-        os.chmod(beside, disk.FOLDER)
-        disk.sync_folder(beside)
-        _remove(folder)  # of that name, but not of that content
-        os.rename(beside, folder)
-        disk.sync_folder(self._folder)
+        with self.held("releases") as at:
+            disk.remove_folder(_BESIDE, at)
+            os.mkdir(_BESIDE, 0o700, dir_fd=at)
+            with disk.held(self.folder_of(_BESIDE), at=at) as beside:
+                for leaf, data in content.items():
+                    disk.create(os.path.join(self.folder_of(_BESIDE), leaf), data, looks[leaf], beside)
+                os.fchmod(beside, disk.FOLDER)
+                os.fsync(beside)
+            disk.remove_folder(name, at)  # of that name, but not of that content
+            os.rename(_BESIDE, name, src_dir_fd=at, dst_dir_fd=at)
+            os.fsync(at)
         return name
 
     def point(self, name):
         """Make a release the current one, by one rename."""
         self._touch_apart(name)
-        disk.point(self.current, os.path.join("releases", name))
+        with self.held() as at:
+            disk.point(self.current, os.path.join("releases", name), at)
 
     def prune(self, keep):
         """Remove all releases but the current one and those named; a half-removed one is never used."""
-        for name in self._names():
-            if name not in keep and name != self.active():
-                _remove(os.path.join(self._folder, name))
+        active = self.active()
+        with contextlib.suppress(FileNotFoundError), self.held("releases") as at:
+            for name in sorted(os.listdir(at)):
+                if name not in keep and name != active:
+                    disk.remove_folder(name, at)
 
     def _names(self):
         try:
-            return sorted(os.listdir(self._folder))
+            with self.held("releases") as at:
+                return sorted(os.listdir(at))
         except FileNotFoundError:
             return []
 
     def _touch_apart(self, name):
         """A certificate of another time than the last: NanoMDM's `file` storage notices by time alone."""
-        with contextlib.suppress(FileNotFoundError):
-            before = int(os.stat(os.path.join(self.current, CERTIFICATE)).st_mtime)
-            path = os.path.join(self._folder, name, CERTIFICATE)
-            if self.active() != name and int(os.stat(path).st_mtime) == before:
-                os.utime(path, (before + 1, before + 1))
+        before, own = self._time_of(self.active()), self._time_of(name)
+        if before is not None and own == before and self.active() != name:
+            with self.held("releases", name) as at:
+                os.utime(CERTIFICATE, (before + 1, before + 1), dir_fd=at)
 
-    def _dress(self, path, look):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    def _time_of(self, name):
+        """When the certificate of a release was written, whole seconds; None where there is none."""
+        if name is None:
+            return None
         try:
-            disk.dress(descriptor, look)
-        finally:
-            os.close(descriptor)
+            with self.held("releases", name) as at:
+                return int(os.stat(CERTIFICATE, dir_fd=at, follow_symlinks=False).st_mtime)
+        except FileNotFoundError:
+            return None
 
 
-def _remove(folder):
-    if os.path.isdir(folder):
-        shutil.rmtree(folder, ignore_errors=True)
+def _dress(name, look, at):
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=at)
+    try:
+        disk.dress(descriptor, look)
+    finally:
+        os.close(descriptor)
