@@ -30,8 +30,8 @@ class TopicHistory:
     Attributes:
         renewals: oldest first.
         adopted: the pair last taken over.
-        adopted_after: name of the newest renewal there was then, which had ended; None: there was none, or the
-            event is of before that was told.
+        adopted_after: name of the newest renewal there was then, which had ended; None: there was none, or
+            the event is of before that was told.
         adopted_seq: number of the last event beside the renewals (`adopted`, `restored`), 0 for none.
     """
 
