@@ -13,7 +13,8 @@ certificate_refused    reason, fingerprint (of the certificate that came), findi
 accepted               pair, topic, findings
 roll_out_started       run, waves ([[node, …], …]), left_out ({node: reason}), pair, forward_only
 wave_started           run, direction (`new`, `previous`), nodes
-node_finished          run, direction, node, outcome, proof, reason, values, changed
+node_finished          run, direction, node, outcome, proof, reason, values, changed; of a node on which the
+                       fence undid a step that was cut off with the reason `node_step_undone`
 node_verified          direction, node, outcome, proof, reason, values
 roll_out_finished      run, outcome (`done`, `held`, `stopped`), reason
 roll_back_started      run, nodes, pair (the previous one), despite (the doubt about that pair, a reason

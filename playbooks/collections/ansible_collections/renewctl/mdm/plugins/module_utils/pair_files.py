@@ -117,8 +117,9 @@ class PairFiles:
                 place.path: place.build(pem, files["key.pem"], files.get("%d.p12" % index))
                 for index, place in enumerate(self.places)
             }
+            self._announce(known, before, after)  # what cannot be written down is not begun
             try:
-                self._activate(known, before, after)
+                self._activate(after)
             except (Fault, OSError) as problem:
                 fault = problem if isinstance(problem, Fault) else write_fault(problem, self.places[0].path)
                 fault.values["put_back"] = self._undo(known)
@@ -168,13 +169,15 @@ class PairFiles:
         first = previous if known["phase"] == _SWITCHING else place.releases.active()
         return place.releases.find(fingerprint, first)
 
-    def _activate(self, known, before, after):
+    def _announce(self, known, before, after):
         places = {}
         for path, name in after.items():
             old = known["places"].get(path, {}).get("previous")
             names = (old, before[path]) if known["phase"] == _SWITCHING else (before[path], old)
             places[path] = {"active": name, "previous": _first_other(names, name)}
         self._save(known, phase=_SWITCHING, places=places)
+
+    def _activate(self, after):
         for place in self.places:
             place.releases.point(after[place.path])
             place.link()
