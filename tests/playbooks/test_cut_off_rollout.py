@@ -141,7 +141,7 @@ def test_a_disk_that_fails_at_the_first_record_changes_nothing(mdm: World, node:
     node.breaks("write", "ENOSPC", 1)
     told = of_f1(mdm.run("rollout", renewctl_run=7))
     assert (told.outcome, told.reason, told.values["got"]) == ("failed", Reason.NODE_WRITE_FAILED, "ENOSPC")
-    assert told.values["path"] == str(node.certificate)
+    assert told.values["path"] == str(node.home / "state.json.new")
     assert (node.phase(), node.serves(), node.reloads.exists()) == ("idle", "old", False)
     node.mends()
     fenced = of_f1(mdm.run("fence", renewctl_run=8))

@@ -35,13 +35,10 @@ _COMMITTED, _SWITCHING = "committed", "switching"
 
 
 def write_fault(error, path):
-    """A full or read-only disk, a missing right: what the operating system said, by its short name.
-
-    Args:
-        path: the node's first file; what we keep is named from its home, told where nothing is named.
-    """
-    named = os.path.join(home_of(path), error.filename) if isinstance(error.filename, str) else path
-    return Fault("node_write_failed", path=named, got=errno.errorcode.get(error.errno, "OSError"))
+    """A full or read-only disk, a missing right: what the operating system said, by its short name."""
+    return Fault(
+        "node_write_failed", path=error.filename or path, got=errno.errorcode.get(error.errno, "OSError")
+    )
 
 
 class PairFiles:
