@@ -129,6 +129,8 @@ def _recorded(oldest_first: Sequence[Renewal]) -> dict[str, Known]:
             pair = pairs[state.direction]
             if pair is not None and renewal.was_read_back(node):
                 found[node] = Known(_served(renewal.topic, pair, Source.RECORDED), state.at)
+            elif state.reason == Reason.NODE_STEP_UNDONE:  # it has neither this year's pair nor last year's
+                found.pop(node, None)
     return found
 
 

@@ -85,7 +85,7 @@ class Failure:
     values: Mapping[str, str] = field(default_factory=dict)
 
 
-_UNSEEN = frozenset({Reason.NODE_CERTIFICATE_LOCKED, Reason.NODE_FILE_MISSING})
+_UNSEEN = frozenset({Reason.NODE_CERTIFICATE_LOCKED, Reason.NODE_FILE_MISSING, Reason.NODE_STEP_UNFINISHED})
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,13 @@ class Observation:
 
     @property
     def unseen(self) -> Failure | None:
-        """A place among the node's files that could not be looked into, whatever its others hold."""
+        """Why its files prove nothing, whatever they hold: a place not seen into, a step that was cut off."""
         return next((failure for failure in self.failures if failure.reason in _UNSEEN), None)
+
+    @property
+    def cut_off(self) -> Failure | None:
+        """The last step on its files was cut off: the next fence puts back what was there before."""
+        return next((one for one in self.failures if one.reason is Reason.NODE_STEP_UNFINISHED), None)
 
     def serving(self, topic: str) -> ServedCertificate | None:
         """The best-sourced certificate of a topic, or None."""

@@ -147,11 +147,15 @@ class _Climb:
         self._watched: dict[str, str] = {}
 
     def read_back(self) -> bool:
-        """READ_BACK and SERIAL; False when what is read speaks against the pair."""
+        """READ_BACK and SERIAL; False when what is read speaks against the pair, or a step was cut off."""
         seen = self._look()
         if not self._matches(seen):
             self._timing.sleep(self._timing.second_try_after)
             seen = self._look()
+        if (cut_off := seen.cut_off) is not None:  # neither for the pair nor against it
+            self._rungs[Rung.READ_BACK] = RungState.UNKNOWN
+            self._note(cut_off.reason, **cut_off.values)
+            return False
         found = _of_topic(seen, self._expected)
         if not found:
             return self._nothing_read(seen)

@@ -70,7 +70,10 @@ class Voice:
                 self.output.say("label.indented", text=line)
         elif event is None:
             self.output.say(key, **values)
-        elif not hasattr(event, "result") and getattr(event, "state", None) in _TOLD_STATES:
+        elif (result := getattr(event, "result", None)) is not None:
+            if result.reason is Reason.NODE_STEP_UNDONE:
+                self.output.finding(result.reason, result.values)
+        elif getattr(event, "state", None) in _TOLD_STATES:
             step = self.output.text(f"step.{event.state}")
             self.output.say("roll.node_started", node=event.node, step=step)
 

@@ -15,7 +15,8 @@ accepted               pair, topic, findings
 roll_out_started       run, since, token_sha256, waves ([[node, …], …]), left_out ({node: reason}), pair,
                        forward_only
 wave_started           run, since, token_sha256, direction (`new`, `previous`), nodes
-node_finished          run, direction, node, outcome, proof, reason, values, changed
+node_finished          run, direction, node, outcome, proof, reason, values, changed; of a node on which the
+                       fence undid a step that was cut off with the reason `node_step_undone`
 node_verified          run, since, token_sha256, direction, node, outcome, proof, reason, values
 roll_out_finished      run, outcome (`done`, `held`, `stopped`), reason
 roll_back_started      run, since, token_sha256, nodes, pair (the previous one), despite (the doubt about that

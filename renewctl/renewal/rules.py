@@ -8,6 +8,8 @@ No I/O and no clock: events in, state out. State is what the events fold to; not
 - `accepted` needs a key of ours; a node is touched only after `accepted`.
 - `closed` and `aborted` end a renewal; nothing follows them.
 - `restored`: the store is of before a loss; once a pair was accepted, every node is *unknown* from here.
+- A question that was not answered leaves what is known of a node; the answer that its last step was cut off
+  takes a proof away.
 """
 
 from __future__ import annotations
@@ -212,7 +214,8 @@ def _node_finished(renewal: Renewal, event: Event) -> _Changes:
 def _node_verified(renewal: Renewal, event: Event) -> _Changes:
     body = event.body
     before = renewal.nodes.get(body["node"])
-    if before is not None and body["outcome"] == Outcome.UNKNOWN:
+    answered = body["outcome"] != Outcome.UNKNOWN or body.get("reason") == Reason.NODE_STEP_UNFINISHED
+    if before is not None and not answered:
         reason, values = body.get("reason"), body.get("values") or {}
         asked = replace(before, unanswered=event.at, reason=reason, values=values)
         return {"nodes": {**renewal.nodes, body["node"]: asked}}

@@ -12,6 +12,7 @@ from renewctl import playbook_run
 from renewctl.errors import Attention, Refused, RenewctlError
 from renewctl.inventory.reading import Node, Topic
 from renewctl.playbook_run import Ended, NodeResult, PlaybookEvent
+from renewctl.proof import Proof, Rung, RungState
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, Kind, Outcome
 from renewctl.renewal.rules import Renewal
@@ -170,34 +171,56 @@ class Engine:
     ) -> tuple[Renewal, list[NodeAnswer]]:
         """Announce a wave, play it, write down what became of each of its nodes."""
         self.lease.check()  # before the wave is announced: a lost run must not leave it unknown
-        run = self.lease.run.number
         begun = {**self.lease.run.on_record(), "direction": direction.value, "nodes": list(names)}
         renewal = self.append(renewal, Kind.WAVE_STARTED, begun)
         ended = self.play(playbook, limit=names)
         answers = [answer_of(name, ended, direction) for name in names]
         for answer in answers:
-            body = {**told_of(answer), "run": run, "changed": answer.changed}
-            renewal = self.append(renewal, Kind.NODE_FINISHED, body)
-            given = renewal.accepted if answer.direction is Direction.NEW else renewal.previous
-            serial = None if given is None else given.serial
-            self.work.tell("roll.node_finished", {"node": answer.node, "answer": answer, "serial": serial})
+            renewal = self.finished(renewal, answer)
         return renewal, answers
 
+    def finished(self, renewal: Renewal, answer: NodeAnswer) -> Renewal:
+        """Write down what became of a node, and tell it."""
+        body = {**told_of(answer), "run": self.lease.run.number, "changed": answer.changed}
+        renewal = self.append(renewal, Kind.NODE_FINISHED, body)
+        given = renewal.accepted if answer.direction is Direction.NEW else renewal.previous
+        serial = None if given is None else given.serial
+        self.work.tell("roll.node_finished", {"node": answer.node, "answer": answer, "serial": serial})
+        return renewal
 
-def fence(engine: Engine) -> tuple[RenewctlError | None, int]:
-    """Show the pairs to the push service, take the run on every node.
+
+def fence(engine: Engine, renewal: Renewal) -> tuple[Renewal, RenewctlError | None, int]:
+    """Show the pairs to the push service, take the run on every node; what that undid is written down.
 
     Returns:
-        What went wrong, if anything, and the highest run that refused ours: 0 where none did.
+        The renewal; what went wrong, if anything; the highest run that refused ours, 0 where none did.
     """
     engine.work.tell("roll.fence", {"count": len(engine.nodes)})
     ended = engine.play("fence")
+    for result in ended.results.values():
+        if result.reason is Reason.NODE_STEP_UNDONE:
+            renewal = engine.finished(renewal, undone(result, renewal))
     refused = refused_by(ended)
     if refused is None and ended.exit_code != 0:
         silent = ", ".join(node.name for node in engine.nodes if node.name not in ended.results)
         refused = Attention(Reason.FENCE_FAILED, got=ended.tail, exit_code=ended.exit_code, nodes=silent)
     behind = refused is not None and refused.reason is Reason.RUN_SUPERSEDED
-    return refused, max(map(superseded_by, ended.results.values()), default=0) if behind else 0
+    return renewal, refused, max(map(superseded_by, ended.results.values()), default=0) if behind else 0
+
+
+def undone(result: NodeResult, renewal: Renewal) -> NodeAnswer:
+    """Of a node on which the fence undid a step that was cut off: which pair it has read back since.
+
+    Mostly the previous one. What is no pair of this renewal (a step of another year) is *unknown* here.
+    """
+    reason = None if result.reason is None else result.reason.value
+    pairs = {Direction.PREVIOUS: renewal.previous, Direction.NEW: renewal.accepted}
+    for direction, pair in pairs.items():
+        if pair is not None and pair.serial == result.values.get("serial"):
+            rungs = dict.fromkeys((Rung.READ_BACK, Rung.SERIAL), RungState.YES)
+            proof = Proof(Verdict.NOT_PROVEN, rungs, result.reason).as_json()
+            return NodeAnswer(result.node, direction, Outcome.INSTALLED, True, proof, reason, result.values)
+    return NodeAnswer(result.node, Direction.NEW, Outcome.UNKNOWN, True, None, reason, result.values)
 
 
 def superseded_by(answer: NodeAnswer | NodeResult) -> int:
@@ -218,7 +241,7 @@ def refused_by(ended: Ended) -> RenewctlError | None:
     told = [
         Attention(result.reason, **{**result.values, "node": result.node})
         for result in ended.results.values()
-        if result.reason is not None
+        if result.reason not in {None, Reason.NODE_STEP_UNDONE}
     ]
     if not told:
         return None

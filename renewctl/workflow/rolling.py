@@ -134,7 +134,7 @@ def _begun(engine: Engine, renewal: Renewal, body: Mapping[str, Any]) -> Renewal
     for attempt in range(_NUMBERS_TRIED):
         run = engine.lease.run.number
         renewal = engine.work.append(renewal, Kind.ROLL_OUT_STARTED, {**engine.lease.run.on_record(), **body})
-        refused, carried = fence(engine)
+        renewal, refused, carried = fence(engine, renewal)
         if refused is None:
             return renewal
         renewal = _finish(engine, renewal, "stopped", refused.reason)

@@ -104,6 +104,16 @@ def test_a_new_renewal_does_not_forget_what_the_year_before_left_undone(sqlite_i
     assert set(facts.recorded) == {"a"}
 
 
+def test_what_a_fence_took_back_to_another_year_is_not_recorded_any_more(sqlite_inventory: Inventory) -> None:
+    """Last year's record stood on a step that was cut off: its date would hide that the node's own is past."""
+    url = str(sqlite_inventory.store)
+    history.write(url, "tokyo-9", history.accepted(9), history.rolled_out("a", "b"))
+    undone = {**history.told("a", "new", "unknown"), "proof": None, "reason": "node_step_undone"}
+    started = history.rolled_out("a")[:1]
+    history.write(url, "tokyo-10", history.accepted(10), started, [(Kind.NODE_FINISHED, undone)])
+    assert set(only(sqlite_inventory).recorded) == {"b"}
+
+
 def test_renewals_of_a_topic_that_left_the_inventory_are_not_shown(sqlite_inventory: Inventory) -> None:
     """Nor is anything else of them."""
     url = str(sqlite_inventory.store)

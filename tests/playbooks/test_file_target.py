@@ -21,7 +21,7 @@ from renewctl.errors import NodeFault, RenewctlError
 from renewctl.observation import Source
 from renewctl.reasons import Reason
 from renewctl.servers.registry import connect
-from renewctl.verification import Verdict
+from renewctl.verification import Rung, RungState, Verdict
 from tests.support.certs import NOW, TOPIC, Issued, apple_like
 
 TOKEN = "ab" * 16
@@ -87,6 +87,11 @@ def found_at(path: str, pem: str | None, *, there: bool = True, old: bool = Fals
     return {"path": path, "there": there, "certificate": pem, "old_ciphers": old}
 
 
+def look_of(*found: dict[str, Any], run: int = 0, phase: str = "committed") -> dict[str, Any]:
+    """What the node tells of all its places."""
+    return {"found": list(found), "run": run, "phase": phase}
+
+
 def opened(pair: Issued) -> Pair:
     """As the product holds it."""
     return Pair(PushCertificate.from_pem(pair.pem), pair.key_pem)
@@ -122,7 +127,7 @@ def test_a_node_that_has_the_pair_says_so_itself(tmp_path: Path, pair: Issued) -
 
 def test_what_a_step_read_back_is_not_asked_again(tmp_path: Path, pair: Issued) -> None:
     """The look that came with the switch is the first that follows it, and no other."""
-    seen = {"found": [found_at("/etc/my mdm/push.pem", pair.pem.decode())], "run": 1}
+    seen = look_of(found_at("/etc/my mdm/push.pem", pair.pem.decode()), run=1)
     remote = Remote(look={**seen, "run": 9})
     remote.after = seen
     node = target(tmp_path, remote)
@@ -187,10 +192,10 @@ def test_reload_programs_must_be_listed_here(
 
 def test_fence_and_look(tmp_path: Path, pair: Issued) -> None:
     """The run is taken and told; what the file says is part of the observation."""
-    look = {"found": [found_at("/etc/my mdm/push.pem", pair.pem.decode())], "run": 4}
-    remote = Remote(look=look, fence=True, carries=False)
+    look = look_of(found_at("/etc/my mdm/push.pem", pair.pem.decode()), run=4)
+    remote = Remote(look=look, fence=False, carries=False)
     node = target(tmp_path, remote)
-    assert node.fence(check=False) == (True, {"run": 1, "undone": True})
+    assert node.fence(check=False) == (False, {"run": 1, "undone": False})
     assert node.fence(check=True) == (True, {})
     assert node.run() == 4
     seen = node.server.observe(NOW)
@@ -199,11 +204,52 @@ def test_fence_and_look(tmp_path: Path, pair: Issued) -> None:
     assert node.server.canaries(TOPIC, 1) == ()
 
 
+@pytest.mark.parametrize("phase", ["switching", "anything else"])
+def test_whatever_files_hold_after_a_step_that_was_cut_off_proves_nothing(
+    tmp_path: Path, pair: Issued, phase: str
+) -> None:
+    """The right pair is there, or another: both are told, neither is proof or refutation, no device is woken."""
+    for pem in (pair.pem, apple_like().push(TOPIC, key="other").pem):
+        node = target(tmp_path, Remote(look=look_of(found_at("/etc/p.pem", pem.decode()), phase=phase)))
+        certificate = PushCertificate.from_pem(pair.pem)
+        seen = node.server.observe(NOW)
+        assert [one.serial for one in seen.certificates] == [PushCertificate.from_pem(pem).serial]
+        assert [failure.reason for failure in seen.failures] == [Reason.NODE_STEP_UNFINISHED]
+        assert steps.holds(seen, certificate) is False
+        timing = verification.Timing(sleep=lambda _: None)
+        proof = verification.verify(node.server, certificate, timing=timing)
+        assert (proof.verdict, proof.reason) == (Verdict.UNKNOWN, Reason.NODE_STEP_UNFINISHED)
+        assert (proof.rungs[Rung.READ_BACK], proof.rungs[Rung.SERIAL]) == (
+            RungState.UNKNOWN,
+            RungState.NOT_AVAILABLE,
+        )
+
+
+def test_what_a_fence_undid_is_told_with_what_is_read_since(
+    tmp_path: Path, pair: Issued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The serial of all places that can be seen; a dash where they differ or hold no certificate."""
+    (tmp_path / "allowed").write_text("/bin/a\n/bin/c\n")
+    monkeypatch.setenv("RENEWCTL_ALLOWED_COMMANDS", str(tmp_path / "allowed"))
+    good = found_at("/etc/a/push.pem", pair.pem.decode())
+    other = found_at("/etc/b/push.pem", apple_like().push(TOPIC, key="other").pem.decode())
+    for found, serial in [
+        ((good, good, found_at("/etc/c/push.p12", None)), pair.serial),
+        ((good, other, good), "-"),
+        ((good, found_at("/etc/b/push.pem", "no certificate"), good), "-"),
+    ]:
+        remote = Remote(fence=True)
+        remote.after = look_of(*found)
+        node = many(tmp_path, remote)
+        assert node.fence(check=False) == (True, {"run": 1, "undone": True, "node": "f1", "serial": serial})
+        assert [step["op"] for step in remote.steps] == ["fence"]
+
+
 def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
     """The key, DER, half a file: a reason with the path, never an error of a library."""
     for pem in (None, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
         found = found_at("/etc/my mdm/push.pem", pem)
-        node = target(tmp_path, Remote(look={"found": [found], "run": 0}))
+        node = target(tmp_path, Remote(look=look_of(found)))
         fault = fault_of(lambda node=node: node.server.observe(NOW))  # type: ignore[misc]
         assert fault.reason is Reason.NODE_FILE_NOT_CERTIFICATE
         assert str(fault.values["path"]).endswith(".pem")
@@ -254,7 +300,7 @@ def test_a_pkcs12_file_is_made_here_and_opens_where_the_one_before_did(
     (tmp_path / "allowed").write_text("/bin/a\n/bin/c\n")
     monkeypatch.setenv("RENEWCTL_ALLOWED_COMMANDS", str(tmp_path / "allowed"))
     found = [found_at("/etc/a/push.pem", None), found_at("/etc/b/push.pem", None)]
-    remote = Remote(look={"found": [*found, found_at("/etc/c/push.p12", None, old=old)], "run": 1})
+    remote = Remote(look=look_of(*found, found_at("/etc/c/push.p12", None, old=old)))
     many(tmp_path, remote).install(opened(pair))
     assert set(remote.files[-1]) == {"key.pem", "2.p12"}
     bundle = remote.files[-1]["2.p12"]
@@ -285,16 +331,14 @@ def test_places_that_differ_or_hide_are_told(tmp_path: Path, pair: Issued) -> No
         (found_at(place[2], pem), other.pem.decode(), None),
     ]:
         found = [found_at(place[0], pem), found_at(place[1], others), third]
-        seen = many(tmp_path, Remote(look={"found": found, "run": 1})).server.observe(NOW)
+        seen = many(tmp_path, Remote(look=look_of(*found))).server.observe(NOW)
         expected_serials = {pair.serial} if others == pem else {pair.serial, other.serial}
         assert {one.serial for one in seen.certificates} == expected_serials
         assert [failure.reason for failure in seen.failures] == ([] if reason is None else [reason])
         assert (Source.FILE in seen.answered) is (reason is not Reason.NODE_CERTIFICATE_LOCKED)
         certificate = PushCertificate.from_pem(pair.pem)
         assert steps.holds(seen, certificate) is (reason is None and others == pem)
-        proof = verification.verify(
-            many(tmp_path, Remote(look={"found": found, "run": 1})).server, certificate
-        )
+        proof = verification.verify(many(tmp_path, Remote(look=look_of(*found))).server, certificate)
         expected = Verdict.UNKNOWN if reason else Verdict.PROVEN if others == pem else Verdict.WRONG
         assert (proof.verdict, proof.reason if reason else None) == (expected, reason)
 
@@ -302,5 +346,5 @@ def test_places_that_differ_or_hide_are_told(tmp_path: Path, pair: Issued) -> No
 def test_a_key_where_the_only_file_should_be_is_no_certificate(tmp_path: Path) -> None:
     """Something is there and cannot be read as a certificate; of PKCS#12 that alone is no fault."""
     only = found_at("/etc/b/push.pem", None)
-    node = target(tmp_path, Remote(look={"found": [only], "run": 0}), paths={"pem": "/etc/b/push.pem"})
+    node = target(tmp_path, Remote(look=look_of(only)), paths={"pem": "/etc/b/push.pem"})
     assert fault_of(lambda: node.server.observe(NOW)).reason is Reason.NODE_FILE_NOT_CERTIFICATE

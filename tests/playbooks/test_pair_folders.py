@@ -11,11 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from ansible_collections.renewctl.mdm.plugins.module_utils import node_step
 from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Fault
 from ansible_collections.renewctl.mdm.plugins.module_utils.pair_files import PairFiles
 
 from tests.support.certs import NOW, TOPIC, Issued, apple_like
-from tests.support.pair_place import OTHER_TOKEN, TOKEN, Place, fingerprint
+from tests.support.pair_place import OTHER_TOKEN, TOKEN, TWO, Place, fingerprint
 
 SERVER = 65534
 """Id of the server's own account, who may write in its folder: `nobody`, wherever the tests run."""
@@ -131,6 +132,13 @@ def test_a_folder_others_may_write_in_is_not_used(place: Place, mode: int) -> No
     assert stat.S_IMODE(ours.stat().st_mode) == mode
 
 
+def test_an_account_without_a_name_is_told_by_its_number(place: Place) -> None:
+    """Whose it is can be told all the same."""
+    (place.folder / ".renewctl").mkdir(mode=0o755)
+    os.chown(place.folder / ".renewctl", 54321, 0)
+    assert refused(place.files.look)["got"] == "drwxr-xr-x 54321"
+
+
 def test_a_file_in_its_place_is_told_as_such(place: Place) -> None:
     """Neither folder nor link."""
     (place.folder / ".renewctl").write_text("")
@@ -225,3 +233,19 @@ def test_a_user_works_in_a_folder_of_its_own_and_root_leaves_that_alone(
         assert refused(place.files.look)["got"] == "drwxr-xr-x nobody"
         assert as_the_server(lambda: place.files.revert(1, TOKEN, fingerprint(old))) == "True"
         assert place.serves(old)
+
+
+def test_a_user_after_root_is_told_what_it_must_not(pairs: tuple[Issued, Issued]) -> None:
+    """Root's folder is trusted, and not the user's to write in: the whole path, and which right is missing."""
+    with TemporaryDirectory() as name:
+        place = Place(Path(name), pairs[0])
+        os.chown(place.folder, SERVER, SERVER)
+        ours = place.folder / ".renewctl"
+        ours.mkdir()
+        ours.chmod(0o755)
+        order = {"op": "fence", "places": [place.named(TWO)], "reloads": [], "run": 1, "token": TOKEN}
+        fault = {"reason": "node_write_failed", "values": {"path": str(place.home), "got": "EACCES"}}
+        assert as_the_server(lambda: node_step.answered(order, {})) == repr(fault)
+        ours.chmod(0o700)
+        fault = {"reason": "node_file_unreadable", "values": {"path": str(ours), "got": "EACCES"}}
+        assert as_the_server(lambda: node_step.answered({**order, "op": "look"}, {})) == repr(fault)

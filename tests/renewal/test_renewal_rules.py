@@ -94,6 +94,16 @@ def test_a_question_without_an_answer_changes_nothing_that_is_known() -> None:
     assert (answered.nodes["n2"].unanswered, answered.nodes["n2"].reason) == (None, None)
 
 
+def test_the_answer_that_a_step_was_cut_off_takes_the_proof_away() -> None:
+    """That is no silence: until a roll-out proves it anew the node is unknown, and nothing is closed over it."""
+    middle = (wave("n1", "n2"), told("n1", "proven"), told("n2", "proven"), Kind.ROLL_OUT_FINISHED)
+    cut_off = {"node": "n2", "outcome": "unknown", "reason": "node_step_unfinished"}
+    renewal = _folded(*ACCEPTED, Kind.ROLL_OUT_STARTED, *middle, (Kind.NODE_VERIFIED, cut_off))
+    assert (renewal.nodes["n2"].outcome, renewal.nodes["n2"].unanswered) == (Outcome.UNKNOWN, None)
+    assert (renewal.phase, may(renewal, Kind.CLOSED)) == (Phase.ROLLING_OUT, False)
+    assert owed(renewal, NODES) == ("n2",)
+
+
 def test_a_roll_back_ends_rolled_back_and_nothing_is_owed() -> None:
     """Every node back on the previous pair: phase rolled_back, owed nothing, may be rolled out again."""
     out = (Kind.ROLL_OUT_STARTED, wave("n1"), told("n1", "proven"), Kind.ROLL_OUT_FINISHED)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps, versions, worker
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import of_error, of_foreign
@@ -15,6 +16,7 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC,
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget, Target
 
 from renewctl.errors import RenewctlError
+from renewctl.reasons import Reason
 from renewctl.servers import registry
 
 
@@ -37,6 +39,8 @@ class ActionModule(ActionBase):
                 if not self._task.loop:  # under a loop the host is not the node
                     worker.tell("started", node=host, state=settings.state)
                 told.update(step(target, settings))
+            if told["renewctl"]["reason"] == Reason.NODE_STEP_UNDONE:
+                Display().display(told["msg"])  # of a node that does well Ansible says no more than `changed`
         except RenewctlError as error:
             told.update(of_error(host, error))
         except AnsibleError:

@@ -102,19 +102,28 @@ def sync_folder(path):
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def telling(path):
+    """An error of the system in here tells the whole path, where it told none or a part of one."""
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error.filename, str) or not os.path.isabs(error.filename):
+            error.filename = path
+        raise
+
+
 def make_folder(path, at=None):
     """A folder with exactly the mode `FOLDER`, durable, unless something of that name is there."""
     before = os.umask(0o777 & ~FOLDER)  # no chmod: by then the name may lead to somebody else's
     try:
-        os.mkdir(_name(path, at), FOLDER, dir_fd=at)
+        with telling(path):
+            os.mkdir(_name(path, at), FOLDER, dir_fd=at)
+            _sync_around(path, at)
     except FileExistsError:
-        return
+        pass
     finally:
         os.umask(before)
-    if at is None:
-        sync_folder(os.path.dirname(path))
-    else:
-        os.fsync(at)
 
 
 @contextlib.contextmanager
@@ -145,9 +154,10 @@ def held(path, *below, at=None):
 
 
 def _opened(path, at):
-    name = _name(path, at)
+    name, how = _name(path, at), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+        with telling(path):
+            descriptor = os.open(name, how, dir_fd=at)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -221,34 +231,41 @@ def _label(file):
 def create(path, data, look, at=None):
     """A new file, synced; nobody else may read it before it looks right. The folder is not synced."""
     how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    descriptor = os.open(_name(path, at), how, 0o600, dir_fd=at)
-    with os.fdopen(descriptor, "wb") as handle:
-        handle.write(data)
-        dress(descriptor, look)
-        handle.flush()
-        os.fsync(descriptor)
+    with telling(path):
+        descriptor = os.open(_name(path, at), how, 0o600, dir_fd=at)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(data)
+            dress(descriptor, look)
+            handle.flush()
+            os.fsync(descriptor)
 
 
 def write(path, data, mode, at):
     """Replace a file's content in one step."""
     beside = path + ".new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_name(beside, at), dir_fd=at)
-    create(beside, data, Look(mode), at)
-    _rename(beside, path, at)
+    with telling(path):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_name(beside, at), dir_fd=at)
+        create(beside, data, Look(mode), at)
+        _rename(beside, path, at)
 
 
 def point(link, target, at=None):
     """Make `link` a symbolic link to `target`, whatever it was before, by one rename."""
     beside = link + ".new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_name(beside, at), dir_fd=at)
-    os.symlink(target, _name(beside, at), dir_fd=at)
-    _rename(beside, link, at)
+    with telling(link):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_name(beside, at), dir_fd=at)
+        os.symlink(target, _name(beside, at), dir_fd=at)
+        _rename(beside, link, at)
 
 
 def _rename(beside, path, at):
     os.replace(_name(beside, at), _name(path, at), src_dir_fd=at, dst_dir_fd=at)
+    _sync_around(path, at)
+
+
+def _sync_around(path, at):
     if at is None:
         sync_folder(os.path.dirname(path))
     else:

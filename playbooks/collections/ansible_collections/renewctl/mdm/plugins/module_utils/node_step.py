@@ -30,7 +30,8 @@ def answered(order, files):
         pair = PairFiles(order["places"], order["reloads"])
         done = _done(pair, order, files)
         # What consumers read after a change, told at once: one question less.
-        return {"done": done, "look": pair.look() if order["op"] in ("switch", "revert") else None}
+        told = order["op"] in ("switch", "revert") or (order["op"] == "fence" and done)
+        return {"done": done, "look": pair.look() if told else None}
     except Fault as fault:
         return {"reason": fault.reason, "values": fault.values}
     except OSError as error:

@@ -35,13 +35,10 @@ _COMMITTED, _SWITCHING = "committed", "switching"
 
 
 def write_fault(error, path):
-    """A full or read-only disk, a missing right: what the operating system said, by its short name.
-
-    Args:
-        path: the node's first file; what we keep is named from its home, told where nothing is named.
-    """
-    named = os.path.join(home_of(path), error.filename) if isinstance(error.filename, str) else path
-    return Fault("node_write_failed", path=named, got=errno.errorcode.get(error.errno, "OSError"))
+    """A full or read-only disk, a missing right: what the operating system said, by its short name."""
+    return Fault(
+        "node_write_failed", path=error.filename or path, got=errno.errorcode.get(error.errno, "OSError")
+    )
 
 
 class PairFiles:
@@ -117,8 +114,9 @@ class PairFiles:
                 place.path: place.build(pem, files["key.pem"], files.get("%d.p12" % index))
                 for index, place in enumerate(self.places)
             }
+            self._announce(known, before, after)  # what cannot be written down is not begun
             try:
-                self._activate(known, before, after)
+                self._activate(after)
             except (Fault, OSError) as problem:
                 fault = problem if isinstance(problem, Fault) else write_fault(problem, self.places[0].path)
                 fault.values["put_back"] = self._undo(known)
@@ -168,13 +166,15 @@ class PairFiles:
         first = previous if known["phase"] == _SWITCHING else place.releases.active()
         return place.releases.find(fingerprint, first)
 
-    def _activate(self, known, before, after):
+    def _announce(self, known, before, after):
         places = {}
         for path, name in after.items():
             old = known["places"].get(path, {}).get("previous")
             names = (old, before[path]) if known["phase"] == _SWITCHING else (before[path], old)
             places[path] = {"active": name, "previous": _first_other(names, name)}
         self._save(known, phase=_SWITCHING, places=places)
+
+    def _activate(self, after):
         for place in self.places:
             place.releases.point(after[place.path])
             place.link()

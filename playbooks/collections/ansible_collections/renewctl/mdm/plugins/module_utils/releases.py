@@ -91,11 +91,11 @@ class Releases:
         """
         name = release_name(content)
         if self.read(name) is not None:
-            with self.held("releases", name) as at:
+            with self.held("releases", name) as at, disk.telling(self.folder_of(name)):
                 for leaf in content:
                     _dress(leaf, looks[leaf], at)
             return name
-        with self.held("releases") as at:
+        with self.held("releases") as at, disk.telling(self.folder_of(name)):
             disk.remove_folder(_BESIDE, at)
             os.mkdir(_BESIDE, 0o700, dir_fd=at)
             with disk.held(self.folder_of(_BESIDE), at=at) as beside:

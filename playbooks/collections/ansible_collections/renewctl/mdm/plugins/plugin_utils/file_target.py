@@ -26,6 +26,9 @@ from renewctl.servers.certificate_files import served
 from renewctl.servers.protocol import Server
 
 _REASONS = frozenset(Reason)
+_FINISHED = frozenset({"idle", "committed"})
+"""What a node's journal says where the next fence would put nothing back."""
+
 _TOKEN = re.compile(r"[0-9a-f]{8,64}")
 
 # What the inner server says of files it looked for on this machine; the node's own look is better.
@@ -58,7 +61,8 @@ class FileTarget:
         self._remote = remote
         self._api = server
         self._after: dict[str, Any] | None = None
-        self.server: Server = PlacedServer(server, self._look)
+        self._placed = PlacedServer(server, self._look)
+        self.server: Server = self._placed
 
     def require_ready(self) -> None:
         """Its API, where it has one, answers and lets us in."""
@@ -71,7 +75,17 @@ class FileTarget:
         self._require_token()
         self.require_ready()
         undone = bool(self._step("fence", reloads=self._reloads()).get("done"))
-        return undone, {"run": self._settings.run, "undone": undone}
+        values = {"run": self._settings.run, "undone": undone}
+        return undone, {**values, **(self._back_to() if undone else {})}
+
+    def _back_to(self) -> dict[str, Any]:
+        """What the node reads once something was undone; serial `-` where that cannot be told."""
+        try:
+            serials = {one.serial for one in self._placed.placed(self._look()["found"])}
+        except NodeFault:
+            serials = set()
+        serial = serials.pop() if len(serials) == 1 else "-"
+        return {"node": self._settings.node.name, "serial": serial}
 
     def run(self) -> int:
         """The run the node carries."""
@@ -185,6 +199,7 @@ def _is_a_look(done: Any, places: int) -> bool:
         isinstance(found, list)
         and len(found) == places
         and type(done.get("run")) is int
+        and isinstance(done.get("phase"), str)
         and all(isinstance(one, dict) and _is_of_a_place(one) for one in found)
     )
 
@@ -215,15 +230,22 @@ class PlacedServer:
     def observe(self, now: datetime, *, certificates_alone: bool = False) -> Observation:
         """What the server says, and what its files say; one certificate where all places agree.
 
+        A step that was cut off is a failure: the next fence puts back what was there before it, so whatever
+        the files hold now is no proof.
+
         Raises:
             NodeFault: a file cannot be looked at, or holds no certificate.
         """
         seen = self._inner.observe(now, certificates_alone=certificates_alone)
-        found = self._look()["found"]
-        placed = {one.fingerprint: served(one, Source.FILE) for one in self._certificates(found)}
+        look = self._look()
+        found = look["found"]
+        placed = {one.fingerprint: served(one, Source.FILE) for one in self.placed(found)}
         failures = [failure for failure in seen.failures if failure.reason not in _SEEN_THERE]
         unseen = [one for one in found if one["certificate"] is None]
         failures += [_unseen(self.node.name, one) for one in unseen if one["there"] or len(found) > 1]
+        if look["phase"] not in _FINISHED:
+            values = {"node": self.node.name, "path": found[0]["path"]}
+            failures.append(Failure(Reason.NODE_STEP_UNFINISHED, values))
         locked = any(one["there"] for one in unseen)
         return replace(
             seen,
@@ -235,7 +257,12 @@ class PlacedServer:
             answered=tuple({*seen.answered, *(() if locked else (Source.FILE,))}),
         )
 
-    def _certificates(self, found: list[Mapping[str, Any]]) -> list[PushCertificate]:
+    def placed(self, found: list[Mapping[str, Any]]) -> list[PushCertificate]:
+        """The certificate of each place of a look, where it can be seen.
+
+        Raises:
+            NodeFault: a file holds no certificate.
+        """
         return [
             self._parsed(one["certificate"] or "", one["path"])
             for one in found

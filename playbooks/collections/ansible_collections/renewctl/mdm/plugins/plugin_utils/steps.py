@@ -61,7 +61,8 @@ def fenced(target: Target, settings: Settings) -> dict[str, Any]:
     if not settings.check:
         worker.require_watched()
     changed, values = target.fence(check=settings.check)
-    return result(settings.node.name, "fenced", changed=changed, values=values)
+    reason = Reason.NODE_STEP_UNDONE if values.get("undone") else None
+    return result(settings.node.name, "fenced", changed=changed, reason=reason, values=values)
 
 
 def present(target: Target, settings: Settings) -> dict[str, Any]:
@@ -170,9 +171,11 @@ def _after_fault(
         return of_error(name, fault, "unknown")
     if holds(seen, expected):
         return None
-    # Without an answer it may still happen after this look; a 500 may come after storing.
+    # Without an answer it may still happen after this look; a 500 may come after storing; of a step that was
+    # cut off nobody knows what its consumer took.
     unread = fault.reason is Reason.NODE_ERROR and not named(seen, expected)
-    unknown = unread or fault.reason in {*OUTCOME_UNKNOWN, Reason.NODE_UNREACHABLE}
+    cut_off = seen.cut_off is not None
+    unknown = unread or cut_off or fault.reason in {*OUTCOME_UNKNOWN, Reason.NODE_UNREACHABLE}
     return of_error(name, fault, "unknown" if unknown else "failed")
 
 
