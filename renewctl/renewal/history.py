@@ -30,8 +30,8 @@ class TopicHistory:
     Attributes:
         renewals: oldest first.
         adopted: the pair last taken over.
-        adopted_after: name of the newest renewal there was then, which had ended; None: there was none, or the
-            event is of before that was told.
+        adopted_after: name of the newest renewal there was then, which had ended; None: there was none, or
+            the event is of before that was told.
         adopted_seq: number of the last event beside the renewals (`adopted`, `restored`), 0 for none.
     """
 
@@ -97,6 +97,17 @@ class TopicHistory:
         """The pair in use as far as events tell: the one rolled out or adopted last."""
         renewal = self._in_use
         return self.adopted if renewal is None else renewal.accepted
+
+    @property
+    def before(self) -> PairRef | None:
+        """The pair in use before that, where a renewal has replaced it."""
+        return None if self._in_use is None else self._in_use.previous
+
+    @property
+    def closed(self) -> Renewal | None:
+        """The renewal whose pair is in use, where it was closed and none is open."""
+        renewal = self._in_use
+        return renewal if renewal is not None and renewal.ended and self.open is None else None
 
     @property
     def _in_use(self) -> Renewal | None:
