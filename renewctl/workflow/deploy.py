@@ -70,7 +70,8 @@ def adopt(work: Workplace, topic: Topic, certificate: intake.Intake, key: bytes 
         "after": None if history.latest is None else history.latest.name,
         "recipients": list(work.keys.recipients) if sealed_now else None,
     }
-    work.write(history.adopted_name, Kind.ADOPTED, body, history.adopted_seq + 1)
+    beside = {history.next_name: 0}  # a renewal opened in this moment would begin from another pair
+    work.write(history.adopted_name, Kind.ADOPTED, body, history.adopted_seq + 1, beside)
     return Adopted(pair, changed=True)
 
 

@@ -55,7 +55,8 @@ def open_renewal(work: Workplace, topic: Topic) -> tuple[str, tuple[Finding, ...
         "topic": topic.topic,
         "previous": None if previous is None else previous.as_body(),
     }
-    work.write(history.next_name, Kind.OPENED, body, 1)
+    beside = {history.adopted_name: history.adopted_seq}  # the pair in use must still be that one
+    work.write(history.next_name, Kind.OPENED, body, 1, beside)
     end = None if previous is None else previous.not_after
     return history.next_name, findings.early(end, topic.window, work.now())
 
