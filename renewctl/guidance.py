@@ -187,6 +187,8 @@ def _away(refused: RenewctlError | None, renewal: Renewal) -> dict[str, str]:
 
 
 def _between(situation: Situation) -> tuple[Step, ...]:
+    if situation.refused is not None and situation.refused.reason is Reason.RENEWAL_CLOSED:
+        return _after_close(situation)
     steps: list[Step] = []
     if situation.history.current is None:
         adopt = situation.command("adopt", "--certificate", "FILE", "--key", "FILE")
@@ -203,10 +205,32 @@ def _between(situation: Situation) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def _after_close(situation: Situation) -> tuple[Step, ...]:
+    """Back to the pair before, by a renewal of its own; on to a new certificate where that is of no use."""
+    begin = situation.command("renewal", "open", "--reason", "why the certificate is wrong")
+    back = _accept_before(situation, "next.accept_previous")
+    if not back:
+        return (Step("next.open_for_another", {}, begin),)
+    roll_out = situation.command("renewal", "roll-out")
+    return (Step("next.open_to_go_back", {}, begin), *back, Step("next.roll_out_previous", {}, roll_out))
+
+
+def _accept_before(situation: Situation, key: str) -> tuple[Step, ...]:
+    """To take the pair that was in use before, where it could still be of use."""
+    before = situation.history.before
+    if before is None or before.key_fingerprint is None or before.not_after <= situation.now:
+        return ()
+    values = {"serial": before.serial, "not_after": before.not_after}
+    return (Step(key, values, situation.command("renewal", "accept", "--previous")),)
+
+
 def _open(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
+    current = renewal.previous
+    early = current is not None and current.not_after - situation.now > situation.topic.window
+    back = _accept_before(situation, "next.or_accept_previous") if early else ()
     if situation.vendor_refuses is not None:
-        return _csr_made(situation, renewal)
-    return (Step("next.request", {}, situation.command("renewal", "request")),)
+        return (*_csr_made(situation, renewal), *back)
+    return (Step("next.request", {}, situation.command("renewal", "request")), *back)
 
 
 def _csr_made(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:

@@ -134,20 +134,32 @@ def request(
         return ExitCode.PERSONS_TURN
 
 
+def _needed(context: click.Context, argument: click.Parameter, file: Path | None) -> Path | None:
+    if file is None and not context.params["previous"]:
+        raise click.MissingParameter(ctx=context, param=argument)
+    return file
+
+
 @_command("accept")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=_FILE, required=False, callback=_needed)
+@click.option("--previous", cls=Option, is_flag=True, is_eager=True, help="help.option.previous")
 @passphrase_option
 @dry_run_option
 @_at_work
-def accept(voice: Voice, *, file: Path, dry_run: bool, **record: str | None) -> int:
-    """Check what came back from the portal."""
-    from renewctl.workflow import enrolled, prepare  # noqa: PLC0415
+def accept(voice: Voice, *, file: Path | None, previous: bool, dry_run: bool, **record: str | None) -> int:
+    """Check what came back from the portal, or the pair of before."""
+    from renewctl.workflow import deploy, enrolled, prepare  # noqa: PLC0415
 
+    if file is not None and previous:
+        raise Unusable(Reason.OPTION_INVALID, got=f"{file} --previous", expected="FILE | --previous")
     with voice.workplace(record, dry_run=dry_run) as work:
         with voice.output.working("renewal.asking_nodes"):
             topics = enrolled.enrolled_topics(work.nodes(voice.topic))
-        downloaded = prepare.Downloaded(file, voice.session.passphrase, topics)
-        accepted, findings = prepare.accept(work, voice.topic, downloaded)
+        if file is None:
+            accepted, findings = deploy.accept_before(work, voice.topic, topics)
+        else:
+            downloaded = prepare.Downloaded(file, voice.session.passphrase, topics)
+            accepted, findings = prepare.accept(work, voice.topic, downloaded)
         show_findings(voice, findings)
         if dry_run:
             return voice.would("accept", accepted.name, findings)

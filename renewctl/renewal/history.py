@@ -99,6 +99,17 @@ class TopicHistory:
         return self.adopted if renewal is None else renewal.accepted
 
     @property
+    def before(self) -> PairRef | None:
+        """The pair in use before that, where a renewal has replaced it."""
+        return None if self._in_use is None else self._in_use.previous
+
+    @property
+    def closed(self) -> Renewal | None:
+        """The renewal whose pair is in use, where it was closed and none is open."""
+        renewal = self._in_use
+        return renewal if renewal is not None and renewal.ended and self.open is None else None
+
+    @property
     def _in_use(self) -> Renewal | None:
         """The renewal whose pair is in use; None: the adopted one is, if any."""
         for renewal in reversed(self.renewals):

@@ -5,7 +5,8 @@ No I/O and no clock: events in, state out. State is what the events fold to; not
 - A renewal begins with `opened`; one topic has at most one renewal that has not ended.
 - Whatever changes something outside the store is announced first (`…_started`) and told of after.
   A started step without an outcome is *unknown* until it is read back.
-- `accepted` needs a key of ours; a node is touched only after `accepted`.
+- `accepted` needs a key of ours: of this renewal's request, or of a pair of before; a node is touched only
+  after it.
 - `closed` and `aborted` end a renewal; nothing follows them.
 - `restored`: the store is of before a loss; once a pair was accepted, every node is *unknown* from here.
 - A question that was not answered leaves what is known of a node; the answer that its last step was cut off
@@ -53,8 +54,8 @@ _MAY_FOLLOW: Mapping[Kind, frozenset[Phase]] = {
     Kind.KEY_MADE: _BEFORE_NODES,
     Kind.CSR_MADE: _BEFORE_NODES,
     Kind.REQUESTED: frozenset({Phase.CSR_MADE, Phase.REQUESTED}),
-    Kind.CERTIFICATE_REFUSED: frozenset({Phase.CSR_MADE, Phase.REQUESTED, Phase.ACCEPTED}),
-    Kind.ACCEPTED: frozenset({Phase.CSR_MADE, Phase.REQUESTED}),
+    Kind.CERTIFICATE_REFUSED: _BEFORE_NODES | {Phase.ACCEPTED},
+    Kind.ACCEPTED: _BEFORE_NODES,  # without a CSR: a pair of before, whose key is kept
     Kind.ROLL_OUT_STARTED: _WITH_PAIR,
     Kind.WAVE_STARTED: _TOUCHED,
     Kind.NODE_FINISHED: _TOUCHED,
@@ -170,9 +171,12 @@ def _refused(renewal: Renewal, _event: Event) -> _Changes:
 
 
 def _accepted(_renewal: Renewal, event: Event) -> _Changes:
+    pair = PairRef.from_body(event.body["pair"])
+    if pair.key_fingerprint is None:
+        raise _broken(event, "key_fingerprint")
     return {
         "phase": Phase.ACCEPTED,
-        "accepted": PairRef.from_body(event.body["pair"]),
+        "accepted": pair,
         "accepted_at": event.at,
     }
 

@@ -22,6 +22,7 @@ from renewctl.reasons import Reason
 from renewctl.renewal.events import Event, Kind
 from renewctl.store import head as store_head
 from renewctl.store.lease import Lease, Timing, held, lost
+from renewctl.store.moved import last_seen
 from renewctl.store.read import (
     TIPS,
     Run,
@@ -67,6 +68,7 @@ AND NOT EXISTS (SELECT 1 FROM runs AS newer WHERE newer.number > :number)"""
 _END = "UPDATE runs SET ended = :at WHERE number = :number AND token = :token AND ended IS NULL"
 
 _Result = TypeVar("_Result")
+_Beside = Mapping[str, int] | None
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,14 @@ class Store(StoreReader):
         sql.create(url)
 
     def append(
-        self, renewal: str, kind: Kind, body: Mapping[str, Any], *, stamp: Stamp, expected_seq: int
+        self,
+        renewal: str,
+        kind: Kind,
+        body: Mapping[str, Any],
+        *,
+        stamp: Stamp,
+        expected_seq: int,
+        beside: _Beside = None,
     ) -> Event:
         """Write one event down, durably.
 
@@ -148,10 +157,10 @@ class Store(StoreReader):
             body: a JSON object (`events`); its place in the store is added.
             stamp: who writes.
             expected_seq: the number the event is to have: one more than the last seen, 1 for the first.
+            beside: other renewals that must not have moved either -> the number of their last event seen.
 
         Raises:
-            Attention: `somebody_else_moved` (`renewal`, `holder`, `host`, `since`, `got`,
-                `expected`): read again;
+            Attention: `somebody_else_moved` (`moved.last_seen`): read again;
                 `store_answer_lost`: it may or may not be written down.
             NodeFault: it is not written down, and why.
         """
@@ -161,7 +170,7 @@ class Store(StoreReader):
         def once() -> Event:
             nonlocal sent
             with self._database.transaction() as transaction:
-                event, sent = self.write(draft, transaction)
+                event, sent = self.write(draft, transaction, beside)
             return event
 
         try:
@@ -181,37 +190,28 @@ class Store(StoreReader):
             previous="", hash="", **vars(stamp),
         )  # fmt: skip
 
-    def write(self, draft: Event, transaction: sql.Transaction) -> tuple[Event, bool]:
+    def write(self, draft: Event, transaction: sql.Transaction, beside: _Beside = None) -> tuple[Event, bool]:
         """Write a draft down in somebody's transaction; the event, and whether it was not there before.
 
         Raises:
             Attention: `somebody_else_moved`.
         """
-        event, there = self._place(draft, transaction)
+        event, there = self._place(draft, transaction, beside)
         if not there:
             row = fields_of(event)
             transaction.change(_INSERT_EVENT, **{**row, "body": canonical(row["body"])})
         return event, not there
 
-    def _place(self, draft: Event, transaction: sql.Transaction) -> tuple[Event, bool]:
+    def _place(self, draft: Event, transaction: sql.Transaction, beside: _Beside) -> tuple[Event, bool]:
         """The event with its place in both chains, and whether it is there already."""
         transaction.alone()  # two renewals at once must not follow the same event of the store
         rows = transaction.rows(_SINCE, renewal=draft.renewal, seq=draft.seq)
         for row in rows:
             if row["id"] == draft.id:
                 return event_from(row), True
-        nothing = {"seq": 0, "hash": "", "actor": "-", "host": "-", "at": None}
-        last: Mapping[str, Any] = rows[-1] if rows else nothing
-        if last["seq"] != draft.seq - 1:
-            raise Attention(
-                Reason.SOMEBODY_ELSE_MOVED,
-                renewal=draft.renewal,
-                holder=last["actor"],
-                host=last["host"],
-                since=None if last["at"] is None else datetime.fromisoformat(last["at"]),
-                got=last["seq"],
-                expected=draft.seq - 1,
-            )
+        last = last_seen(rows, draft.renewal, draft.seq - 1)
+        for name, seq in (beside or {}).items():
+            last_seen(transaction.rows(_SINCE, renewal=name, seq=seq + 1), name, seq)
         newest = transaction.rows(TIPS)
         tips = tips_of(newest, self.shown)
         place = store_head.next_place(tips, sum(row["written"] or 0 for row in newest))

@@ -1,15 +1,19 @@
-"""Taking over the pair in use, and ending a renewal: adopt, close."""
+"""Taking over the pair in use, accepting the one before it again, ending a renewal."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from renewctl.certificate import findings, intake, private_key
+from renewctl.certificate.findings import Finding
+from renewctl.certificate.pushcert import PushCertificate
 from renewctl.errors import Attention, Refused
 from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind, Outcome, PairRef
 from renewctl.renewal.rules import Phase, Renewal, owed, require
+from renewctl.workflow import prepare
 from renewctl.workflow.pairs import prove_key_opens
 from renewctl.workflow.workplace import Workplace
 
@@ -66,8 +70,47 @@ def adopt(work: Workplace, topic: Topic, certificate: intake.Intake, key: bytes 
         "after": None if history.latest is None else history.latest.name,
         "recipients": list(work.keys.recipients) if sealed_now else None,
     }
-    work.write(history.adopted_name, Kind.ADOPTED, body, history.adopted_seq + 1)
+    beside = {history.next_name: 0}  # a renewal opened in this moment would begin from another pair
+    work.write(history.adopted_name, Kind.ADOPTED, body, history.adopted_seq + 1, beside)
     return Adopted(pair, changed=True)
+
+
+def accept_before(
+    work: Workplace, topic: Topic, enrolled: Mapping[str, int] | None
+) -> tuple[Renewal, tuple[Finding, ...]]:
+    """Accept the pair that was in use before the one in use now: the way back once a renewal was closed.
+
+    A closed renewal is not opened again; this one rolls the older pair out like any other, each node proven,
+    and the pair in use now is its way back.
+
+    Args:
+        enrolled: topics enrolled devices use, None where no node can tell.
+
+    Raises:
+        Refused: `no_pair_before`; `key_not_in_store`, `identity_cannot_open`: it is there without its key; as
+            `prepare.accept`.
+        Unusable: no identity is configured.
+    """
+    renewal, before = work.open_renewal(topic), work.history(topic).before
+    if before is not None and renewal.accepted == before:
+        return renewal, ()
+    require(renewal, Kind.ACCEPTED)
+    if before is None:
+        raise Refused(Reason.NO_PAIR_BEFORE, renewal=renewal.name, topic=topic.id)
+    prove_key_opens(work, before.key_fingerprint, serial=before.serial)
+    leaf = PushCertificate.from_pem(work.store.document(before.document))
+    found = findings.judge(
+        leaf,
+        expected_key_fingerprint=leaf.key_fingerprint,
+        topic=topic.topic,
+        current=None,  # which ends later
+        enrolled=enrolled,
+        issuers=prepare.trusted(work.inventory),
+        now=work.now(),
+        account=topic.account.address or topic.account.alias,
+        known_topics=[other.topic for other in work.inventory.topics],
+    )
+    return prepare.take_in(work, topic, renewal, leaf, found), found
 
 
 def close(work: Workplace, topic: Topic, *, without_proof: bool) -> Renewal:

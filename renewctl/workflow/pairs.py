@@ -51,7 +51,7 @@ def open_previous(work: Workplace, ref: PairRef) -> Pair:
         raise lost from None
 
 
-def prove_key_opens(work: Workplace, fingerprint: str | None) -> None:
+def prove_key_opens(work: Workplace, fingerprint: str | None, *, serial: str = "-") -> None:
     """Open a key and forget it: before anybody is sent to the portal, or promised a way back.
 
     Raises:
@@ -59,7 +59,7 @@ def prove_key_opens(work: Workplace, fingerprint: str | None) -> None:
         Unusable: no identity is configured.
     """
     if fingerprint is None or not work.keys.has(fingerprint):
-        raise Refused(Reason.KEY_NOT_IN_STORE, got="-", key=fingerprint or "-")
+        raise Refused(Reason.KEY_NOT_IN_STORE, got=serial, key=fingerprint or "-")
     unseal.open_key(work.keys.sealed(fingerprint), identity(work.inventory))
 
 

@@ -17,7 +17,7 @@ from renewctl.inventory.reading import Inventory, Topic
 from renewctl.observation import Observation
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind, PairRef
-from renewctl.renewal.rules import Renewal, owed_previous, require
+from renewctl.renewal.rules import Renewal, out_of_order, owed_previous, require
 from renewctl.renewal.served import serving
 from renewctl.workflow.workplace import Workplace
 
@@ -55,7 +55,8 @@ def open_renewal(work: Workplace, topic: Topic) -> tuple[str, tuple[Finding, ...
         "topic": topic.topic,
         "previous": None if previous is None else previous.as_body(),
     }
-    work.write(history.next_name, Kind.OPENED, body, 1)
+    beside = {history.adopted_name: history.adopted_seq}  # the pair in use must still be that one
+    work.write(history.next_name, Kind.OPENED, body, 1, beside)
     end = None if previous is None else previous.not_after
     return history.next_name, findings.early(end, topic.window, work.now())
 
@@ -152,7 +153,21 @@ def accept(work: Workplace, topic: Topic, downloaded: Downloaded) -> tuple[Renew
     leaf = intake.read(downloaded.file, downloaded.passphrase, certificate_only=True).leaf()
     if _is_accepted(renewal, leaf):
         return renewal, ()
-    findings = _judge(work, topic, renewal, leaf, downloaded.enrolled)
+    if renewal.csr is None:
+        raise out_of_order(renewal, Kind.ACCEPTED)
+    require(renewal, Kind.ACCEPTED)
+    found = _judge(work, topic, renewal, leaf, downloaded.enrolled)
+    return take_in(work, topic, renewal, leaf, found), found
+
+
+def take_in(
+    work: Workplace, topic: Topic, renewal: Renewal, leaf: PushCertificate, findings: Sequence[Finding]
+) -> Renewal:
+    """Write down what came of the checks: the certificate is accepted, or refused.
+
+    Raises:
+        Refused: with the first refusal's reason; every refusal is in the event and in `.others`.
+    """
     body: dict[str, Any] = {"findings": [_told(finding) for finding in findings]}
     if refused := _refusals(findings):
         told_of = {"reason": refused[0].reason.value, "fingerprint": leaf.fingerprint, **body}
@@ -166,7 +181,7 @@ def accept(work: Workplace, topic: Topic, downloaded: Downloaded) -> tuple[Renew
         key_fingerprint=leaf.key_fingerprint,
     )
     body |= {"pair": pair.as_body(), "topic": topic.topic}
-    return work.append(renewal, Kind.ACCEPTED, body), findings
+    return work.append(renewal, Kind.ACCEPTED, body)
 
 
 def abort(work: Workplace, topic: Topic, seen: Mapping[str, Observation]) -> Renewal:
@@ -238,7 +253,6 @@ def _judge(
     leaf: PushCertificate,
     enrolled: Mapping[str, int] | None,
 ) -> tuple[Finding, ...]:
-    require(renewal, Kind.ACCEPTED)
     previous = renewal.previous
     current = None
     if previous is not None:

@@ -72,8 +72,10 @@ def can_roll_back(work: Workplace, topic: Topic) -> WayBack:
     """The way back of the open renewal, and what speaks against it. Touches no node.
 
     Raises:
-        Refused: nothing was touched, or there is no previous pair to put back.
+        Refused: nothing was touched, or there is no previous pair to put back; `renewal_closed`.
     """
+    if (closed := work.history(topic).closed) is not None:
+        raise Refused(Reason.RENEWAL_CLOSED, renewal=closed.name, since=closed.last_at)
     renewal = work.open_renewal(topic)
     require(renewal, Kind.ROLL_BACK_STARTED)
     previous = way_back(renewal)

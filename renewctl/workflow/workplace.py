@@ -81,15 +81,25 @@ class Workplace:
                 self.store.require_unheld(str(error.values["renewal"]))
             raise
 
-    def write(self, name: str, kind: Kind, body: Mapping[str, Any], seq: int) -> Event | None:
+    def write(
+        self,
+        name: str,
+        kind: Kind,
+        body: Mapping[str, Any],
+        seq: int,
+        beside: Mapping[str, int] | None = None,
+    ) -> Event | None:
         """Append an event under an expected number; None in a dry run.
+
+        Args:
+            beside: other renewals that must be as they were seen, as `Store.append`.
 
         Raises:
             Attention: `somebody_else_moved`: read again.
         """
         if self.dry_run:
             return None
-        return self.store.append(name, kind, body, stamp=self.stamp, expected_seq=seq)
+        return self.store.append(name, kind, body, stamp=self.stamp, expected_seq=seq, beside=beside)
 
     def keep(self, document: bytes) -> str:
         """Keep a public artefact; its SHA-256 (hex)."""

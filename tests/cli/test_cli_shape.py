@@ -262,7 +262,7 @@ USAGE: list[tuple[tuple[str, ...], str, tuple[str, ...]]] = [
     (("status", "-x"), "-x", ()),
     (("statsu",), "statsu", ("status", "inspect")),
     (("renewal", "opn"), "opn", ("open", "roll-out")),
-    (("renewal", "accept"), "FILE", ("renewctl renewal accept [OPTIONS] FILE",)),
+    (("renewal", "accept"), "FILE", ("renewctl renewal accept [OPTIONS] [FILE]",)),
     (("status", "x", "y"), "x y", ("renewctl status [OPTIONS]",)),
     (("status", "--json=1"), "--json", ()),
     (("status", "--topic"), "--topic", ()),

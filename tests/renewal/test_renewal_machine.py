@@ -107,12 +107,12 @@ class Year(RuleBasedStateMachine):
         if len(written) != drafted.seq - 1:
             return
         before = self.history(self.log).open
+        body: dict[str, Any] = dict(drafted.body)
         written.append(drafted)
         self.views[who].setdefault(drafted.renewal, []).append(drafted)
         if drafted.kind is Kind.ACCEPTED:
             assert before is not None
-            assert before.key_fingerprint is not None
-        body: dict[str, Any] = dict(drafted.body)
+            assert before.csr is not None or body["pair"]["key_fingerprint"] is not None
         self.account = self.account.after(drafted.kind, body, self.history(self.log))
         self.backups.append((copied(self.log), self.account))
 

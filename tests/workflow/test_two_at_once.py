@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from renewctl.reasons import Reason
+from renewctl.renewal.events import Kind
 from renewctl.store.lease import Timing
 from renewctl.store.write import Stamp, Store
 from tests.support.desk import Desk
@@ -167,6 +168,74 @@ class TestWhoHolds:
         assert accepted.kinds() == kinds
         accepted.playbooks.meanwhile.clear()
         assert accepted.told("renewal", "verify")["renewal"]["phase"] == "proven"
+
+
+class TestHeldByTwo:
+    """Who may change nodes."""
+
+    def test_somebody_else_holds_the_run(self, desk: Desk) -> None:
+        """A holder that lives: refused with its name, nothing is written."""
+        desk.to_accepted()
+        kinds = desk.kinds()
+        with Store(desk.store) as store, store.lease("tokyo-1", OTHER):
+            error = desk.told("renewal", "roll-out", code=4)["error"]
+        assert (error["reason"], error["values"]["holder"]) == ("run_held", "suzuki@ops2")
+        assert (desk.kinds(), desk.playbooks.played) == (kinds, [])
+        assert desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
+
+    def test_a_holder_that_died_is_waited_for_and_taken_over(self, desk: Desk) -> None:
+        """No sign of life for the whole patience: a line says who is waited for, then it goes on."""
+        desk.to_accepted()
+        with Store(desk.store) as store:
+            store.begin_run("tokyo-1", OTHER)
+        done = desk.run("renewal", "roll-out")
+        assert done.code == 0
+        assert "run 1 of suzuki@ops2 has not ended" in done.err
+        assert desk.playbooks.played[0].variables["renewctl_run"] == 2
+
+    def test_a_run_lost_midway_touches_no_further_node(self, desk: Desk) -> None:
+        """Taken over while n1 is done: exit 4, n2 is never played, and the roll-out can be taken up again."""
+        desk.to_accepted()
+        desk.playbooks.meanwhile["rollout"] = lambda: desk.take_over(OTHER)
+        assert desk.refusal("renewal", "roll-out", code=4) == "run_lost"
+        assert desk.playbooks.names() == [("rollout", ("n1",))]
+        shown = desk.renewal()
+        assert shown["phase"] == "rolling_out"
+        assert shown["nodes"]["n1"]["outcome"] == "proven"
+        desk.playbooks.meanwhile.clear()
+        steps = desk.told("renewal", "show")["next_steps"]
+        assert [step["key"] for step in steps] == ["next.interrupted", "next.or_roll_back"]
+        assert desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
+
+    @pytest.mark.parametrize(
+        ("words", "playbook", "reason", "nodes"),
+        [
+            ("roll-out", "fence", "run_lost", None),
+            ("roll-out", "rollout", "run_overtaken", "n1"),
+            ("roll-back", "rollback", "run_overtaken", "n1, n2, n3"),
+        ],
+    )
+    def test_whoever_wakes_up_after_a_takeover_is_told_what_it_had_begun_on(
+        self, desk: Desk, words: str, playbook: str, reason: str, nodes: str | None
+    ) -> None:
+        """Somebody else has gone on: no word that nothing was changed where a node may have been given a pair."""
+        desk.to_accepted()
+        if words == "roll-back":
+            desk.told("renewal", "roll-out")
+
+        def taken_over() -> None:
+            desk.take_over(OTHER)
+            seen = desk.events()
+            body = {**seen[-1].body, "run": 9, "waves": [], "left_out": {}, "forward_only": False}
+            with Store(desk.store) as store:
+                store.append("tokyo-1", Kind.ROLL_OUT_STARTED, body, stamp=OTHER, expected_seq=len(seen) + 1)
+
+        desk.playbooks.meanwhile[playbook] = taken_over
+        error = desk.told("renewal", words, code=4)["error"]
+        assert (error["reason"], error["values"].get("nodes")) == (reason, nodes)
+        assert "nothing was changed" not in error["hint"]
+        if nodes is not None:
+            assert (error["values"]["holder"], error["values"]["host"]) == ("suzuki@ops2", "ops2")
 
 
 def test_a_raised_run_is_the_same_holders(desk: Desk) -> None:
