@@ -13,8 +13,7 @@ certificate_refused    reason, fingerprint (of the certificate that came), findi
 accepted               pair, topic, findings
 roll_out_started       run, waves ([[node, …], …]), left_out ({node: reason}), pair, forward_only
 wave_started           run, direction (`new`, `previous`), nodes
-node_finished          run, direction, node, outcome, proof, reason, values, changed; of a node on which the
-                       fence undid a step that was cut off with the reason `node_step_undone`
+node_finished          run, direction, node, outcome, proof, reason, values, changed
 node_verified          direction, node, outcome, proof, reason, values
 roll_out_finished      run, outcome (`done`, `held`, `stopped`), reason
 roll_back_started      run, nodes, pair (the previous one), despite (the doubt about that pair, a reason
@@ -26,6 +25,8 @@ adopted                pair, topic_id, topic, recipients (null where the key was
 restored               backup (its SHA-256), made_at, run (highest any node carried), nodes (of the topic),
                        silent (nodes that did not say which run they carry)
 ====================== ==========================================================================
+
+A `node_finished` that no wave announced (reason `node_step_undone`) is of a fence that undid a step cut off.
 
 The key store's own record (`KEY_STORE`) belongs to no renewal and no topic:
 
