@@ -15,8 +15,7 @@ accepted               pair, topic, findings
 roll_out_started       run, since, token_sha256, waves ([[node, …], …]), left_out ({node: reason}), pair,
                        forward_only
 wave_started           run, since, token_sha256, direction (`new`, `previous`), nodes
-node_finished          run, direction, node, outcome, proof, reason, values, changed; of a node on which the
-                       fence undid a step that was cut off with the reason `node_step_undone`
+node_finished          run, direction, node, outcome, proof, reason, values, changed
 node_verified          run, since, token_sha256, direction, node, outcome, proof, reason, values
 roll_out_finished      run, outcome (`done`, `held`, `stopped`), reason
 roll_back_started      run, since, token_sha256, nodes, pair (the previous one), despite (the doubt about that
@@ -30,6 +29,8 @@ adopted                pair, topic_id, topic, recipients (null where the key was
 restored               run (above the highest any node carried), since, token_sha256, backup (its SHA-256),
                        made_at, nodes (of the topic), silent (nodes that did not say which run they carry)
 ====================== ==========================================================================
+
+A `node_finished` that no wave announced (reason `node_step_undone`) is of a fence that undid a step cut off.
 
 The key store's own record (`KEY_STORE`) belongs to no renewal and no topic:
 

@@ -85,6 +85,7 @@ def test_what_the_fence_undid_is_said_and_kept(accepted: Desk, language: str, li
         one for one in accepted.run("audit", "log", "--format", "jsonl").out.splitlines() if "undone" in one
     ]
     assert json.loads(told)["serial"] == OLD.serial
+    assert accepted.run("audit", "verify").code == 0
 
 
 def test_another_node_that_cannot_be_fenced_does_not_hide_it(accepted: Desk) -> None:
