@@ -119,7 +119,8 @@ class Lease:
         os.close(self.permit)
 
     def _permit_until(self, instant: float) -> None:
-        os.pwrite(self.permit, struct.pack("<d", instant), 0)
+        with suppress(OSError):  # no memory for it: children go by the last one, which ends by itself
+            os.pwrite(self.permit, struct.pack("<d", instant), 0)
 
     def _beat(self) -> None:
         while not (self._stop.wait(self._store.timing.beat) or self._is_lost):

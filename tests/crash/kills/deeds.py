@@ -90,11 +90,12 @@ def fail(bench: Bench, untouched: Untouched, at: int, error: str) -> Verdict:
 
 def badly_told(untouched: Untouched, done: Done) -> Iterator[str]:
     """What is wrong with how a command ended in which a call failed: one error and its hint, no traceback."""
-    errors = [line for line in done.err.splitlines() if line.startswith(("error: ", "needs attention: "))]
-    hints = [line for line in done.err.splitlines() if line.startswith("  hint: ")]
+    lines = [*done.err.splitlines(), ""]
+    errors = [at for at, line in enumerate(lines) if line.startswith(("error: ", "needs attention: "))]
+    hints = [at for at in errors if lines[at + 1].startswith("  hint: ")]  # warnings have some of their own
     unforeseen = "Traceback" in done.err or "unexpected happened" in done.err
     if done.code == untouched.code:
-        told_well = not errors
+        told_well = len(errors) == len(hints) == (1 if done.code in _ORDERLY else 0)
     else:
         enough = len(errors) >= 1 if untouched.command.goes_on else len(errors) == 1
         told_well = done.code in _ORDERLY and len(errors) == len(hints) and enough
