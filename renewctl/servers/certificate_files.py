@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from renewctl import localfile
 from renewctl.certificate.pushcert import TOPIC_PREFIX, PushCertificate, end_of_validity
 from renewctl.observation import SeenFile, ServedCertificate, Source
 from renewctl.reasons import Reason
-from renewctl.servers import localfile
 
 LIMIT = 1 << 20
 """Bytes of a certificate file: the longest chains have a few hundred kilobytes."""
