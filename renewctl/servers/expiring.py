@@ -129,4 +129,6 @@ def _unreadable(one: Expiring, content: bytes) -> Reason:
         return Reason.FILE_EMPTY
     if b"pkcs7-mime" in content[:2000]:
         return Reason.FILE_IS_ENCRYPTED_MESSAGE
+    if b"-----BEGIN CERTIFICATE-----" in content:
+        return Reason.CERTIFICATE_UNREADABLE
     return Reason.FILE_NOT_RECOGNISED

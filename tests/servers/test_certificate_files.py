@@ -17,11 +17,13 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renewctl.inventory.reading import Node, Product
+from renewctl.errors import NodeFault
+from renewctl.inventory.reading import Expiring, ExpiryKind, Node, Product
 from renewctl.observation import Observation, SeenFile
 from renewctl.reasons import Reason
 from renewctl.servers import certificate_files
 from renewctl.servers.certificate_files import LIMIT, read_file
+from renewctl.servers.expiring import expiry_of
 from renewctl.servers.files import Files
 from tests.support.certs import TOPIC, Issued, apple_like, issue, rsa_key
 
@@ -148,6 +150,56 @@ def test_odd_but_good_files_are_read(folder: Path, kind: str) -> None:
     assert (len(seen.files or ()), seen.failures) == (GOOD + 1, ())
 
 
+CUT_OFF = b"-----BEGIN CERTIFICATE-----\nAAAA\n"
+NO_DER = CUT_OFF + b"-----END CERTIFICATE-----\n"
+SOON = AT + timedelta(days=3)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_file_ends_when_the_first_of_its_certificates_does(folder: Path, order: int) -> None:
+    """As `expires:` takes it; the push certificate at its beginning keeps its own date."""
+    both = [push(7), push(8, SOON)][::order]
+    (folder / "chain.pem").write_bytes(b"".join(made.pem for made in both))
+    seen = looked(folder)
+    chain = told(seen, "chain.pem")
+    assert (chain.not_after, chain.reason, chain.topic) == (SOON, None, topic(7 if order == 1 else 8))
+    assert {served.not_after for served in seen.certificates if served.topic == chain.topic} == {
+        ENDS if order == 1 else SOON
+    }
+    assert expiry_of(Expiring(ExpiryKind.SCEP_CA, "chain", file=folder / "chain.pem")) == SOON
+
+
+def test_odd_names_in_a_chain_do_not_hide_its_date(folder: Path) -> None:
+    """The name is told of as unreadable, the date is the earliest all the same."""
+    odd = x509.load_der_x509_certificate(odd_names()).public_bytes(Encoding.PEM)
+    for name, content in (
+        ("odd_first.pem", odd + push(8, SOON).pem),
+        ("odd_last.pem", push(8, SOON).pem + odd),
+    ):
+        (folder / name).write_bytes(content)
+    seen = looked(folder)
+    assert [told(seen, name).not_after for name in ("odd_first.pem", "odd_last.pem")] == [SOON, SOON]
+    assert told(seen, "odd_first.pem").reason is Reason.CERTIFICATE_NAME_UNREADABLE
+
+
+@pytest.mark.parametrize(
+    "content",
+    [push().pem + CUT_OFF, push().pem + NO_DER, NO_DER + push().pem, push().pem + push(8).pem[:-40]],
+    ids=["cut off", "no DER", "no DER first", "no last line"],
+)
+def test_a_broken_block_beside_a_good_one_is_named(folder: Path, content: bytes) -> None:
+    """Nobody knows when that would have ended: no date, and the reason, here and by `expires:`."""
+    (folder / "chain.pem").write_bytes(content)
+    seen = looked(folder)
+    chain = told(seen, "chain.pem")
+    assert (chain.not_after, chain.reason) == (None, Reason.CERTIFICATE_UNREADABLE)
+    assert [failure.values["path"] for failure in seen.failures] == [str(folder / "chain.pem")]
+    assert {served.topic for served in seen.certificates} == {topic(n) for n in range(GOOD)}
+    with pytest.raises(NodeFault) as caught:
+        expiry_of(Expiring(ExpiryKind.SCEP_CA, "chain", file=folder / "chain.pem"))
+    assert caught.value.reason is Reason.CERTIFICATE_UNREADABLE
+
+
 def test_a_file_nobody_may_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests may run as root, who may read everything: the system's own answer is put in."""
     real = os.open
@@ -268,5 +320,5 @@ def test_any_content_is_an_answer(content: bytes, armoured: bool) -> None:
     if armoured:
         content = b"-----BEGIN CERTIFICATE-----\n" + content + b"\n-----END CERTIFICATE-----\n"
     read = certificate_files._parsed("x.pem", content, whole=armoured)
-    assert (read.seen.reason is None) == (read.served is not None)
+    assert read.seen.reason is not None or read.served is not None
     assert read.seen.not_after is None or read.seen.reason in {None, Reason.CERTIFICATE_NAME_UNREADABLE}
