@@ -50,7 +50,7 @@ FILE_EXPIRY = Definition(
 FILE_READABLE = Definition(
     "mdm_certificate_file_readable",
     "1 if a certificate was read in a file without anything wrong when last looked at, 0 if not, also where "
-    f"the file is gone. {POLLED}",
+    f"the file is gone or its folder cannot be listed. {POLLED}",
     ("node", "file"),
     "Never, for a file the inventory names on the exporter's machine, once its node was looked at, nor for "
     "one that is in a watched folder or was within the last 7 days.",
