@@ -26,6 +26,7 @@ class ExpiryLook:
 
     def __init__(self, one: Expiring) -> None:
         self._one = one if one.allow_api_credential else replace(one, user="", password=None)
+        self.question = one
         self._key = key_of(one)
         self.least_seconds = 0.0 if one.file is not None else _ASKED_SECONDS
 

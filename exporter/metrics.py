@@ -36,8 +36,9 @@ CERTIFICATE_INFO = Definition(
 )
 FILE_EXPIRY = Definition(
     "mdm_certificate_file_expiry_timestamp_seconds",
-    "When the certificate in a file on the exporter's machine expires; the last known date while the file "
-    f"cannot be read or is gone; topic is empty for other certificates. {POLLED}",
+    "When the first of the certificates in a file on the exporter's machine expires; the last known date "
+    "while the file cannot be read, also in part, or is gone; topic is empty where the file begins with no "
+    f"push certificate. {POLLED}",
     ("node", "file", "topic"),
     "No date was ever read in this file; then mdm_certificate_file_readable is 0. Files of nodes that are "
     "other hosts are not seen from here. A file gone from a watched folder is shown for 7 more days.",
@@ -49,7 +50,7 @@ FILE_EXPIRY = Definition(
 FILE_READABLE = Definition(
     "mdm_certificate_file_readable",
     "1 if a certificate was read in a file without anything wrong when last looked at, 0 if not, also where "
-    f"the file is gone. {POLLED}",
+    f"the file is gone or its folder cannot be listed. {POLLED}",
     ("node", "file"),
     "Never, for a file the inventory names on the exporter's machine, once its node was looked at, nor for "
     "one that is in a watched folder or was within the last 7 days.",

@@ -34,6 +34,7 @@ class NodeLook:
     least_seconds = 0.0
 
     def __init__(self, node: Node, topics: Sequence[str]) -> None:
+        self.question = (node, tuple(topics))
         self._name = node.name
         self._topics = topics
         self._node, self._withheld = permitted(node)

@@ -39,6 +39,10 @@ class Look(Protocol):
 
     least_seconds: float
 
+    @property
+    def question(self) -> object:
+        """Equal to another look's where both ask the same of the same."""
+
     def look(self) -> Change:
         """Ask once; may take long; never raises."""
 
@@ -51,6 +55,7 @@ class Look(Protocol):
 
 @dataclass
 class _UnderWay:
+    look: Look
     deadline: float
     overdue: bool = False
 
@@ -69,20 +74,18 @@ class Poller:
         self, looks: Mapping[str, Look], snapshot: Snapshot, interval: float, changed: Callable[[], None]
     ) -> None:
         self.snapshot = snapshot
-        self._looks = looks
+        self._looks: Mapping[str, Look] = {}
         self._interval = interval
         self._changed = changed
         self._random = random.Random()  # noqa: S311 - jitter
-        begin = time.monotonic()
-        spread = min(interval, _SPREAD_SECONDS * len(looks))
-        self._due = [(begin + self._random.random() * spread, name) for name in looks]
-        heapq.heapify(self._due)
+        self._due: list[tuple[float, str]] = []
         self._under_way: dict[str, _UnderWay] = {}
-        self._silent_looks = dict.fromkeys(looks, 0)
-        self._unasked = set(looks)
+        self._silent_looks: dict[str, int] = {}
+        self._unasked: set[str] = set()
         self._leaving = False
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
+        self._take(looks)
 
     def start(self) -> None:
         """Begin to ask."""
@@ -95,10 +98,42 @@ class Poller:
             self._wake.notify()
         self._thread.join()
 
+    def change_to(self, looks: Mapping[str, Look], fitted: Callable[[Snapshot], Snapshot]) -> None:
+        """Go on with other looks.
+
+        What asks the same as before keeps its time, however often this is called; a long pause after silence
+        ends early. A look under way is waited for before its name is asked again.
+
+        Args:
+            looks: as at the start.
+            fitted: the snapshot, as far as the new looks are about it.
+        """
+        with self._wake:
+            self.snapshot = fitted(self.snapshot)
+            self._take(looks)
+            self._wake.notify()
+
     @property
     def all_asked(self) -> bool:
         """Everything has answered or failed once since the start."""
         return not self._unasked
+
+    def _take(self, looks: Mapping[str, Look]) -> None:
+        now = time.monotonic()
+        before, due = self._looks, {name: at for at, name in self._due}
+        same = {name for name in looks if name in before and before[name].question == looks[name].question}
+        spread = min(self._interval, _SPREAD_SECONDS * (len(looks) - len(same)))
+        self._looks = looks
+        self._due = []
+        for name, look in looks.items():
+            if name in self._under_way:
+                continue  # due when that has ended
+            first = now + self._random.random() * spread
+            usual = now + max(self._interval, look.least_seconds)
+            self._due.append((min(due[name], usual) if name in same else first, name))
+        heapq.heapify(self._due)
+        self._silent_looks = {name: self._silent_looks[name] if name in same else 0 for name in looks}
+        self._unasked = {name for name in looks if name not in same or name in self._unasked}
 
     def _run(self) -> None:
         with self._wake:
@@ -112,8 +147,9 @@ class Poller:
     def _begin_due(self, now: float) -> None:
         while self._due and self._due[0][0] <= now and self._places() > 0:
             _, name = heapq.heappop(self._due)
-            self._under_way[name] = _UnderWay(now + LOOK_SECONDS)
-            threading.Thread(target=self._look, args=(name,), name=f"look {name}", daemon=True).start()
+            look = self._looks[name]
+            self._under_way[name] = _UnderWay(look, now + LOOK_SECONDS)
+            threading.Thread(target=self._look, args=(name, look), name=f"look {name}", daemon=True).start()
 
     def _note_overdue(self, now: float) -> None:
         for name, under_way in self._under_way.items():
@@ -121,16 +157,22 @@ class Poller:
                 under_way.overdue = True
                 # Say it again at each interval: that we still watch is a fact with a time, too.
                 under_way.deadline = now + self._interval
-                self._apply(name, self._looks[name].overdue())
+                if name in self._looks:
+                    self._apply(name, self._looks[name].overdue())
 
-    def _look(self, name: str) -> None:
-        change = self._looks[name].look()
+    def _look(self, name: str, look: Look) -> None:
+        change = look.look()
         with self._wake:
             if self._leaving:
                 return
             del self._under_way[name]
-            self._apply(name, change)
-            heapq.heappush(self._due, (time.monotonic() + self._pause(name), name))
+            now = self._looks.get(name)
+            if now is not None:
+                pause = 0.0  # what was asked is not what is to be asked now
+                if now.question == look.question:
+                    self._apply(name, change)
+                    pause = self._pause(name)
+                heapq.heappush(self._due, (time.monotonic() + pause, name))
             self._wake.notify()
 
     def _apply(self, name: str, change: Change) -> None:

@@ -13,8 +13,9 @@ _HEAD = """\
 Generated from `metrics.py` by `python -m exporter.reference`; do not edit.
 
 Values are polled in the background and rendered when they change: a scrape costs no look at a node. Every
-`…_timestamp_seconds` is Unix time; subtract `time()`. Label values are cut at 256 characters. `topic` is the
-whole UID (`com.apple.mgmt.External.…`).
+`…_timestamp_seconds` is Unix time; subtract `time()`. Label values are cut at 256 characters, and what is not
+UTF-8 in them becomes `?`; a value changed so ends in `~` and 12 digits of the whole one's SHA-256, so that no
+two become one. `topic` is the whole UID (`com.apple.mgmt.External.…`).
 """
 
 _PROBE = """\

@@ -117,7 +117,9 @@ class NodeFacts:
 
     def _files(self, seen: Observation) -> tuple[tuple[SeenFile, ...], Mapping[str, datetime]]:
         """Files and those gone; the very same where nothing changed, as they may be ten thousand."""
-        if seen.files is None or (seen.files is self.seen_files and not self.gone):
+        if seen.files is None:
+            return self._unlisted(seen), self.gone
+        if seen.files is self.seen_files and not self.gone:
             return self.files, self.gone
         before = {file.path: file for file in self.files}
         there = [_with_last_known(file, before.pop(file.path, None)) for file in seen.files]
@@ -125,6 +127,14 @@ class NodeFacts:
         gone = {path: at for path, at in since.items() if seen.at - at < FORGET_AFTER}
         files = (*there, *(replace(before[path], reason=Reason.FILE_NOT_FOUND) for path in gone))
         return self.files if files == self.files else files, gone
+
+    def _unlisted(self, seen: Observation) -> tuple[SeenFile, ...]:
+        """Files of a folder that cannot be listed now: whatever they hold, nobody here can read it."""
+        if all(failure.reason is not Reason.FOLDER_UNREADABLE for failure in seen.failures):
+            return self.files
+        hidden = Reason.FOLDER_UNREADABLE
+        files = tuple(f if f.path in self.gone else replace(f, reason=hidden) for f in self.files)
+        return self.files if files == self.files else files
 
 
 def _one_each(certificates: Sequence[ServedCertificate]) -> tuple[ServedCertificate, ...]:

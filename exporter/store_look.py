@@ -30,6 +30,7 @@ class StoreLook:
     least_seconds = 0.0
 
     def __init__(self, inventory: Inventory) -> None:
+        self.question = inventory
         self._inventory = inventory
         self._said = ""
 

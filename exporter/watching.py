@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.looks import looks
@@ -19,24 +18,6 @@ from renewctl.inventory.reading import Inventory
 log = logging.getLogger("exporter")
 
 
-@dataclass(frozen=True)
-class _Shift:
-    """One inventory at work."""
-
-    inventory: Inventory
-    poller: Poller
-    publisher: Publisher
-
-    def start(self) -> None:
-        self.publisher.start()
-        self.poller.start()
-
-    def stop(self) -> None:
-        """The poller first: what its last looks told is published and kept."""
-        self.poller.stop()
-        self.publisher.stop()
-
-
 class Watching:
     """Polls and publishes one inventory after another; what is known of a node outlives the change.
 
@@ -47,30 +28,35 @@ class Watching:
 
     def __init__(self, inventory: Inventory, snapshot_file: Path | None, poll_interval: float) -> None:
         self._snapshot_file = snapshot_file
-        self._poll_interval = poll_interval
         self._was_ready = False
-        self._now = self._shift(inventory, starting_snapshot(snapshot_file, inventory))
+        self._changed = threading.Event()
+        self._one_change = threading.Lock()
+        self._inventory = inventory
+        known = starting_snapshot(snapshot_file, inventory)
+        # One for all inventories: looks under way when one is changed are still known of after that.
+        self._poller = Poller(looks(inventory), known, poll_interval, self._changed.set)
+        self._publisher = self._publishing()
 
     @property
     def inventory(self) -> Inventory:
         """The one in use."""
-        return self._now.inventory
+        return self._inventory
 
     @property
     def known(self) -> tuple[Inventory, Snapshot]:
         """The inventory in use and what is known of it, also in the middle of a change."""
-        now = self._now
-        return now.inventory, now.poller.snapshot
+        with self._one_change:
+            return self._inventory, self._poller.snapshot
 
     @property
     def snapshot(self) -> Snapshot:
         """Everything known now."""
-        return self._now.poller.snapshot
+        return self._poller.snapshot
 
     @property
     def page(self) -> Page:
         """The newest page."""
-        return self._now.publisher.page
+        return self._publisher.page
 
     @property
     def ready(self) -> bool:
@@ -79,27 +65,29 @@ class Watching:
         A node added later does not take that back: it has its series from the start, and a balancer must
         not take a working exporter away.
         """
-        self._was_ready = self._was_ready or self._now.poller.all_asked
+        self._was_ready = self._was_ready or self._poller.all_asked
         return self._was_ready
 
     def start(self) -> None:
         """Begin to ask."""
-        self._now.start()
+        self._publisher.start()
+        self._poller.start()
 
     def stop(self) -> None:
-        """End, and keep what is known."""
-        self._now.stop()
+        """End, the poller first: what its last looks told is published and kept."""
+        self._poller.stop()
+        self._publisher.stop()
 
     def change_to(self, inventory: Inventory) -> None:
         """Go on with another inventory; the page before stays until the new one is there."""
-        before, self._was_ready = self._now, self.ready
-        before.stop()
+        self._was_ready = self.ready
+        self._publisher.stop()
         secrets.forget()  # a password may have changed with it
-        self._now = self._shift(inventory, fitting(before.poller.snapshot, inventory))
-        self._now.start()
+        with self._one_change:
+            self._poller.change_to(looks(inventory), lambda known: fitting(known, inventory))
+            self._inventory = inventory
+        self._publisher = self._publishing()
+        self._publisher.start()
 
-    def _shift(self, inventory: Inventory, known: Snapshot) -> _Shift:
-        changed = threading.Event()
-        poller = Poller(looks(inventory), known, self._poll_interval, changed.set)
-        publisher = Publisher(inventory, lambda: poller.snapshot, self._snapshot_file, changed)
-        return _Shift(inventory, poller, publisher)
+    def _publishing(self) -> Publisher:
+        return Publisher(self._inventory, lambda: self.snapshot, self._snapshot_file, self._changed)

@@ -6,16 +6,19 @@ References: `{file: PATH}`, `{env: NAME}`, `{command: [PROGRAM, ARG, …]}`, `{c
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import stat
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from renewctl import undumpable
+from renewctl import localfile, undumpable
 from renewctl.errors import Unusable
 from renewctl.reasons import Reason
 
@@ -178,14 +181,35 @@ def _require_allowed(program: str) -> None:
 
 def _content(path: Path, ref: SecretRef) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(LONGEST + 1)
+        return _piped(path) if _is_substituted(path) else localfile.read(path, LONGEST)
     except OSError as error:
         detail = error.strerror or type(error).__name__
         raise Unusable(Reason.SECRET_UNREADABLE, where=shown(ref), detail=detail) from None
-    if len(content) > LONGEST:
-        raise Unusable(Reason.SECRET_UNREADABLE, where=shown(ref), detail=f"larger than {LONGEST} bytes")
-    return content
+
+
+def _is_substituted(path: Path) -> bool:
+    """Whether it is a pipe without a name, which somebody holds open for us: a shell's `<(…)`."""
+    return Path(os.path.realpath(path)).name.startswith("pipe:[")
+
+
+def _piped(path: Path) -> bytes:
+    """All that comes; who writes has as long as a `{command:}`.
+
+    Raises:
+        OSError: not in time, or too much.
+    """
+    end, content = time.monotonic() + COMMAND_SECONDS, b""
+    ready = select.poll()
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as pipe:  # noqa: PTH123 - a descriptor
+        ready.register(pipe, select.POLLIN)
+        while ready.poll(max(end - time.monotonic(), 0) * 1000):
+            piece = pipe.read(LONGEST)
+            if not piece:
+                return content
+            content += piece
+            if len(content) > LONGEST:
+                raise OSError(errno.EFBIG, f"larger than {LONGEST} bytes")
+    raise OSError(errno.ETIMEDOUT, f"no answer in {COMMAND_SECONDS:.0f} s")
 
 
 _READERS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ TOPIC_PREFIX = "com.apple.mgmt"
 
 PUSH_EXTENSION = x509.ObjectIdentifier("1.2.840.113635.100.6.3.2")
 """Apple's "APNs production" marker, in every push certificate the portal issues."""
+
+_BEGUN = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----")
+"""RFC 7468, 5.1 and 5.3."""
 
 _SECONDS_A_DAY = 86_400
 
@@ -138,11 +142,13 @@ def ends_of_validity(content: bytes) -> list[datetime]:
     """When each of some certificates ends: PEM (any number), DER, or PKCS#7 as a SCEP server answers.
 
     Raises:
-        ValueError: no certificate in it.
+        ValueError: no certificate in it, or one of them is broken.
     """
     with _unreadable_is_value_error():
-        if b"-----BEGIN CERTIFICATE-----" in content:
+        if begun := len(_BEGUN.findall(content)):
             found = x509.load_pem_x509_certificates(content)
+            if len(found) < begun:  # the library passes over a block that does not end
+                raise ValueError("a block is cut off")
         else:
             try:
                 found = [x509.load_der_x509_certificate(content)]

@@ -7,12 +7,13 @@ import os
 import struct
 import time
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
-from renewctl.certificate.pushcert import TOPIC_PREFIX, PushCertificate, end_of_validity
+from renewctl import localfile
+from renewctl.certificate.pushcert import TOPIC_PREFIX, PushCertificate, end_of_validity, ends_of_validity
 from renewctl.observation import SeenFile, ServedCertificate, Source
 from renewctl.reasons import Reason
-from renewctl.servers import localfile
 
 LIMIT = 1 << 20
 """Bytes of a certificate file: the longest chains have a few hundred kilobytes."""
@@ -143,13 +144,27 @@ def _parsed(path: str, content: bytes, *, whole: bool) -> Read:
     told = served(certificate, Source.FILE)
     if not whole:
         told = replace(told, fingerprint=None, key_fingerprint=None)
-    return Read(SeenFile(path, told.topic, told.not_after), told)
+    try:
+        return Read(SeenFile(path, told.topic, _earliest(content, told.not_after)), told)
+    except ValueError:
+        words = "one of its certificates is broken"
+        return Read(SeenFile(path, told.topic, reason=Reason.CERTIFICATE_UNREADABLE), told, words)
+
+
+def _earliest(content: bytes, first: datetime) -> datetime:
+    """The end of a file is that of whatever in it ends first: a chain is as good as its weakest link.
+
+    Raises:
+        ValueError: one of its certificates is broken.
+    """
+    return min(ends_of_validity(content)) if content.count(b"-----BEGIN") > 1 else first
 
 
 def _dated(path: str, content: bytes) -> SeenFile:
     """A certificate that is not whole: its date, or why there is none."""
     try:
-        return SeenFile(path, not_after=end_of_validity(content), reason=Reason.CERTIFICATE_NAME_UNREADABLE)
+        ends = _earliest(content, end_of_validity(content))
+        return SeenFile(path, not_after=ends, reason=Reason.CERTIFICATE_NAME_UNREADABLE)
     except ValueError:
         pass
     if b"-----BEGIN CERTIFICATE-----" in content:

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from renewctl import localfile
 from renewctl.certificate.pushcert import ends_of_validity
 from renewctl.errors import NodeFault
 from renewctl.inventory.reading import Expiring, ExpiryKind, Node, Product
 from renewctl.reasons import Reason
-from renewctl.servers import localfile, tls_peer
+from renewctl.servers import tls_peer
 from renewctl.servers.certificate_files import LIMIT, reason_of
 
 if TYPE_CHECKING:
@@ -128,4 +129,6 @@ def _unreadable(one: Expiring, content: bytes) -> Reason:
         return Reason.FILE_EMPTY
     if b"pkcs7-mime" in content[:2000]:
         return Reason.FILE_IS_ENCRYPTED_MESSAGE
+    if b"-----BEGIN CERTIFICATE-----" in content:
+        return Reason.CERTIFICATE_UNREADABLE
     return Reason.FILE_NOT_RECOGNISED

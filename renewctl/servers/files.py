@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from renewctl import localfile
 from renewctl.certificate.pushcert import Pair
 from renewctl.errors import NodeFault, Refused
 from renewctl.inventory.fields import is_loopback
 from renewctl.inventory.reading import Node, Place
 from renewctl.observation import Failure, Observation, SeenFile, ServedCertificate, Source
 from renewctl.reasons import Reason
-from renewctl.servers import localfile
 from renewctl.servers.certificate_files import CertificateFolder, Read, is_push_certificate, read_file
 from renewctl.servers.protocol import PushAnswer, PushTarget, failure_of
 

@@ -14,10 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from renewctl import localfile
 from renewctl.errors import NodeFault
 from renewctl.observation import WINDOWS, DeviceCounts, Failure, ServedCertificate, Source
 from renewctl.reasons import Reason
-from renewctl.servers import localfile
 from renewctl.servers.files import read_certificate
 from renewctl.servers.protocol import PushTarget, Records, failure_of
 

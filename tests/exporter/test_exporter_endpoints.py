@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -169,3 +170,36 @@ def test_no_part_of_an_answer_waits_for_the_one_before(place: Path) -> None:
         connection.close()
         assert sorted(took)[20] < 0.03
         assert running.stop() == 0
+
+
+def test_many_reloads_ask_a_hanging_node_once(place: Path) -> None:
+    """Whoever may reload cannot make the exporter open one connection a reload; the others are watched on."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        hanging = {"name": "slow", "product": "nanomdm", "url": f"http://127.0.0.1:{server.getsockname()[1]}"}
+        inventory(place, [files_node("a", place / "push.pem"), hanging])
+        with exporter(place) as running:
+            running.wait_for(UP.format("a"), 1)
+            taken, _ = server.accept()
+            began = time.monotonic()
+            for _ in range(30):
+                post(running)
+            threads = len(list(Path(f"/proc/{running.process.pid}/task").iterdir()))
+            polls = running.series()['mdm_node_polls_total{node="a"}']
+            running.wait(lambda series: series['mdm_node_polls_total{node="a"}'] > polls)
+            with taken:
+                # A call ends after 10 s: on a slow machine the node may have been asked again, one at a time.
+                assert waiting(server) <= (time.monotonic() - began) // 5
+            assert threads < 12
+
+
+def waiting(server: socket.socket) -> int:
+    """How many more have connected."""
+    server.setblocking(False)
+    taken = []
+    try:
+        while True:
+            taken.append(server.accept()[0])
+    except BlockingIOError:
+        for connection in taken:
+            connection.close()
+        return len(taken)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from exporter.snapshot import FORGET_AFTER, NodeFacts, Snapshot
 from renewctl.inventory.reading import Product
-from renewctl.observation import Observation, SeenFile, Source
+from renewctl.observation import Failure, Observation, SeenFile, Source
 from renewctl.reasons import Reason
 from tests.servers.test_certificate_files import BAD, topic
 from tests.support.certs import apple_like
@@ -177,10 +178,39 @@ def test_a_file_that_comes_back_is_as_good_as_new() -> None:
     assert (facts.files, facts.failures) == ((FILE,), ())
 
 
-def test_a_folder_that_cannot_be_listed_says_nothing_of_its_files() -> None:
-    """They are not known to be gone."""
+def unlisted() -> Observation:
+    """A look at a folder that nobody may look into."""
+    return seen(up=None, files=None, failures=(Failure(Reason.FOLDER_UNREADABLE),))
+
+
+def test_files_of_a_folder_that_cannot_be_listed_are_not_readable() -> None:
+    """They are not known to be gone and keep their dates, and none counts as read; the next look heals that."""
+    other = SeenFile("/pki/b.pem", "u", NOW)
+    facts = NodeFacts().after(look(FILE, other)).after(look(FILE)).after(unlisted())
+    hidden = (replace(FILE, reason=Reason.FOLDER_UNREADABLE), replace(other, reason=Reason.FILE_NOT_FOUND))
+    assert facts.files == hidden
+    assert facts.after(unlisted()).files is facts.files
+    assert facts.after(look(FILE, other)).files == (FILE, other)
+
+
+def test_a_look_that_tells_nothing_of_files_leaves_them() -> None:
+    """As that of an API does."""
     facts = NodeFacts().after(look(FILE))
-    assert facts.after(seen(files=None)).files == facts.files
+    assert facts.after(seen(files=None)).files is facts.files
+
+
+def test_a_folder_closed_to_us_shows_in_each_of_its_files(watched: tuple[Path, Exporter]) -> None:
+    """As root everybody is let in, so it is taken away here; the dates stay, readable is 0, the reason is told."""
+    folder, running = watched
+    away = folder.rename(folder.with_name("away"))
+    series = running.wait_for(f'mdm_certificate_file_readable{{file="{folder}/1.pem",node="pki"}}', 0)
+    assert good(series, folder)
+    for number in range(5):
+        labels = f'file="{folder}/{number}.pem",node="pki"'
+        assert series[f"mdm_certificate_file_readable{{{labels}}}"] == 0
+        assert series[f'mdm_certificate_file_failure{{{labels},reason="folder_unreadable"}}'] == 1
+    away.rename(folder)
+    running.wait_for(f'mdm_certificate_file_readable{{file="{folder}/1.pem",node="pki"}}', 1)
 
 
 def test_facts_that_a_look_did_not_change_are_the_very_same() -> None:

@@ -28,6 +28,7 @@ class Fake:
     most_at_once: int = 0
     told_overdue: int = 0
     least_seconds: float = 0
+    question: str = ""
 
     def look(self) -> Change:
         """Count, wait, be up or not."""
@@ -141,6 +142,14 @@ def test_the_pause_has_an_end() -> None:
     assert pauses[0] <= 33
 
 
+def test_no_two_pauses_are_alike() -> None:
+    """Nodes asked in one instant drift apart: a tenth of the interval either way."""
+    poller = Poller({"a": Fake("a")}, Snapshot().with_node("a", NodeFacts(up=True)), 30, lambda: None)
+    pauses = [poller._pause("a") for _ in range(2000)]
+    assert 27 <= min(pauses) < 27.5
+    assert 32.5 < max(pauses) <= 33
+
+
 def test_leaving_waits_for_no_look() -> None:
     """SIGTERM during a hanging look: the poller ends at once, and the late answer changes nothing."""
     gate = threading.Event()
@@ -162,3 +171,84 @@ def test_with_nothing_to_ask_it_sleeps_and_leaves() -> None:
     """An inventory may be empty of nodes."""
     with polling() as poller:
         assert poller.all_asked
+
+
+def changed(poller: Poller, *fakes: Fake) -> None:
+    """Other looks; what is known stays."""
+    poller.change_to({fake.name: fake for fake in fakes}, lambda known: known)
+
+
+def test_a_change_asks_nothing_again_that_is_under_way() -> None:
+    """However many changes: one look at a hanging node, whose answer counts when it comes."""
+    gate = threading.Event()
+    first = Fake("slow", gate=gate)
+    later = [Fake("slow") for _ in range(30)]
+    with polling(first) as poller:
+        until(lambda: bool(first.begun))
+        for fake in later:
+            changed(poller, fake)
+            time.sleep(0.005)
+        assert [fake.begun for fake in later] == [[]] * 30
+        assert not poller.all_asked
+        gate.set()
+        until(lambda: poller.snapshot.node("slow").up is True)
+        until(lambda: bool(later[-1].begun))
+        assert [fake.begun for fake in later[:-1]] == [[]] * 29
+
+
+def test_a_change_leaves_everybody_their_time() -> None:
+    """A look is not due because somebody else reloads; a node that is new is."""
+    kept, new = Fake("kept"), Fake("new")
+    with polling(kept, interval=100) as poller:
+        until(lambda: len(kept.begun) == 1 and not poller._under_way)
+        for _ in range(20):
+            changed(poller, kept)
+        changed(poller, kept, new)
+        until(lambda: len(new.begun) == 1)
+        assert len(kept.begun) == 1
+
+
+def test_a_change_ends_a_long_pause() -> None:
+    """Whoever mended a node that was silent for long sees it within one interval."""
+    poller = Poller({"a": Fake("a")}, Snapshot(), 30, lambda: None)
+    poller._due = [(time.monotonic() + 240, "a")]
+    changed(poller, Fake("a"))
+    assert 29 < poller._due[0][0] - time.monotonic() <= 30
+    poller._due = [(time.monotonic() + 240, "a")]
+    changed(poller, Fake("a", least_seconds=100))
+    assert 99 < poller._due[0][0] - time.monotonic() <= 100
+
+
+def test_an_answer_to_another_question_is_dropped() -> None:
+    """The node has another address now: what the old one says is not its; it is asked when that has ended."""
+    old, new = Fake("a", gate=threading.Event()), Fake("a", question="elsewhere", up=False)
+    with polling(old, interval=100) as poller:
+        until(lambda: bool(old.begun))
+        changed(poller, new)
+        time.sleep(0.05)
+        assert new.begun == []
+        assert old.gate is not None
+        old.gate.set()
+        until(lambda: poller.all_asked)
+        assert (len(new.begun), poller.snapshot.node("a").up) == (1, False)
+
+
+def test_a_node_taken_away_while_it_hangs_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its silence nor its late answer is published; put back meanwhile, it is still not asked twice."""
+    monkeypatch.setattr(poller_module, "LOOK_SECONDS", 0.1)
+    gone, back = Fake("gone", gate=threading.Event()), Fake("gone")
+    with polling(gone) as poller:
+        until(lambda: bool(gone.begun))
+        changed(poller)
+        told = gone.told_overdue
+        time.sleep(0.3)
+        assert gone.told_overdue == told
+        changed(poller, back)
+        time.sleep(0.1)
+        assert back.begun == []
+        changed(poller)
+        assert gone.gate is not None
+        gone.gate.set()
+        until(lambda: not poller._under_way)
+        assert poller.snapshot.node("gone").up is False
+        assert poller._due == []

@@ -196,12 +196,23 @@ def test_a_label_set_given_twice_is_one_series() -> None:
     assert [sample.value for sample in family.metric().samples] == [1]
 
 
-def test_values_that_become_one_by_their_bound_are_one_series() -> None:
-    """Cutting must not make duplicates."""
+@pytest.mark.parametrize(
+    ("good", "expired"),
+    [
+        ("x" * LABEL_LIMIT + "1", "x" * LABEL_LIMIT + "2"),
+        ("/pki/c\udcfe.pem", "/pki/c\udcff.pem"),
+        ("/pki/c?.pem", "/pki/c\udcff.pem"),
+        ("é" * LABEL_LIMIT, "é" * LABEL_LIMIT + "2"),
+    ],
+)
+def test_values_that_begin_alike_stay_two_series(good: str, expired: str) -> None:
+    """A good file must not hide an expired one, whether their names were cut or are no UTF-8."""
     family = Family(NODE_UP)
-    family.add(("x" * LABEL_LIMIT + "1", "nanomdm"), 1)
-    family.add(("x" * LABEL_LIMIT + "2", "nanomdm"), 0)
-    assert len(family.metric().samples) == 1
+    family.add((good, "nanomdm"), 1)
+    family.add((expired, "nanomdm"), 0)
+    names = [sample.labels["node"] for sample in family.metric().samples]
+    assert len(set(names)) == len(names) == 2
+    assert all(len(name) <= LABEL_LIMIT for name in names)
 
 
 def test_labels_are_the_defined_ones() -> None:

@@ -17,11 +17,11 @@ from exporter.status.others import MOST_EXPIRING, MOST_FILES
 from exporter.status.others_view import OTHER_CRITICAL, OTHER_DUE, others_status
 from exporter.status.view import Level
 from exporter.status.words import Words
-from renewctl import messages
+from renewctl import localfile, messages
 from renewctl.inventory.reading import Expiring, ExpiryKind, Inventory, Node
 from renewctl.observation import Failure, SeenFile
 from renewctl.reasons import Reason
-from renewctl.servers import certificate_files, expiring, localfile, tls_peer
+from renewctl.servers import certificate_files, expiring, tls_peer
 from tests.support.alerting import RULES
 from tests.support.exporter_values import NOW, UID, folder_node, inventory, node, seen, topic
 from tests.support.html_page import of_class, rows, text

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -17,11 +19,13 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renewctl.inventory.reading import Node, Product
+from renewctl.errors import NodeFault
+from renewctl.inventory.reading import Expiring, ExpiryKind, Node, Product
 from renewctl.observation import Observation, SeenFile
 from renewctl.reasons import Reason
 from renewctl.servers import certificate_files
 from renewctl.servers.certificate_files import LIMIT, read_file
+from renewctl.servers.expiring import expiry_of
 from renewctl.servers.files import Files
 from tests.support.certs import TOPIC, Issued, apple_like, issue, rsa_key
 
@@ -117,17 +121,48 @@ BAD: dict[str, tuple[Make, Reason, datetime | None]] = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_one_bad_file_is_named_with_its_reason_and_the_good_ones_are_told(folder: Path, kind: str) -> None:
-    """Whatever lies there, at once: no hanging, no growing."""
+    """Whatever lies there, at once: no hanging."""
     make, reason, not_after = BAD[kind]
     make(folder / "bad.pem")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seen = looked(folder)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
     assert {served.topic for served in seen.certificates} == {topic(n) for n in range(GOOD)}
     bad = told(seen, "bad.pem")
     assert (bad.reason, bad.not_after, bad.topic) == (reason, not_after, "")
     assert [file.reason for file in seen.files or () if file is not bad] == [None] * GOOD
     assert [failure.values["path"] for failure in seen.failures] == [str(folder / "bad.pem")]
+
+
+MEASURED = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from renewctl.inventory.reading import Node, Product
+from renewctl.servers.files import Files
+
+def peak():
+    (line,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
+    return int(line.split()[1])
+
+peaks = []
+for folder in sys.argv[1:]:
+    Files(Node("pki", Product.FILES, (), "pki", folder=Path(folder))).observe(datetime.now(UTC))
+    peaks.append(peak())
+print(*peaks)
+"""
+
+
+@pytest.mark.parametrize("kind", ["50 MB of zeros", "certificate and 50 MB"])
+def test_what_is_too_large_takes_no_memory(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, kind: str
+) -> None:
+    """The peak of a process of its own, in kB: this one has held those 50 MB itself."""
+    other = tmp_path_factory.mktemp("large")
+    shutil.copytree(folder, other, dirs_exist_ok=True)
+    BAD[kind][0](other / "bad.pem")
+    words = [sys.executable, "-W", "ignore", "-c", MEASURED, str(folder), str(other)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert after - before < 5_000
 
 
 @pytest.mark.parametrize("kind", ["twice", "expired", "a thousand names", "DER", "beside a key"])
@@ -146,6 +181,56 @@ def test_odd_but_good_files_are_read(folder: Path, kind: str) -> None:
     odd = told(seen, "odd.crt")
     assert (odd.reason, odd.not_after) == (None, past if kind == "expired" else ENDS)
     assert (len(seen.files or ()), seen.failures) == (GOOD + 1, ())
+
+
+CUT_OFF = b"-----BEGIN CERTIFICATE-----\nAAAA\n"
+NO_DER = CUT_OFF + b"-----END CERTIFICATE-----\n"
+SOON = AT + timedelta(days=3)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_file_ends_when_the_first_of_its_certificates_does(folder: Path, order: int) -> None:
+    """As `expires:` takes it; the push certificate at its beginning keeps its own date."""
+    both = [push(7), push(8, SOON)][::order]
+    (folder / "chain.pem").write_bytes(b"".join(made.pem for made in both))
+    seen = looked(folder)
+    chain = told(seen, "chain.pem")
+    assert (chain.not_after, chain.reason, chain.topic) == (SOON, None, topic(7 if order == 1 else 8))
+    assert {served.not_after for served in seen.certificates if served.topic == chain.topic} == {
+        ENDS if order == 1 else SOON
+    }
+    assert expiry_of(Expiring(ExpiryKind.SCEP_CA, "chain", file=folder / "chain.pem")) == SOON
+
+
+def test_odd_names_in_a_chain_do_not_hide_its_date(folder: Path) -> None:
+    """The name is told of as unreadable, the date is the earliest all the same."""
+    odd = x509.load_der_x509_certificate(odd_names()).public_bytes(Encoding.PEM)
+    for name, content in (
+        ("odd_first.pem", odd + push(8, SOON).pem),
+        ("odd_last.pem", push(8, SOON).pem + odd),
+    ):
+        (folder / name).write_bytes(content)
+    seen = looked(folder)
+    assert [told(seen, name).not_after for name in ("odd_first.pem", "odd_last.pem")] == [SOON, SOON]
+    assert told(seen, "odd_first.pem").reason is Reason.CERTIFICATE_NAME_UNREADABLE
+
+
+@pytest.mark.parametrize(
+    "content",
+    [push().pem + CUT_OFF, push().pem + NO_DER, NO_DER + push().pem, push().pem + push(8).pem[:-40]],
+    ids=["cut off", "no DER", "no DER first", "no last line"],
+)
+def test_a_broken_block_beside_a_good_one_is_named(folder: Path, content: bytes) -> None:
+    """Nobody knows when that would have ended: no date, and the reason, here and by `expires:`."""
+    (folder / "chain.pem").write_bytes(content)
+    seen = looked(folder)
+    chain = told(seen, "chain.pem")
+    assert (chain.not_after, chain.reason) == (None, Reason.CERTIFICATE_UNREADABLE)
+    assert [failure.values["path"] for failure in seen.failures] == [str(folder / "chain.pem")]
+    assert {served.topic for served in seen.certificates} == {topic(n) for n in range(GOOD)}
+    with pytest.raises(NodeFault) as caught:
+        expiry_of(Expiring(ExpiryKind.SCEP_CA, "chain", file=folder / "chain.pem"))
+    assert caught.value.reason is Reason.CERTIFICATE_UNREADABLE
 
 
 def test_a_file_nobody_may_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,6 +307,30 @@ def test_a_renewed_file_of_the_same_size_and_time_is_seen(
         assert told(looked(folder, server), "0.pem").not_after == ENDS + timedelta(days=days)
 
 
+def test_the_same_numbers_on_another_file_system_are_another_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system mounted over the old one: inode, times and size may be alike, as in a copy of an image."""
+    settle(monkeypatch)
+    server, real_stat, real_open, opened = Files(node(folder)), os.stat, os.open, []
+    looked(folder, server)
+
+    def elsewhere(path: str) -> SimpleNamespace:
+        status = real_stat(path)
+        values = {name: getattr(status, name) for name in dir(status) if name.startswith("st_")}
+        return SimpleNamespace(**values | {"st_dev": status.st_dev + (path == f"{folder}/3.pem")})
+
+    def watched(path: os.PathLike[str], *arguments: int) -> int:
+        opened.append(Path(path).name)
+        return real_open(path, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", elsewhere)
+        patched.setattr(os, "open", watched)
+        looked(folder, server)
+    assert opened == ["3.pem"]
+
+
 def test_a_change_within_one_tick_of_the_clock_is_seen(folder: Path) -> None:
     """Nothing about the file's status may differ then: what was just changed is read again."""
     server, path = Files(node(folder)), folder / "0.pem"
@@ -268,5 +377,5 @@ def test_any_content_is_an_answer(content: bytes, armoured: bool) -> None:
     if armoured:
         content = b"-----BEGIN CERTIFICATE-----\n" + content + b"\n-----END CERTIFICATE-----\n"
     read = certificate_files._parsed("x.pem", content, whole=armoured)
-    assert (read.seen.reason is None) == (read.served is not None)
+    assert read.seen.reason is not None or read.served is not None
     assert read.seen.not_after is None or read.seen.reason in {None, Reason.CERTIFICATE_NAME_UNREADABLE}

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from renewctl import localfile
 from renewctl.certificate.pushcert import Pair
 from renewctl.errors import Refused
 from renewctl.inventory.reading import FileInstall, Node, Place, Product
 from renewctl.observation import Source
 from renewctl.reasons import Reason
 from renewctl.secrets import Kind, SecretRef
-from renewctl.servers import localfile
 from renewctl.servers.files import Files
 from renewctl.servers.nanomdm import NanoMDM
 from renewctl.servers.registry import connect

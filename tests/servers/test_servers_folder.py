@@ -124,7 +124,7 @@ def test_filekv_certificates_come_without_opening_any_key(
         opened.append(str(path))
         return real(path, flags)
 
-    monkeypatch.setattr("renewctl.servers.localfile.os.open", watched)
+    monkeypatch.setattr("renewctl.localfile.os.open", watched)
     node = Node("n1", Product.NANOMDM, (), "n1", devices=Devices(folder=tmp_path))
     seen = NanoMDM(node).observe(NOW)
     assert {found.serial for found in seen.certificates} == serials

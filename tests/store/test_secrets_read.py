@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -105,6 +105,21 @@ def test_environment_and_credentials_are_read(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
+    "lay", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()]
+)
+@pytest.mark.parametrize("kind", [Kind.FILE, Kind.CREDENTIAL])
+def test_what_is_no_file_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, lay: Callable[[Path], None]
+) -> None:
+    """A pipe nobody writes to, a device without an end: whoever needs the secret is not held up."""
+    lay(tmp_path / "s")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    where = "s" if kind is Kind.CREDENTIAL else str(tmp_path / "s")
+    error = _refusal(SecretRef(kind, (where,)))
+    assert (error.reason, error.values["detail"]) == (Reason.SECRET_UNREADABLE, "not a regular file")
+
+
+@pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"", Reason.SECRET_EMPTY), (b"\n", Reason.SECRET_EMPTY), (b" \t\n", Reason.SECRET_EMPTY),
@@ -193,6 +208,20 @@ def test_what_is_no_file_is_never_lax(tmp_path: Path) -> None:
 def test_a_reference_is_named_without_its_arguments() -> None:
     """A command's arguments may say more than people should see."""
     assert secrets.shown(SecretRef(Kind.COMMAND, ("/usr/bin/pass", "show", "mdm"))) == "command:/usr/bin/pass"
+
+
+def test_what_comes_through_a_pipe_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who writes too much, or holds the pipe open and says nothing, is told of and waited for no longer."""
+    monkeypatch.setattr(secrets, "COMMAND_SECONDS", 0.2)
+    monkeypatch.setattr(secrets, "LONGEST", 1000)
+    reading, writing = os.pipe()
+    ref = SecretRef(Kind.FILE, (f"/dev/fd/{reading}",))
+    os.write(writing, b"hunter2")
+    assert _refusal(ref).values["detail"] == "no answer in 0 s"
+    os.write(writing, b"hunter2" * 200)
+    assert _refusal(ref).values["detail"] == "larger than 1000 bytes"
+    os.close(writing)
+    os.close(reading)
 
 
 def test_a_process_substitution_is_a_file(tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from renewctl import pushanswer
+from renewctl import localfile, pushanswer
 from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import NodeFault, Refused, RenewctlError
 from renewctl.inventory.reading import Expiring, ExpiryKind, FileInstall, Node, Place, Product
-from renewctl.servers import expiring, localfile, nanomdm, nanomdm_database, nanomdm_folder, tls_peer
+from renewctl.servers import expiring, nanomdm, nanomdm_database, nanomdm_folder, tls_peer
 from renewctl.servers.files import Files
 from renewctl.servers.transport import Answer, Transport
 from tests.hostile.parser import Made, Parser
@@ -319,7 +319,7 @@ PARSERS = [
     Parser("servers.plain_folder", _plain_folder, [f"{_NANOMDM}_folder"]),
     Parser("servers.database_rows", _database_rows, [f"{_NANOMDM}_database"], json=True),
     Parser("servers.database_file", _database_file, [f"{_NANOMDM}_database"], (Refused,)),
-    Parser("servers.files", _files, ["renewctl.servers.files", "renewctl.servers.localfile"]),
+    Parser("servers.files", _files, ["renewctl.servers.files", "renewctl.localfile"]),
     Parser("servers.folder", _folder, ["renewctl.servers.certificate_files"]),
     Parser("servers.expiring", _expiring, ["renewctl.servers.expiring"]),
     Parser("servers.token", _token, ["renewctl.servers.expiring"], (ValueError, RecursionError), json=True),

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from renewctl import secrets
+from renewctl import localfile, secrets
 from renewctl.certificate import private_key
 from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import Refused, Unusable
 from renewctl.inventory import reading as inventory
 from renewctl.keys import agefile, unseal
 from renewctl.reasons import Reason
-from renewctl.servers import localfile
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Reading a small file of a server that runs on this machine, without being held up by what is there."""
+"""Reading a small file of this machine, without being held up by what is there: a pipe, a device."""
 
 from __future__ import annotations
 
