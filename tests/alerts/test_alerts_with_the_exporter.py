@@ -12,6 +12,7 @@ import pytest
 from tests.support import prometheus_server
 from tests.support.certs import apple_like
 from tests.support.exporter_process import TOPIC, exporter, files_node, inventory
+from tests.support.refusing import nanomdm_that_refuses
 
 pytestmark = pytest.mark.slow
 
@@ -102,6 +103,26 @@ def test_one_bad_file_among_good_ones_fires_and_names_itself(tmp_path: Path) -> 
         [alert] = _alert(server, "MdmCertificateFileUnreadable")
         assert (alert["labels"]["file"], alert["labels"]["node"]) == (str(bad), "pki")
         assert not _alert(server, "MdmNodeSilent")
+
+
+def test_a_node_that_answers_and_refuses_our_password_fires(tmp_path: Path) -> None:
+    """Its version is told, its certificate is not: the alert names the reason, and nobody calls it silent."""
+    _serve(tmp_path / "push.pem", 300)
+    (tmp_path / "password").write_text("wrong", encoding="utf-8")
+    with nanomdm_that_refuses() as refusing:
+        api = {
+            "name": "mdm-1", "product": "nanomdm", "url": refusing.url, "storage": "main", "user": "nanomdm",
+            "password": {"file": str(tmp_path / "password")}, "allow_api_credential": True,
+        }  # fmt: skip
+        inventory(tmp_path, [files_node("a", tmp_path / "push.pem"), api])
+        with (
+            exporter(tmp_path) as running,
+            prometheus_server.running(tmp_path, f"127.0.0.1:{running.port}") as server,
+        ):
+            prometheus_server.wait_for("the alert", lambda: _alert(server, "MdmNodeFailing"))
+            [alert] = _alert(server, "MdmNodeFailing")
+            assert (alert["labels"]["node"], alert["labels"]["reason"]) == ("mdm-1", "node_denied")
+            assert not _alert(server, "MdmNodeSilent")
 
 
 def test_other_certificates_of_a_watched_folder_fire_by_their_file(tmp_path: Path) -> None:
