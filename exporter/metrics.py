@@ -37,14 +37,14 @@ CERTIFICATE_INFO = Definition(
 FILE_EXPIRY = Definition(
     "mdm_certificate_file_expiry_timestamp_seconds",
     "When the first of the certificates in a file on the exporter's machine expires; the last known date "
-    "while the file cannot be read, also in part, or is gone; topic is empty where the file begins with no "
-    f"push certificate. {POLLED}",
+    "while the file cannot be read, also in part, or is gone; topic is the UID in the first one's name, empty "
+    f"where there is none. {POLLED}",
     ("node", "file", "topic"),
     "No date was ever read in this file; then mdm_certificate_file_readable is 0. Files of nodes that are "
     "other hosts are not seen from here. A file gone from a watched folder is shown for 7 more days.",
     (
-        "mdm_certificate_file_expiry_timestamp_seconds - time() < 30 * 86400",
-        "files whose certificates expire within 30 days, or did",
+        'mdm_certificate_file_expiry_timestamp_seconds{topic!~"com[.]apple[.]mgmt.*"} - time() < 30 * 86400',
+        "files whose certificates, no push certificates, expire within 30 days, or did",
     ),
 )
 FILE_READABLE = Definition(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("exporter")
 
+_REFUSALS = frozenset({Reason.NODE_DENIED, Reason.DATABASE_DENIED})
+"""A wrong password at every look is a way to be locked out; and secrets are read anew at a reload alone."""
+
 
 class NodeLook:
     """Asks one node through whatever its product offers, with no more rights than an exporter may have.
@@ -73,8 +76,9 @@ class NodeLook:
         )
 
     def silent(self, snapshot: Snapshot) -> bool:
-        """The node did not answer."""
-        return snapshot.node(self._name).up is False
+        """The node did not answer, or refused what we said we are."""
+        facts = snapshot.node(self._name)
+        return facts.up is False or not _REFUSALS.isdisjoint(facts.failures)
 
     def _publish(self, snapshot: Snapshot, facts: NodeFacts) -> Snapshot:
         before = snapshot.node(self._name)

@@ -50,7 +50,7 @@ class Look(Protocol):
         """What to publish while an answer is overdue."""
 
     def silent(self, snapshot: Snapshot) -> bool:
-        """Whether the last look got no answer at all: then it is asked less often."""
+        """Whether the last look got no answer, or was refused: then it is asked less often."""
 
 
 @dataclass

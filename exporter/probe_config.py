@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +22,12 @@ _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|[0-9a-f:.]*:[0-9a-f:.]*
 _WILDCARD = re.compile(
     r"\*(?:\.[a-z0-9_-]+)*\.[a-z0-9_-]+\.[a-z][a-z0-9-]*"
 )  # never a whole top-level domain, or IPs
+
+
+class _Probed(StrEnum):
+    """Products that can be asked from afar: those with an API."""
+
+    NANOMDM = Product.NANOMDM.value
 
 
 @dataclass(frozen=True)
@@ -131,12 +138,10 @@ def load(path: Path) -> Mapping[str, Module]:
 
 
 def _module(fields: Fields) -> Module:
-    product = fields.choice("product", Product)
+    product = fields.choice("product", _Probed)
     fields.need("product", product)
-    if product is Product.FILES:
-        fields.problem(Reason.INVENTORY_BAD_VALUE, "product", got=product, expected=Product.NANOMDM)
     module = Module(
-        product or Product.NANOMDM,
+        Product(product or _Probed.NANOMDM),
         _targets(fields),
         fields.texts("topics"),
         fields.file("ca_file"),

@@ -59,7 +59,7 @@ def _facts(topic: TopicStatus, words: Words) -> Element:
             (words.text("page.renewal"), _renewal(topic, words)),
             (words.text("page.devices"), _devices(topic, words)),
             (words.text("page.uid"), tag("code", said.topic)),
-            (words.text("page.account"), said.account.address or said.account.alias),
+            (words.text("page.account"), said.account.alias),
             (words.text("page.owner"), said.owner),
             (words.text("page.deputy"), said.deputy),
         ]

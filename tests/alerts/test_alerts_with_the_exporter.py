@@ -12,12 +12,13 @@ import pytest
 from tests.support import prometheus_server
 from tests.support.certs import apple_like
 from tests.support.exporter_process import TOPIC, exporter, files_node, inventory
+from tests.support.refusing import nanomdm_that_refuses
 
 pytestmark = pytest.mark.slow
 
 
-def _serve(path: Path, days: int) -> None:
-    certificate = apple_like().push(TOPIC, not_after=datetime.now(UTC) + timedelta(days=days, minutes=5))
+def _serve(path: Path, days: int, uid: str = TOPIC) -> None:
+    certificate = apple_like().push(uid, not_after=datetime.now(UTC) + timedelta(days=days, minutes=5))
     path.write_bytes(certificate.pem)
 
 
@@ -102,6 +103,54 @@ def test_one_bad_file_among_good_ones_fires_and_names_itself(tmp_path: Path) -> 
         [alert] = _alert(server, "MdmCertificateFileUnreadable")
         assert (alert["labels"]["file"], alert["labels"]["node"]) == (str(bad), "pki")
         assert not _alert(server, "MdmNodeSilent")
+
+
+def test_a_node_that_answers_and_refuses_our_password_fires(tmp_path: Path) -> None:
+    """Its version is told, its certificate is not: the alert names the reason, and nobody calls it silent."""
+    _serve(tmp_path / "push.pem", 300)
+    (tmp_path / "password").write_text("wrong", encoding="utf-8")
+    with nanomdm_that_refuses() as refusing:
+        api = {
+            "name": "mdm-1", "product": "nanomdm", "url": refusing.url, "storage": "main", "user": "nanomdm",
+            "password": {"file": str(tmp_path / "password")}, "allow_api_credential": True,
+        }  # fmt: skip
+        inventory(tmp_path, [files_node("a", tmp_path / "push.pem"), api])
+        with (
+            exporter(tmp_path) as running,
+            prometheus_server.running(tmp_path, f"127.0.0.1:{running.port}") as server,
+        ):
+            prometheus_server.wait_for("the alert", lambda: _alert(server, "MdmNodeFailing"))
+            [alert] = _alert(server, "MdmNodeFailing")
+            assert (alert["labels"]["node"], alert["labels"]["reason"]) == ("mdm-1", "node_denied")
+            assert not _alert(server, "MdmNodeSilent")
+
+
+def test_other_certificates_of_a_watched_folder_fire_by_their_file(tmp_path: Path) -> None:
+    """No push certificates, one ending in 20 days and one ended, fire once each; a push certificate there does not."""
+    folder = tmp_path / "pki"
+    folder.mkdir()
+    _serve(tmp_path / "push.pem", 300)
+    for name, days, uid in (
+        ("soon", 20, "alice"),
+        ("over", -1, "proxy"),
+        ("far", 300, "far"),
+        ("push", 20, TOPIC),
+    ):
+        _serve(folder / f"{name}.pem", days, uid)
+    watched = {"name": "pki", "product": "files", "folder": str(folder)}
+    inventory(tmp_path, [files_node("a", tmp_path / "push.pem"), watched])
+    expected = {"MdmCertificateFileExpiryDue": "soon", "MdmCertificateFileExpiryCritical": "over"}
+    with (
+        exporter(tmp_path) as running,
+        prometheus_server.running(tmp_path, f"127.0.0.1:{running.port}") as server,
+    ):
+        prometheus_server.wait_for(
+            "the alerts",
+            lambda: all(
+                [alert["labels"]["file"] for alert in _alert(server, name)] == [str(folder / f"{file}.pem")]
+                for name, file in expected.items()
+            ),
+        )
 
 
 def test_what_else_expires_and_a_refused_reload_fire(tmp_path: Path) -> None:

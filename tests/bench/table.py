@@ -16,7 +16,7 @@ class Measured:
         ours, rival: seconds of wall time (medians where there was more than one round), unless `what` says
             another measure.
         bar: the ratio not to be exceeded; infinite: none, it is only told.
-        rounds: how often each was run, taking turns.
+        rounds: how often each was run, taking turns; 0: the rival was not, its value is computed from others.
     """
 
     what: str

@@ -61,6 +61,9 @@ def test_a_missing_inventory_is_told_in_the_language_of_the_environment(tmp_path
     japanese = run(f"--config.file={tmp_path / 'none.yaml'}", language="ja_JP.UTF-8")
     assert (english.returncode, japanese.returncode) == (2, 2)
     assert "none.yaml" in english.stderr
+    for told in (english.stderr, japanese.stderr):
+        assert "renewctl-exporter" in told  # whose flag it is: the others it names are renewctl's
+        assert "--config.file" in told
     assert any("ぁ" <= letter <= "ん" for letter in japanese.stderr)
 
 

@@ -267,6 +267,16 @@ def test_modules_that_are_refused(
         assert reason in {fault.reason for fault in (unusable.value, *unusable.value.others)}  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("product", ["micromdm", "files"])
+def test_a_product_that_cannot_be_probed_is_told_with_those_that_can(product: str, place: Path) -> None:
+    """Files are read where they lie: they are not offered, neither to them nor to a product nobody knows."""
+    modules(place, m={"product": product, "targets": ["a.example"]})
+    with pytest.raises(Unusable) as unusable:
+        load(place / "probe.yaml")
+    assert unusable.value.values["got"] == product
+    assert unusable.value.values["expected"] == "nanomdm"
+
+
 def test_good_modules_pass_the_check(place: Path) -> None:
     """With everything a module may say."""
     whole = {

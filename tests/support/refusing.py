@@ -1,0 +1,54 @@
+"""A NanoMDM that tells its version to anybody and refuses every password."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Refusing(ThreadingHTTPServer):
+    """Notes when a password came."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.refused: list[float] = []
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Refusing
+
+    def do_GET(self) -> None:
+        known = self.path == "/version"
+        if self.headers.get("Authorization"):
+            self.server.refused.append(time.monotonic())
+        body = b'{"version": "v0.9.0"}' if known else b"Unauthorized"
+        self.send_response(200 if known else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+@contextmanager
+def nanomdm_that_refuses() -> Iterator[Refusing]:
+    """One that answers until the test ends."""
+    with Refusing() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
