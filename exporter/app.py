@@ -10,14 +10,16 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
 
 from exporter.probe import Prober, Refusal
 from exporter.reloads import Reloads
-from exporter.rendering import Page, Part, accepts_gzip, choose_format
+from exporter.rendering import Body, Page, Part, accepts_gzip, choose_format
 from exporter.snapshot import Snapshot
 from renewctl import messages
 from renewctl.errors import RenewctlError, Unusable
 from renewctl.inventory.reading import Inventory
+from renewctl.web.pieces import PIECE_BYTES
 
 if TYPE_CHECKING:
     from exporter.probe_config import Module
@@ -90,7 +92,24 @@ def _answer(request: Request, page: Page, own: Part | None = None) -> Response:
     headers = {"Content-Type": format_.value, "Vary": "Accept, Accept-Encoding"}
     if compressed:
         headers["Content-Encoding"] = "gzip"
-    return Response(page.answer(format_, compressed=compressed, own=own), headers=headers)
+    body = page.body(format_, compressed=compressed, own=own)
+    if body.size <= PIECE_BYTES:
+        return Response(body.whole(), headers=headers)
+    return _Streamed(body, headers)
+
+
+class _Streamed(Response):
+    """An answer that is made while it is taken."""
+
+    def __init__(self, body: Body, headers: Mapping[str, str]) -> None:
+        super().__init__(headers={**headers, "Content-Length": str(body.size)})
+        self._pieces = body.pieces()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for piece in self._pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
 
 
 def make_health_app(ready: Callable[[], bool]) -> Router:
