@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from exporter.probe_config import Module
 
 
+_CROSS_SITE = "a page of another site asked a browser for this; reload with curl -X POST, or SIGHUP\n"
+
+
 class _Watching(Protocol):
     @property
     def inventory(self) -> Inventory: ...
@@ -68,7 +71,9 @@ def make_app(exporter: _Exporter, status: Route) -> Router:
             return PlainTextResponse(f"{refusal.words}\n", status_code=refusal.status)
         return _answer(request, page)
 
-    async def reload(_request: Request) -> Response:
+    async def reload(request: Request) -> Response:
+        if of_another_site(request.headers):
+            return PlainTextResponse(_CROSS_SITE, status_code=403)
         fault = await run_in_threadpool(exporter.reload)
         if fault is None:
             return PlainTextResponse("reloaded\n")
@@ -122,6 +127,19 @@ def words(fault: RenewctlError) -> list[str]:
     language = messages.language_of(os.environ)
     faults = (fault, *(fault.others if isinstance(fault, Unusable) else ()))
     return [line for one in faults for line in messages.sentence(one.reason, language, one.values)]
+
+
+def of_another_site(headers: Mapping[str, str]) -> bool:
+    """Whether a browser sends this for a page that is not ours; no tool but a browser says such a thing.
+
+    Args:
+        headers: names in lower case. Browsers send `sec-fetch-site` with HTTPS and to localhost alone
+            (https://www.w3.org/TR/fetch-metadata/), `origin` with every POST.
+    """
+    if site := headers.get("sec-fetch-site"):
+        return site not in {"same-origin", "none"}
+    origin = headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != headers.get("host")
 
 
 def header(request: Request, name: str) -> str:
