@@ -10,17 +10,22 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
 
 from exporter.probe import Prober, Refusal
 from exporter.reloads import Reloads
-from exporter.rendering import Page, Part, accepts_gzip, choose_format
+from exporter.rendering import Body, Page, Part, accepts_gzip, choose_format
 from exporter.snapshot import Snapshot
 from renewctl import messages
 from renewctl.errors import RenewctlError, Unusable
 from renewctl.inventory.reading import Inventory
+from renewctl.web.pieces import PIECE_BYTES
 
 if TYPE_CHECKING:
     from exporter.probe_config import Module
+
+
+_CROSS_SITE = "a page of another site asked a browser for this; reload with curl -X POST, or SIGHUP\n"
 
 
 class _Watching(Protocol):
@@ -66,7 +71,9 @@ def make_app(exporter: _Exporter, status: Route) -> Router:
             return PlainTextResponse(f"{refusal.words}\n", status_code=refusal.status)
         return _answer(request, page)
 
-    async def reload(_request: Request) -> Response:
+    async def reload(request: Request) -> Response:
+        if of_another_site(request.headers):
+            return PlainTextResponse(_CROSS_SITE, status_code=403)
         fault = await run_in_threadpool(exporter.reload)
         if fault is None:
             return PlainTextResponse("reloaded\n")
@@ -90,7 +97,24 @@ def _answer(request: Request, page: Page, own: Part | None = None) -> Response:
     headers = {"Content-Type": format_.value, "Vary": "Accept, Accept-Encoding"}
     if compressed:
         headers["Content-Encoding"] = "gzip"
-    return Response(page.answer(format_, compressed=compressed, own=own), headers=headers)
+    body = page.body(format_, compressed=compressed, own=own)
+    if body.size <= PIECE_BYTES:
+        return Response(body.whole(), headers=headers)
+    return _Streamed(body, headers)
+
+
+class _Streamed(Response):
+    """An answer that is made while it is taken."""
+
+    def __init__(self, body: Body, headers: Mapping[str, str]) -> None:
+        super().__init__(headers={**headers, "Content-Length": str(body.size)})
+        self._pieces = body.pieces()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for piece in self._pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
 
 
 def make_health_app(ready: Callable[[], bool]) -> Router:
@@ -103,6 +127,19 @@ def words(fault: RenewctlError) -> list[str]:
     language = messages.language_of(os.environ)
     faults = (fault, *(fault.others if isinstance(fault, Unusable) else ()))
     return [line for one in faults for line in messages.sentence(one.reason, language, one.values)]
+
+
+def of_another_site(headers: Mapping[str, str]) -> bool:
+    """Whether a browser sends this for a page that is not ours; no tool but a browser says such a thing.
+
+    Args:
+        headers: names in lower case. Browsers send `sec-fetch-site` with HTTPS and to localhost alone
+            (https://www.w3.org/TR/fetch-metadata/), `origin` with every POST.
+    """
+    if site := headers.get("sec-fetch-site"):
+        return site not in {"same-origin", "none"}
+    origin = headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != headers.get("host")
 
 
 def header(request: Request, name: str) -> str:

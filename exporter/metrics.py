@@ -37,8 +37,8 @@ CERTIFICATE_INFO = Definition(
 FILE_EXPIRY = Definition(
     "mdm_certificate_file_expiry_timestamp_seconds",
     "When the first of the certificates in a file on the exporter's machine expires; the last known date "
-    "while the file cannot be read, also in part, or is gone; topic is the UID in the first one's name, empty "
-    f"where there is none. {POLLED}",
+    "while the file cannot be read, also in part, or is gone; topic is the UID in the first one's name, "
+    f"empty where there is none. {POLLED}",
     ("node", "file", "topic"),
     "No date was ever read in this file; then mdm_certificate_file_readable is 0. Files of nodes that are "
     "other hosts are not seen from here. A file gone from a watched folder is shown for 7 more days.",

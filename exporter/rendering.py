@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from itertools import islice
@@ -20,6 +21,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from exporter import process
 from exporter.definition import Definition
 from exporter.families import Family
+from renewctl.web.pieces import PIECE_BYTES
 
 _EOF = b"# EOF\n"
 
@@ -34,6 +36,9 @@ _GZIP_WITH_HEADER = 31
 
 _HEADERS_KEPT = 16
 """A scraper sends the same ones each time; there are few scrapers."""
+
+_UNPACKED_AT_ONCE = 4096
+"""Compressed bytes, some ten times as many as text."""
 
 _LINES_AT_ONCE = 2000
 """Of a large family: it is never in memory as one text."""
@@ -50,18 +55,53 @@ class Part:
     """Some families, whole, as bytes in every format.
 
     Kept compressed alone: ten thousand certificates are half a megabyte so, and four as text.
+
+    Attributes:
+        packed: one gzip member.
+        sizes: bytes of the text.
     """
 
     def __init__(self, families: Iterable[Family]) -> None:
         packing = {format_: zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WITH_HEADER) for format_ in Format}
         packed: dict[Format, list[bytes]] = {format_: [] for format_ in Format}
+        self.sizes = dict.fromkeys(Format, 0)
+
+        def add(text: bytes, format_: Format) -> None:
+            packed[format_].append(packing[format_].compress(text))
+            self.sizes[format_] += len(text)
+
         for family in families:
             for format_ in Format:
-                packed[format_].append(packing[format_].compress(_head(family.definition, format_)))
+                add(_head(family.definition, format_), format_)
             for piece in _pieces(family.lines()):
                 for format_ in Format:
-                    packed[format_].append(packing[format_].compress(piece))
+                    add(piece, format_)
         self.packed = {format_: b"".join((*packed[format_], packing[format_].flush())) for format_ in Format}
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a scraper is answered with.
+
+    Attributes:
+        members: gzip members, each shared by all who are given it.
+        size: bytes of the answer.
+        compressed: whether the members themselves are the answer.
+    """
+
+    members: tuple[bytes, ...]
+    size: int
+    compressed: bool
+
+    def whole(self) -> bytes:
+        """All of it: for a small one."""
+        joined = b"".join(self.members)
+        return joined if self.compressed else gzip.decompress(joined)
+
+    def pieces(self) -> Iterator[bytes]:
+        """One after the other, unpacked when it is asked for: a large one is never in memory as text."""
+        for member in self.members:
+            yield from (member,) if self.compressed else _unpacked(member)
 
 
 class Page:
@@ -74,10 +114,10 @@ class Page:
 
     def __init__(self, parts: Sequence[Part], *, of_process: bool = True) -> None:
         self._of_process = of_process
-        self._packed = {format_: b"".join(part.packed[format_] for part in parts) for format_ in Format}
+        self._parts = tuple(parts)
 
-    def answer(self, format_: Format, *, compressed: bool, own: Part | None = None) -> bytes:
-        """The whole body: this snapshot, then what is told as it is now.
+    def body(self, format_: Format, *, compressed: bool, own: Part | None = None) -> Body:
+        """This snapshot, then what is told as it is now.
 
         Args:
             own: further families.
@@ -86,9 +126,22 @@ class Page:
         tail = b"".join(b"%b%b %b\n" % line for line in lines)
         if format_ is Format.OPENMETRICS:
             tail += _EOF
-        further = own.packed[format_] if own else b""
-        body = b"".join((self._packed[format_], further, gzip.compress(tail, _STORED, mtime=0)))
-        return body if compressed else gzip.decompress(body)
+        parts = (*self._parts, own) if own else self._parts
+        members = (*(part.packed[format_] for part in parts), gzip.compress(tail, _STORED, mtime=0))
+        text = sum(part.sizes[format_] for part in parts) + len(tail)
+        return Body(members, sum(map(len, members)) if compressed else text, compressed)
+
+
+def _unpacked(member: bytes) -> Iterator[bytes]:
+    unpacking = zlib.decompressobj(_GZIP_WITH_HEADER)
+    for start in range(0, len(member), _UNPACKED_AT_ONCE):
+        rest = member[start : start + _UNPACKED_AT_ONCE]
+        while rest:
+            if piece := unpacking.decompress(rest, PIECE_BYTES):
+                yield piece
+            rest = unpacking.unconsumed_tail
+    if piece := unpacking.flush():
+        yield piece
 
 
 @lru_cache(_HEADERS_KEPT)

@@ -4,6 +4,7 @@
   timeout does.
 - A head has a longest size; uvicorn with httptools knows none.
 - An answer has a deadline until its last byte is taken: sheds who reads a byte a second.
+- What waits for a slow reader is a few pieces of one answer: the next request is begun when it is taken.
 - There is room for so many connections; one more pushes out whoever has kept us waiting longest.
 """
 
@@ -20,9 +21,12 @@ from functools import lru_cache
 from ssl import SSLContext
 from typing import Any
 
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+from renewctl.web.pieces import PIECE_BYTES
 
 HEAD_SECONDS = 10
 """From the first chance to send a request until its head is complete."""
@@ -35,6 +39,9 @@ MAX_HEAD_BYTES = 64 * 1024
 
 MAX_PIPELINED = 8
 """Requests sent ahead of their answers; no scraper sends any."""
+
+_LOOK_SECONDS = 0.25
+"""Between looks whether an answer is taken, where somebody asks again before; no scraper does."""
 
 MAX_CONNECTIONS = 512
 """At once. Half of the 1,024 files a process may usually open."""
@@ -72,9 +79,9 @@ class Crowd:
         if len(self._waiting) > self._limit:
             self._waiting.pop(next(iter(self._waiting))).abort()
 
-    def left(self, transport: asyncio.BaseTransport) -> None:
-        """Somebody is gone."""
-        self._waiting.pop(transport.get_extra_info("socket"), None)
+    def left(self, key: object) -> None:
+        """Somebody is gone: whose transport's `socket` this is."""
+        self._waiting.pop(key, None)
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -90,12 +97,17 @@ class HttpConnection(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_clock: asyncio.TimerHandle | None = None
         self._answer_clock: asyncio.TimerHandle | None = None
+        self._answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A silent connection is on the clock from its beginning."""
         super().connection_made(transport)
+        self._socket = transport.get_extra_info("socket")  # a TLS transport closed twice can no longer tell
         # asyncio does so for sockets it made itself; without it the end of a long answer comes 40 ms late.
         self._set_tcp(socket.TCP_NODELAY, 1)
+        # With TLS asyncio's own is 512 KiB. TLS is told to go on when TCP is, below TCP's upper limit:
+        # with a lower limit beneath that one it could wait for ever.
+        transport.set_write_buffer_limits(high=2 * PIECE_BYTES, low=PIECE_BYTES)
         if self._greeting is not None and not self._greeting.admits(transport.get_extra_info("peercert")):
             transport.abort()
             return
@@ -145,12 +157,41 @@ class HttpConnection(HttpToolsProtocol):
         """Nothing is left to wait for."""
         self._stop_head_clock()
         self._stop_answer_clock()
-        self._crowd.left(self.transport)
+        self._crowd.left(self._socket)
+        if self._answering is not None:  # uvicorn tells the latest request alone
+            self._answering.disconnected = True
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        self._answering = cycle
+        waits = self.transport.get_write_buffer_size() > 0
+        super()._start_asgi_task(cycle, self._once_taken(cycle, app) if waits else app)  # type: ignore[arg-type]
+
+    def _once_taken(self, cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:
+        """The application, begun when nothing is left of the answer before."""
+
+        async def waiting(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await self.flow.drain()
+                await self._taken()
+            except asyncio.CancelledError:  # the end of the program
+                self.transport.abort()
+            if self.transport.is_closing():
+                cycle.disconnected = True
+                return
+            self._expect_reader()
+            await app(scope, receive, send)
+
+        return waiting
+
+    async def _taken(self) -> None:
+        """Until nothing waits to be sent; asyncio tells no sooner than when little is left."""
+        while self.transport.get_write_buffer_size() > 0 and not self.transport.is_closing():  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def _set_tcp(self, option: int, value: int) -> None:
         with contextlib.suppress(OSError):  # closed: with TLS we are told a moment later
-            self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, value)
+            self._socket.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def _expect_head(self) -> None:
         if self._head_clock is None:

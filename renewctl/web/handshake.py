@@ -51,5 +51,5 @@ class TlsConnection(SSLProtocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Also of a handshake that never ended."""
         if self._outer is not None:
-            self._crowd.left(self._outer)
+            self._crowd.left(self._outer.get_extra_info("socket"))
         super().connection_lost(exc)

@@ -26,6 +26,7 @@ from uvicorn import Config, Server
 from renewctl.errors import Refused, Unusable
 from renewctl.reasons import Reason
 from renewctl.web.connection import MAX_CONNECTIONS, Crowd, Greeting, HttpConnection
+from renewctl.web.pieces import in_pieces
 
 _PORT = re.compile(r"[0-9]{1,5}")
 
@@ -171,11 +172,12 @@ def _calm(app: ASGIApp) -> ASGIApp:
 
     async def calm(scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
+        handing_on = in_pieces(send)
 
         async def noting(message: Message) -> None:
             nonlocal begun
             begun = True
-            await send(message)
+            await handing_on(message)
 
         try:
             await app(scope, receive, noting)

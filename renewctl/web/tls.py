@@ -78,7 +78,7 @@ def _load_pair(context: ssl.SSLContext, tls: Tls) -> None:
             # A passphrase would be asked for on the terminal.
             context.load_cert_chain(certificate, key, password=lambda: "")
         except (ssl.SSLError, ValueError) as error:
-            named = tls.key if _speaks_of_the_key(error) else tls.certificate
+            named = tls.key if _is_of_the_key(error, certificate) else tls.certificate
             raise _unusable(named, error) from None
 
 
@@ -90,8 +90,15 @@ def _load_client_ca(context: ssl.SSLContext, material: Path | str) -> None:
         raise _unusable(material, error) from None
 
 
-def _speaks_of_the_key(error: Exception) -> bool:
-    return getattr(error, "reason", None) in {"KEY_VALUES_MISMATCH", "BAD_DECRYPT", "KEY_TYPE_MISMATCH"}
+def _is_of_the_key(error: Exception, certificate: str) -> bool:
+    """Of two files of which one is no PEM OpenSSL says the same, whichever it is."""
+    if reason := getattr(error, "reason", None):
+        return reason in {"KEY_VALUES_MISMATCH", "BAD_DECRYPT", "KEY_TYPE_MISMATCH"}
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(certificate)
+    except (ssl.SSLError, ValueError):
+        return False
+    return True
 
 
 def _unusable(material: Path | str, error: Exception) -> Unusable:

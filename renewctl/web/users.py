@@ -42,8 +42,8 @@ class Passwords:
         Raises:
             Busy: it would have to be checked, and too many others wait for that.
         """
-        # For an unknown name somebody else's hash is checked: that takes as long.
-        hashed = users.get(user) or next(iter(users.values()))
+        dearest = max(users.values(), key=_cost)
+        hashed = users.get(user, dearest)
         mark = self._mark(user, hashed, password)
         if hmac.compare_digest(self._right.get(user, b""), mark):
             return user in users
@@ -53,7 +53,8 @@ class Passwords:
             raise Busy
         self._waiting += 1
         try:
-            fits = await asyncio.get_running_loop().run_in_executor(self._one, _fits, password, hashed)
+            loop = asyncio.get_running_loop()
+            fits = await loop.run_in_executor(self._one, _checked, password, hashed, _cost(dearest))
         finally:
             self._waiting -= 1
         if fits and user in users:
@@ -82,6 +83,19 @@ def credentials(authorization: str) -> tuple[str, bytes] | None:
     except (binascii.Error, ValueError):
         return None
     return (user.decode("utf-8", "replace"), password) if found else None
+
+
+def _cost(hashed: str) -> int:
+    """Of `$2y$10$…`: 10, which stands for 2**10 rounds."""
+    return int(hashed.split("$")[2])
+
+
+def _checked(password: bytes, hashed: str, dearest: int) -> bool:
+    """Whether it fits, after 2**dearest rounds whoever is asked for: time tells no names."""
+    fits = _fits(password, hashed)
+    for cost in range(_cost(hashed), dearest):  # 2**c + (2**c + 2**(c+1) + … + 2**(dearest-1)) = 2**dearest
+        _fits(password, f"{hashed[:4]}{cost:02}{hashed[6:]}")
+    return fits
 
 
 def _fits(password: bytes, hashed: str) -> bool:

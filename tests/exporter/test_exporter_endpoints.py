@@ -98,6 +98,32 @@ def test_whoever_asks_for_a_reload_is_told_what_is_wrong(place: Path) -> None:
         assert "Traceback" not in answer.body.decode() + running.log.read_text()
 
 
+FROM_BROWSERS = [
+    ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, 403),
+    ({"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:1"}, 403),
+    ({"Origin": "http://evil.example"}, 403),  # over plain HTTP browsers say no more
+    ({"Origin": "null"}, 403),
+    ({"Sec-Fetch-Site": "same-origin", "Origin": "http://behind.a.proxy"}, 200),
+    ({"Sec-Fetch-Site": "none"}, 200),
+    ({"Origin": "http://x:1", "Host": "x:1"}, 200),
+]
+FROM_TOOLS = [({"User-Agent": "curl/8.0", "Accept": "*/*"}, 200), ({}, 200)]
+
+
+def test_no_page_of_another_site_reloads(place: Path) -> None:
+    """A form anywhere could send it through the browser of somebody who may; curl and deployments do as ever."""
+    with exporter(place) as running:
+        reloaded = 0
+        for headers, status in FROM_BROWSERS + FROM_TOOLS:
+            for method in ("POST", "PUT"):
+                answer = running.get("/-/reload", headers, method)
+                assert answer.status == status, headers
+                assert (b"SIGHUP" in answer.body) is (status == 403)  # what to do instead
+                reloaded += status == 200
+                assert running.log.read_text().count("inventory read again") == reloaded
+        assert running.stop() == 0
+
+
 def test_a_reload_is_no_get(place: Path) -> None:
     """A link or a crawler reloads nothing."""
     with exporter(place) as running:

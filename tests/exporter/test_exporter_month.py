@@ -67,8 +67,10 @@ def test_a_month_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monke
             if number % 60 == 0:
                 publisher._publish(snapshot)
         publisher._keep(snapshot)
-        series = publisher.page.answer(Format.TEXT, compressed=False).count(
-            b"\nmdm_certificate_file_readable{"
+        series = (
+            publisher.page.body(Format.TEXT, compressed=False)
+            .whole()
+            .count(b"\nmdm_certificate_file_readable{")
         )
         kept, files = (tmp_path / "snapshot.json").stat().st_size, len([*Path("/proc/self/fd").iterdir()])
         seen[day] = (resident(), files, threading.active_count(), series, kept)

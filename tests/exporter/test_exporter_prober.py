@@ -63,7 +63,7 @@ def module(*targets: str) -> Module:
 
 def text(page: Page) -> str:
     """As a scraper reads it."""
-    return page.answer(Format.TEXT, compressed=False).decode()
+    return page.body(Format.TEXT, compressed=False).whole().decode()
 
 
 OPEN = module("*.mdm.example")

@@ -18,7 +18,7 @@ from tests.support.exporter_values import inventory, seen, served
 
 def text(publisher: Publisher) -> str:
     """The page as scrapes see it."""
-    return publisher.page.answer(Format.TEXT, compressed=False).decode()
+    return publisher.page.body(Format.TEXT, compressed=False).whole().decode()
 
 
 def until_rendered(publisher: Publisher, before: object) -> None:

@@ -112,7 +112,7 @@ def test_any_label_value_is_read_back_as_it_was(
     family = Family(CERTIFICATE_INFO)
     for row in rows:
         family.add(row, 1)
-    body = Page([Part([family])]).answer(format_, compressed=compressed)
+    body = Page([Part([family])]).body(format_, compressed=compressed).whole()
     text = (gzip.decompress(body) if compressed else body).decode("utf-8")
     read = [
         tuple(sample.labels[name] for name in CERTIFICATE_INFO.labels)
@@ -158,9 +158,23 @@ def test_large_families_are_whole(format_: Format) -> None:
 
 
 @pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_large_answer_in_pieces_is_the_whole_one(format_: Format, compressed: bool) -> None:
+    """Its size is told before; as text, no piece is large."""
+    family = Family(NODE_UP)
+    for number in range(9000):
+        family.add((f"n{number}", "files"), 1)
+    body = Page([Part([family]), Part([])]).body(format_, compressed=compressed)
+    pieces = list(body.pieces())
+    assert b"".join(pieces) == body.whole()
+    assert len(body.whole()) == body.size
+    assert compressed or max(map(len, pieces)) <= 2**16
+
+
+@pytest.mark.parametrize("format_", Format)
 def test_the_processes_own_metrics_come_with_each_answer(format_: Format) -> None:
     """They are as of now, not as of the snapshot, and OpenMetrics ends once."""
-    text = Page([]).answer(format_, compressed=False).decode()
+    text = Page([]).body(format_, compressed=False).whole().decode()
     assert "process_resident_memory_bytes" in text
     assert text.count("# EOF\n") == (format_ is Format.OPENMETRICS)
     assert text.endswith("# EOF\n" if format_ is Format.OPENMETRICS else "\n")
@@ -172,7 +186,7 @@ def test_the_processes_metrics_are_prometheus_clients(format_: Format) -> None:
     registry = CollectorRegistry()
     registry.register(PROCESS_COLLECTOR)
     theirs = generate_latest(registry) if format_ is Format.TEXT else generate_openmetrics(registry)
-    ours = Page([]).answer(format_, compressed=False)
+    ours = Page([]).body(format_, compressed=False).whole()
     for mine, other in zip(ours.decode().splitlines(), theirs.decode().splitlines(), strict=True):
         if mine.startswith("#"):
             assert mine == other
@@ -184,7 +198,7 @@ def test_the_processes_metrics_are_prometheus_clients(format_: Format) -> None:
 
 def test_further_families_of_the_process_come_before_its_own() -> None:
     """What the caller knows as of now."""
-    text = Page([]).answer(Format.TEXT, compressed=False, own=Part([single(STORE_UP, 1)])).decode()
+    text = Page([]).body(Format.TEXT, compressed=False, own=Part([single(STORE_UP, 1)])).whole().decode()
     assert "mdm_store_up 1.0\n# HELP process_virtual" in text
 
 

@@ -106,6 +106,7 @@ BAD = [
     ("a key with a passphrase", _tls("", "cert_file: server.pem, key_file: locked.key")),
     ("certificate and key swapped", _tls("", "cert_file: server.key, key_file: server.pem")),
     ("a certificate that is none", _tls("", "cert_file: junk.pem, key_file: server.key")),
+    ("a key that is none", _tls("", "cert_file: server.pem, key_file: junk.pem")),
     ("a certificate that is a folder", _tls("", "cert_file: ., key_file: server.key")),
     ("a missing CA", _tls("", _MUTUAL.replace("ca.pem", "none.pem"))),
     ("a CA without a policy", _tls("client_ca_file: ca.pem")),

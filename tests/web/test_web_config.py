@@ -133,4 +133,4 @@ def test_the_corpus_is_furnished(tmp_path: Path) -> None:
     assert {"server.pem", "server.key", "ca.pem", "other.key", "locked.key", "junk.pem"} <= {
         file.name for file in tmp_path.iterdir()
     }
-    assert len({case.name for case in CASES}) == len(CASES) == 96
+    assert len({case.name for case in CASES}) == len(CASES) == 97

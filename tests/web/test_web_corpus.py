@@ -57,6 +57,27 @@ def test_each_file_is_judged_as_it_should_be(case: Case, judge: Callable[[str], 
             assert HASH[:50] not in told
 
 
+@pytest.mark.parametrize(
+    ("certificate", "key", "named"),
+    [
+        ("server.pem", "junk.pem", "junk.pem"),
+        ("junk.pem", "server.key", "junk.pem"),
+        ("server.pem", "other.key", "other.key"),
+        ("server.pem", "locked.key", "locked.key"),
+        ("server.pem", "ca.pem", "ca.pem"),
+        ("other.key", "server.key", "other.key"),
+        ("junk.pem", "other.key", "junk.pem"),
+    ],
+)
+def test_the_file_that_is_at_fault_is_named(
+    certificate: str, key: str, named: str, judge: Callable[[str], Unusable | None]
+) -> None:
+    """OpenSSL itself does not say which of the two it was."""
+    fault = judge(f"tls_server_config: {{cert_file: {certificate}, key_file: {key}}}")
+    assert fault is not None
+    assert Path(str(fault.values["path"])).name == named
+
+
 def test_everything_may_stand_in_the_file_itself(
     furnished: Path, judge: Callable[[str], Unusable | None]
 ) -> None:

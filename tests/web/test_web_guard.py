@@ -146,6 +146,40 @@ def test_an_unknown_user_costs_as_much_as_a_known_one_and_is_never_let_in(
     assert {hashed for _, hashed in counted.checked} <= set(CHEAP.values())
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_every_name_costs_the_same_work_whatever_the_costs_of_the_hashes(
+    monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
+    """Rounds of bcrypt, counted: of a cheap hash, a dear one and none at all, in any order in the file."""
+    dear = bcrypt.hashpw(b"another", bcrypt.gensalt(7)).decode()
+    users = dict([*CHEAP.items(), ("dear", dear)][::order])
+    counted = Counted()
+    monkeypatch.setattr(checking, "_fits", counted)
+
+    async def rounds(name: str) -> int:
+        counted.checked.clear()
+        assert not await Passwords().right(users, name, b"wrong")
+        return sum(2 ** int(hashed.split("$")[2]) for _, hashed in counted.checked)
+
+    assert {name: asyncio.run(rounds(name)) for name in ("alice", "bob", "dear", "eve")} == dict.fromkeys(
+        ("alice", "bob", "dear", "eve"), 2**7
+    )
+
+
+def test_the_further_rounds_are_real_and_do_not_count() -> None:
+    """They are hashes bcrypt takes; only the user's own hash lets somebody in."""
+    dear = bcrypt.hashpw(b"another", bcrypt.gensalt(6)).decode()
+    app = behind(WebConfig(users={**CHEAP, "dear": dear}))
+    for name, word, status in [
+        ("alice", "swordfish", 200),
+        ("alice", "another", 401),
+        ("dear", "another", 200),
+    ]:
+        assert ask(app, basic(name, word))[0] == status
+    cheap = CHEAP["alice"]
+    assert bcrypt.checkpw(b"x", f"{cheap[:4]}05{cheap[6:]}".encode()) is False  # and not an error
+
+
 def test_guesses_wait_in_line_and_the_line_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """One check at a time, whatever the number of guesses; who is known already does not wait at all."""
     counted = Counted(0.02)
