@@ -47,6 +47,7 @@ NOT_FROM_OUTSIDE = {
     "renewctl.database.sqlite_file": "the kernel's list of mounts; cells' text is covered by `store.file`",
     "renewctl.renewal.bodies": "checks what `store.rows` reads",
     "renewctl.renewal.rollout": "waves as typed on the command line",
+    "renewctl.store.moved": "rows after `store.read`",
     "renewctl.store.write": "reads through `store.read`",
     "renewctl.upkeep.upgrade": "a run's row, after `store.meta`; a backup through `upkeep.backup_file`",
     "renewctl.web.guard": "counts tokens; the file through `web.config`, passwords through `web.authorization`",

@@ -42,11 +42,13 @@ def test_two_at_once_one_wins(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> No
     """Both looked before either wrote: the second is told that somebody moved, and who."""
     write = Workplace.write
 
-    def overtaken(self: Workplace, name: str, kind: Kind, body: dict[str, object], seq: int) -> object:
+    def overtaken(
+        self: Workplace, name: str, kind: Kind, body: dict[str, object], seq: int, *more: object
+    ) -> object:
         monkeypatch.setattr(Workplace, "write", write)
         with Store(desk.store) as store:
             store.append(name, kind, body, stamp=STAMP, expected_seq=seq)
-        return write(self, name, kind, body, seq)
+        return write(self, name, kind, body, seq, *more)
 
     monkeypatch.setattr(Workplace, "write", overtaken)
     error = desk.told("renewal", "open", code=4)["error"]
