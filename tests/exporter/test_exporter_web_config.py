@@ -86,7 +86,7 @@ def test_the_check_looks_at_the_web_config_too(place: Path, capsys: pytest.Captu
     (place / "server.key").write_text("no key\n")
     for more in (["--config.check"], ["--web.listen-address=127.0.0.1:0"]):
         assert main([*flags, *more]) == 2
-    assert "server.pem cannot be used for TLS" in capsys.readouterr().err
+    assert "server.key cannot be used for TLS" in capsys.readouterr().err
 
 
 def test_what_a_set_up_does_not_use_is_not_imported() -> None:
