@@ -263,6 +263,17 @@ def test_readers_of_a_byte_a_second(attack: Attack, asks_again: bool) -> None:
             assert max(pool.map(arrived, slow)) < 15_000_000
 
 
+def test_who_reads_slowly_but_reads_is_given_everything(attack: Attack) -> None:
+    """What was held back goes on whenever there is room, with TLS around it, too; and so does the next answer."""
+    with attack() as target:
+        one = target.connect(window=32768)
+        one.sendall((b"GET /huge HTTP/1.1\r\nHost: x\r\n\r\n") * 2 + HEAD + b"Connection: close\r\n\r\n")
+        for _ in range(20):
+            time.sleep(0.05)
+            one.recv(65536)
+        assert arrived(one) > 2 * 16_000_000 - 20 * 65536
+
+
 def arrived(connection: socket.socket) -> int:
     """Bytes that come in the end.
 

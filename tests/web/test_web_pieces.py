@@ -72,7 +72,7 @@ class Reader:
 
 
 def begun_requests(*steps: str) -> list[int]:
-    """How many requests were begun after each step: `ask`, `take` or `end`."""
+    """How many requests were begun after each step: `ask`, `take`, `cancel` or `end`."""
     begun = 0
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,6 +91,9 @@ def begun_requests(*steps: str) -> list[int]:
                 one.data_received(GET)
             elif step == "take":
                 reader.waiting = 0
+            elif step == "cancel":
+                for task in one.server_state.tasks:
+                    task.cancel()
             else:
                 reader.abort()
             await asyncio.sleep(0.05)
@@ -112,6 +115,12 @@ def test_a_request_of_whoever_is_gone_never_begins(monkeypatch: pytest.MonkeyPat
     """However many were sent ahead."""
     monkeypatch.setattr(connection, "_LOOK_SECONDS", 0.001)
     assert begun_requests("ask", "ask", "ask", "end") == [1, 1, 1, 1]
+
+
+def test_a_request_that_waits_does_not_keep_the_program_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cancelled, it is ended without a word: there is nobody to tell."""
+    monkeypatch.setattr(connection, "_LOOK_SECONDS", 60)
+    assert begun_requests("ask", "ask", "cancel") == [1, 1, 1]
 
 
 def test_how_long_anybody_is_waited_for() -> None:
