@@ -43,6 +43,10 @@ MAX_PIPELINED = 8
 _LOOK_SECONDS = 0.25
 """Between looks whether an answer is taken, where somebody asks again before; no scraper does."""
 
+SEND_BUFFER_BYTES = 128 * 1024
+"""The kernel keeps twice as much for a reader who does not read (socket(7)); by itself it would keep
+megabytes (tcp(7), tcp_wmem), and a service's memory limit counts them."""
+
 MAX_CONNECTIONS = 512
 """At once. Half of the 1,024 files a process may usually open."""
 
@@ -105,6 +109,7 @@ class HttpConnection(HttpToolsProtocol):
         self._socket = transport.get_extra_info("socket")  # a TLS transport closed twice can no longer tell
         # asyncio does so for sockets it made itself; without it the end of a long answer comes 40 ms late.
         self._set_tcp(socket.TCP_NODELAY, 1)
+        self._set(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         # With TLS asyncio's own is 512 KiB. TLS is told to go on when TCP is, below TCP's upper limit:
         # with a lower limit beneath that one it could wait for ever.
         transport.set_write_buffer_limits(high=2 * PIECE_BYTES, low=PIECE_BYTES)
@@ -190,8 +195,11 @@ class HttpConnection(HttpToolsProtocol):
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _set_tcp(self, option: int, value: int) -> None:
+        self._set(socket.IPPROTO_TCP, option, value)
+
+    def _set(self, level: int, option: int, value: int) -> None:
         with contextlib.suppress(OSError):  # closed: with TLS we are told a moment later
-            self._socket.setsockopt(socket.IPPROTO_TCP, option, value)
+            self._socket.setsockopt(level, option, value)
 
     def _expect_head(self) -> None:
         if self._head_clock is None:
