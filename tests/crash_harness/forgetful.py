@@ -13,9 +13,9 @@ _sound = Store._place
 _LAST = "SELECT coalesce(max(seq), 0) AS last FROM events WHERE renewal = :renewal"
 
 
-def _place(store: Store, draft: Event, transaction: sql.Transaction) -> tuple[Event, bool]:
+def _place(store: Store, draft: Event, transaction: sql.Transaction, _: object) -> tuple[Event, bool]:
     last = transaction.rows(_LAST, renewal=draft.renewal)[0]["last"]
-    return _sound(store, replace(draft, id=uuid.uuid4().hex, seq=last + 1), transaction)
+    return _sound(store, replace(draft, id=uuid.uuid4().hex, seq=last + 1), transaction, None)
 
 
 Store._place = _place  # type: ignore[method-assign]

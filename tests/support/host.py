@@ -60,6 +60,7 @@ mount -t tmpfs -o mode=1777 tmpfs dev/shm
 mount -t tmpfs -o mode=755 tmpfs run
 eval "$binds"
 mount -t tmpfs -o mode=1777 tmpfs tmp
+mkdir -p "./$checkout"  # it may lie in a folder that is another one here
 mount -t tmpfs -o mode=755 tmpfs "./$checkout"
 mount -t tmpfs -o mode=700 tmpfs root
 rm -rf etc/systemd/system etc/machine-id; mkdir -p etc/systemd/system; : > etc/machine-id

@@ -18,6 +18,9 @@ from renewctl.reasons import Reason
 #: Outcomes that end a node's part with an error. `not_proven` is none: a task of its own holds there.
 FAILED = frozenset({"failed", "held", "unknown", "wrong"})
 
+#: Where our own code lies: the package's folder, and the collection's.
+_OURS = (str(Path(messages.__file__).parent), str(Path(__file__).parents[2]))
+
 
 def result(
     node: str,
@@ -88,7 +91,9 @@ def of_foreign(node: str, error: Exception, step: str) -> dict[str, Any]:
 
 def foreign(error: Exception, step: str) -> str:
     """What may be told of an unforeseen error: its type and place. Its text may hold anything, a key even."""
-    places = [frame for frame in traceback.extract_tb(error.__traceback__) if "renewctl" in frame.filename]
+    places = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(_OURS)
+    ]
     place = f", {Path(places[-1].filename).name}:{places[-1].lineno}" if places else ""
     return f"{type(error).__name__} in step {step}{place}"
 
