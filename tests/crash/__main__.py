@@ -10,26 +10,20 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import sys
-import time
-import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import partial
 
 from tests.crash import part_postgresql, part_rollout, part_sqlite
-from tests.crash.progress import say
-from tests.crash.table import Part, Took, shown
+from tests.crash.one_part import run_part
+from tests.crash.table import Part, shown
 
 PARTS: Mapping[str, Callable[[bool], Part]] = {
     "sqlite": part_sqlite.run,
     "postgresql": part_postgresql.run,
     "rollout": part_rollout.run,
 }
-_ON_TIME = "rollout"
-"""The part that judges by the clock, and mostly waits; the others take what it leaves of the machine."""
 
 
 def main(words: list[str]) -> int:
@@ -42,24 +36,9 @@ def main(words: list[str]) -> int:
         parser.error(f"no such part: {', '.join(sorted(strangers))}")
     names = asked.parts or list(PARTS)
     with ProcessPoolExecutor(len(names), mp_context=multiprocessing.get_context("spawn")) as pool:
-        found = list(pool.map(partial(_run, asked.full), names, [PARTS[name] for name in names]))
+        found = list(pool.map(partial(run_part, asked.full), names, [PARTS[name] for name in names]))
     print(shown(found))  # noqa: T201 - the table is what the run is for
     return 0 if all(part.good for part in found) else 1
-
-
-def _run(full: bool, name: str, run: Callable[[bool], Part]) -> Part:
-    if name != _ON_TIME:
-        os.nice(10)
-    say(f"{name}: begins")
-    began = time.monotonic()
-    try:
-        part = run(full)
-    except Exception as error:  # noqa: BLE001 - the other parts are still worth running
-        traceback.print_exc()
-        part = Part(failures=(f"{name} broke off: {error!r}",))
-    part = replace(part, took=Took(name, time.monotonic() - began))
-    say(f"{name}: {'good' if part.good else 'FAILED'}")
-    return part
 
 
 if __name__ == "__main__":
