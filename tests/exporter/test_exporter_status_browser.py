@@ -210,7 +210,7 @@ _EXPECTED: dict[str, tuple[str, ...]] = {
         "due",
         "42 days left",
         "a person, at Apple's portal",
-        "mdm-tokyo@example.invalid",
+        "sign in as mdm-tokyo",
         "tokyo-1.plist",
     ),
     "Osaka": (
