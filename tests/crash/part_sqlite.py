@@ -1,5 +1,8 @@
 """Kill the command at every system call that changes or locks a file of the state; let calls fail.
 
+Where a kill or an error left the same as another one at that command, saying the command again is not tried a
+second time, unless `full`; how often it was is told.
+
 By `SEED`: which points are carried through the year, where in CI each (call, file kind) fails, what strikes a beat.
 """
 
@@ -12,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import current_process
+from multiprocessing import Manager, current_process
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +64,14 @@ def _run(folder: Path, *, full: bool) -> Part:
         bench.furnish()
         commands = [bench.untouched(each) for each in COMMANDS]
     say(f"{_PART}: {sum(len(each.points) for each in commands)} points in {len(commands)} commands")
-    with ProcessPoolExecutor(WORKERS, initializer=_open_bench, initargs=(folder,)) as pool:
-        rows, bad = _kills(pool, commands)
+    with Manager() as manager:
+        known = None if full else manager.dict()
+        return _tried(folder, commands, known, full=full)
+
+
+def _tried(folder: Path, commands: Sequence[Untouched], known: deeds.Known | None, *, full: bool) -> Part:
+    with ProcessPoolExecutor(WORKERS, initializer=_open_bench, initargs=(folder, known)) as pool:
+        rows, repeats, bad = _kills(pool, commands)
         carried, bad_years = _years(pool, commands)
         errors, states, uncontained = _errors(pool, commands, full=full)
         beaten, in_beats, bad_beats = _in_beats(pool, commands, IN_BEATS_FULL if full else IN_BEATS)
@@ -74,20 +83,23 @@ def _run(folder: Path, *, full: bool) -> Part:
         rows=[*rows, carried, beaten, real],
         errors=[*errors, *in_beats],
         beside=[anchor],
-        states=states,
+        states=[*repeats, *states],
         failures=failures,
     )
 
 
-def _kills(pool: ProcessPoolExecutor, commands: Sequence[Untouched]) -> tuple[list[Row], list[str]]:
-    rows, failures = [], []
+def _kills(
+    pool: ProcessPoolExecutor, commands: Sequence[Untouched]
+) -> tuple[list[Row], list[str], list[str]]:
+    rows, repeats, failures = [], [], []
     for untouched in commands:
         tasks = [(untouched, at, "") for at in range(len(untouched.points))]
         verdicts = list(pool.map(_kill, tasks, chunksize=4))
         rows.append(_row(untouched.command.name, verdicts))
+        repeats.append(repeated(f"killed {untouched.command.name}", verdicts))
         failures += [line for verdict in verdicts for line in verdict.failures]
         say(f"{_PART}: {rows[-1]}")
-    return rows, failures
+    return rows, repeats, failures
 
 
 def _years(pool: ProcessPoolExecutor, commands: Sequence[Untouched]) -> tuple[Row, list[str]]:
@@ -124,6 +136,7 @@ def _errors(
     ]
     ended = Counter(verdict.ended for verdict in verdicts)
     states = [f"{_PART}: {count} x a call failed, the command {how}" for how, count in sorted(ended.items())]
+    states.append(repeated("a call failed", verdicts))
     say(f"{_PART}: {len(tasks)} errors injected, {sum(verdict.good for verdict in verdicts)} contained")
     return rows, states, [line for verdict in verdicts for line in verdict.failures]
 
@@ -171,6 +184,12 @@ def _to_fail(commands: Sequence[Untouched], *, full: bool) -> list[Task]:
     return once + [(*dice.choice(same), error) for same in anywhere.values() for error in STAYING]
 
 
+def repeated(what: str, verdicts: Sequence[Verdict]) -> str:
+    """After how many of them the command was said again, and `status` asked."""
+    count = sum(verdict.repeated for verdict in verdicts)
+    return f"{_PART}: {what}: said again after {count} of {len(verdicts)}, the others left the same as one of those"
+
+
 def _row(name: str, verdicts: Sequence[Verdict]) -> Row:
     return Row(
         _PART,
@@ -183,17 +202,19 @@ def _row(name: str, verdicts: Sequence[Verdict]) -> Row:
 
 
 _bench: Bench
+_known: deeds.Known | None
 _beating: Bench | None = None
 
 
-def _open_bench(folder: Path) -> None:
-    global _bench  # noqa: PLW0603 - one a worker
+def _open_bench(folder: Path, known: deeds.Known | None) -> None:
+    global _bench, _known  # noqa: PLW0603 - one a worker
+    _known = known
     _bench = Bench(folder / current_process().name, folder / "saved")
 
 
 def _kill(task: Task) -> Verdict:
     untouched, at, _ = task
-    return deeds.kill(_bench, untouched, at)
+    return deeds.kill(_bench, untouched, at, _known)
 
 
 def _carry(year: Any, task: Task) -> Verdict:
@@ -202,7 +223,7 @@ def _carry(year: Any, task: Task) -> Verdict:
 
 
 def _fail(task: Task) -> Verdict:
-    return deeds.fail(_bench, *task)
+    return deeds.fail(_bench, *task, _known)
 
 
 def _beating_bench() -> Bench:

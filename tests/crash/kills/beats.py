@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.crash.kills.beating import THREAD, TRACED, WATCH
 from tests.crash.kills.bench import Bench, Untouched
 from tests.crash.kills.calls import END, Call
-from tests.crash.kills.deeds import Verdict, badly_told
+from tests.crash.kills.deeds import Verdict, afterwards, badly_told
 from tests.crash.kills.strace import SECONDS, Done, failing_at, injected, killed_at
 
 CHILD = "tests.crash.kills.beating"
@@ -84,8 +84,7 @@ def strike(bench: Bench, one: Strike) -> Verdict:
     what = [killed_at(one.at)] if kill else failing_at(one.at, one.error)
     done = _watched(bench, untouched, injected(*what))
     wrong_now = [] if kill else list(badly_told(untouched, done))
-    wrong_now += bench.wrong_now(untouched)
-    wrong_after = bench.wrong_after(untouched, bench.run(untouched.command))
+    wrong_now, wrong_after, _ = afterwards(bench, untouched, [*wrong_now, *bench.wrong_now(untouched)])
     ended = "" if kill else "done all the same" if done.code == untouched.code else f"told, exit {done.code}"
     return Verdict(str(one), _hit(bench, one, done), wrong_now, wrong_after, ended)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Self
 
-from tests.crash.kills import office, truth, upkeep
+from tests.crash.kills import left, office, truth, upkeep
 from tests.crash.kills.calls import Call, calls_in
 from tests.crash.kills.office import COMMANDS, Command
 from tests.crash.kills.strace import Done, Forks, alone
@@ -119,13 +119,13 @@ class Bench:
         self._get_ready(command)
         before = self.told()
         done = self.run(command)
-        with self._reading(command, self.office):
+        with self._reading(command, lambda: self.office):
             after = self.told()
         if done.code != command.ends or list(self._promised(command)):
             raise RuntimeError(f"{command.name} untouched ended with {done.code}: {done.err}")
         self.save(command.name)
         again = self.run(command).code
-        with self._reading(command, self.office):
+        with self._reading(command, lambda: self.office):
             if self.told().folds != after.folds:
                 raise RuntimeError(f"{command.name} repeated leads to another state")
         self.begin(command)
@@ -137,23 +137,31 @@ class Bench:
     def wrong_now(self, untouched: Untouched) -> list[str]:
         """What is wrong right after a kill. Looks at a copy: the repeat must mend the real thing."""
         command, before, after = untouched.command, untouched.before, untouched.after
-        with self._reading(command, self._copied()):
+        with self._reading(command, self._copied):
             seen = self._copied()
-            wrong = [
+            return [
                 *truth.exporter_sees(seen, before, after),
                 *truth.owner_sees(seen, before, after),
                 *command.always(seen),
             ]
-            if (seen / "renewctl.yaml").exists():
-                wrong += self._status(command, truth.told(truth.read(seen, recover=True)))
-        return wrong
+
+    def left(self, command: Command) -> str:
+        """What was left here, in a word (`left.left`). Of use when `wrong_now` has looked, and found nothing wrong."""
+        return left.left(self._work, self._copy, left.contents(self.saved / self._start(command)))
+
+    def wrongly_told(self, command: Command) -> list[str]:
+        """What `renewctl status` gets wrong, as things are in the copy that `wrong_now` has looked at."""
+        if not (self._copy / "renewctl.yaml").exists():
+            return []
+        with self._reading(command, lambda: self._copy):
+            return self._status(command, truth.told(truth.read(self._copy, recover=True)))
 
     def wrong_after(self, untouched: Untouched, done: Done) -> list[str]:
         """What is wrong after the repeat."""
         wrong = []
         if done.code not in {untouched.code, untouched.again} or "Traceback" in done.err:
             wrong.append(f"the repeat ended with {done.code}: {done.err[-500:]}")
-        with self._reading(untouched.command, self.office):
+        with self._reading(untouched.command, lambda: self.office):
             told = self.told()
             if told.folds != untouched.after.folds:
                 wrong.append(f"the repeat led to {told.folds}, expected {untouched.after.folds}")
@@ -170,9 +178,10 @@ class Bench:
         return self._copy
 
     @contextmanager
-    def _reading(self, command: Command, seen: Path) -> Iterator[None]:
-        """Read as the renewctl of the store's schema does, where a command changes that."""
-        with truth.as_of(upkeep.schema(seen / office.STORE)) if command.world == SCHEMA_2 else nullcontext():
+    def _reading(self, command: Command, seen: Callable[[], Path]) -> Iterator[None]:
+        """Read as the renewctl of the store's schema does, where a command changes that; to ask it, rolls back."""
+        changes = command.world == SCHEMA_2
+        with truth.as_of(upkeep.schema(seen() / office.STORE)) if changes else nullcontext():
             yield
 
     def _start(self, command: Command) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,8 @@ class Verdict:
         hit: it died, or failed, at that call, after the same calls as the untouched run.
         wrong_now, wrong_after: what is wrong right after, and after the repeat.
         ended: how a command with a failing call ended, in a word or two.
+        repeated: `status` was asked, and the command said again, after this very one; otherwise after another one
+            that had left the same.
     """
 
     where: str
@@ -34,6 +36,7 @@ class Verdict:
     wrong_now: Sequence[str]
     wrong_after: Sequence[str]
     ended: str = ""
+    repeated: bool = True
 
     @property
     def good(self) -> bool:
@@ -49,14 +52,17 @@ class Verdict:
         yield from (f"{self.where}: repeated: {wrong}" for wrong in self.wrong_after)
 
 
-def kill(bench: Bench, untouched: Untouched, at: int) -> Verdict:
-    """Kill at a point, look, repeat."""
+Known = MutableMapping[str, tuple[Sequence[str], Sequence[str]]]
+"""What a command left, in a word -> what was wrong with `status`, and with the repeat."""
+
+
+def kill(bench: Bench, untouched: Untouched, at: int, known: Known | None = None) -> Verdict:
+    """Kill at a point, look, repeat; `known`: do not repeat where another one left the same."""
     bench.begin(untouched.command)
     done = bench.kill(untouched.command, untouched.points[at])
     hit = done.killed and bench.calls(done) == list(untouched.points[: at + 1])
-    wrong_now = bench.wrong_now(untouched)
-    wrong_after = bench.wrong_after(untouched, bench.run(untouched.command))
-    return Verdict(_where(untouched, at), hit, wrong_now, wrong_after)
+    wrong_now, wrong_after, repeated = afterwards(bench, untouched, bench.wrong_now(untouched), known)
+    return Verdict(_where(untouched, at), hit, wrong_now, wrong_after, repeated=repeated)
 
 
 def carry(bench: Bench, untouched: Untouched, at: int, year: Any) -> Verdict:
@@ -73,7 +79,9 @@ def carry(bench: Bench, untouched: Untouched, at: int, year: Any) -> Verdict:
     return Verdict(first.where, first.hit, first.wrong_now, wrong)
 
 
-def fail(bench: Bench, untouched: Untouched, at: int, error: str) -> Verdict:
+def fail(
+    bench: Bench, untouched: Untouched, at: int, error: str, known: Known | None = None
+) -> Verdict:
     """Let a call fail, once or with all after it (`ENOSPC+`), look, repeat where nothing fails any more."""
     point = untouched.points[at]
     bench.begin(untouched.command)
@@ -83,9 +91,27 @@ def fail(bench: Bench, untouched: Untouched, at: int, error: str) -> Verdict:
     if untouched.command.goes_on:
         expected = replace(untouched, after=with_less(untouched.after, bench.copy_told()))
     wrong_now = [*badly_told(untouched, done), *bench.wrong_now(expected)]
-    wrong_after = bench.wrong_after(untouched, bench.run(untouched.command))
+    wrong_now, wrong_after, repeated = afterwards(bench, untouched, wrong_now, known)
     ended = "done all the same" if done.code == untouched.code else f"told, exit {done.code}"
-    return Verdict(f"{_where(untouched, at)}, {error}", hit, wrong_now, wrong_after, ended)
+    return Verdict(f"{_where(untouched, at)}, {error}", hit, wrong_now, wrong_after, ended, repeated)
+
+
+def afterwards(
+    bench: Bench, untouched: Untouched, wrong_now: Sequence[str], known: Known | None = None
+) -> tuple[Sequence[str], Sequence[str], bool]:
+    """What is wrong now, `status` asked as well; what is wrong after the repeat; whether both were tried here.
+
+    Where anything was wrong already, they always are.
+    """
+    command = untouched.command
+    word = "" if known is None or wrong_now else f"{command.name} {bench.left(command)}"
+    if known is not None and word in known:
+        return (*known[word], False)
+    told = [*wrong_now, *bench.wrongly_told(command)]
+    found = told, bench.wrong_after(untouched, bench.run(command))
+    if known is not None and word:
+        known[word] = found
+    return (*found, True)
 
 
 def badly_told(untouched: Untouched, done: Done) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -173,7 +174,9 @@ class Forks:
             if f"{thread} attached" not in said:
                 raise RuntimeError(f"strace did not attach: {said}")
             go()
-            strace.wait(SECONDS)
+            # Its end closes its stderr: waiting for that costs nothing, `wait` with a timeout looks and sleeps.
+            if not select.select([strace.stderr], [], [], SECONDS)[0]:
+                raise RuntimeError(f"still running after {SECONDS:.0f} s: {command}")
 
     @contextmanager
     def _forked(self, folder: Path, words: Sequence[str], *, gate: bool) -> Iterator[int]:

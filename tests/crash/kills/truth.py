@@ -51,7 +51,7 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*")
 _PASSING = frozenset({"seq", "run"})
 
 
-class _Names:
+class Names:
     """Hex names in the order in which they appear: the first one met is `name 0`."""
 
     def __init__(self) -> None:
@@ -101,10 +101,10 @@ def told(renewals: Mapping[str, Sequence[Event]]) -> Told:
     """The store's events, plain; `history_broken` where they do not follow each other."""
     events = {}
     for name, each in sorted(renewals.items()):
-        names = _Names()
+        names = Names()
         events[name] = [[one.kind.value, names.plain(one.body)] for one in each]
     folds = {
-        name: _Names().plain(renewal.fold(each))
+        name: Names().plain(renewal.fold(each))
         for name, each in sorted(renewals.items())
         if name != KEY_STORE
     }
@@ -119,7 +119,7 @@ def _key_facts(renewals: Mapping[str, Sequence[Event]]) -> Plain:
     """
     known = key_facts(renewals, datetime.now(UTC)).values()
     facts = [each for each in known if each.uses or each.destroying]
-    return sorted((_Names().plain(dataclasses.replace(each, recipients=None)) for each in facts), key=str)
+    return sorted((Names().plain(dataclasses.replace(each, recipients=None)) for each in facts), key=str)
 
 
 def with_less(after: Told, seen: Told) -> Told:
