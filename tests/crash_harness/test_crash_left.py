@@ -40,12 +40,12 @@ def write(name: str, content: bytes) -> Callable[[Path], None]:
     return lambda work: (work / name).write_bytes(content) and None
 
 
-def tell(statement: str) -> Callable[[Path], None]:
+def tell(statement: str, *values: str) -> Callable[[Path], None]:
     """A change of the store."""
 
     def change(work: Path) -> None:
         with closing(sqlite3.connect(work / "office" / office.STORE)) as store, store:
-            store.execute(statement)
+            store.execute(statement, values)
 
     return change
 
@@ -91,14 +91,16 @@ def test_each_difference_makes_another_word(work: Path) -> None:
 
 def test_names_of_one_run_alone_make_none(work: Path) -> None:
     """Two kills that sealed a key and told of a run: other names, other times, the same word."""
+
+    def like(key: str, at: str) -> Callable[[Path], None]:
+        def change(work: Path) -> None:
+            write(f"office/keys/{key}.age", b"sealed")(work)
+            tell("INSERT INTO documents VALUES (?, x'00', ?)", key, at)(work)
+
+        return change
+
     words = {
-        word(
-            work,
-            lambda work, key=key, at=at: (  # type: ignore[misc]
-                write(f"office/keys/{key}.age", b"sealed")(work),
-                tell(f"INSERT INTO runs VALUES (7, '{key}', 'tokyo-1', 'me', 'here', '{at}', 0, NULL)")(work),
-            ),
-        )
+        word(work, like(key, at))
         for key, at in ((OTHER_KEY, "2026-11-29T00:00:00Z"), ("ef" * 32, "2027-01-01T12:30:00Z"))
     }
     assert len(words) == 1

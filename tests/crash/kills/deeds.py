@@ -79,9 +79,7 @@ def carry(bench: Bench, untouched: Untouched, at: int, year: Any) -> Verdict:
     return Verdict(first.where, first.hit, first.wrong_now, wrong)
 
 
-def fail(
-    bench: Bench, untouched: Untouched, at: int, error: str, known: Known | None = None
-) -> Verdict:
+def fail(bench: Bench, untouched: Untouched, at: int, error: str, known: Known | None = None) -> Verdict:
     """Let a call fail, once or with all after it (`ENOSPC+`), look, repeat where nothing fails any more."""
     point = untouched.points[at]
     bench.begin(untouched.command)
