@@ -12,10 +12,11 @@ import random
 import shutil
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
-from multiprocessing import Manager, current_process
+from multiprocessing import current_process, get_context
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,18 @@ def _run(folder: Path, *, full: bool) -> Part:
         bench.furnish()
         commands = [bench.untouched(each) for each in COMMANDS]
     say(f"{_PART}: {sum(len(each.points) for each in commands)} points in {len(commands)} commands")
-    with Manager() as manager:
-        known = None if full else manager.dict()
+    with memory(full=full) as known:
         return _tried(folder, commands, known, full=full)
+
+
+@contextmanager
+def memory(*, full: bool) -> Iterator[deeds.Known | None]:
+    """What all workers know of repeats; the long run remembers nothing."""
+    if full:
+        yield None
+        return
+    with get_context("spawn").Manager() as manager:
+        yield manager.dict()
 
 
 def _tried(folder: Path, commands: Sequence[Untouched], known: deeds.Known | None, *, full: bool) -> Part:

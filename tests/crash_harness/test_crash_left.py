@@ -13,7 +13,7 @@ import pytest
 from tests.crash.kills import deeds, office
 from tests.crash.kills.deeds import Verdict
 from tests.crash.kills.left import contents, left
-from tests.crash.part_sqlite import repeated
+from tests.crash.part_sqlite import memory, repeated
 from tests.crash_harness.test_crash_kills import at_adoption
 from tests.support.old_stores import kept_file
 
@@ -119,6 +119,16 @@ def test_the_same_is_said_again_once_and_something_else_anew(tmp_path: Path) -> 
     assert [verdict.repeated for verdict in every] == [True, True, True]
     assert all(verdict.good for verdict in [*tried, *every])
     assert "said again after 2 of 3" in repeated("killed adopt", tried)
+
+
+def test_the_long_run_remembers_nothing() -> None:
+    """And the short one does."""
+    with memory(full=True) as known:
+        assert known is None
+    with memory(full=False) as known:
+        assert known is not None
+        known["word"] = ([], [])
+        assert "word" in known
 
 
 @pytest.mark.slow
