@@ -117,12 +117,12 @@ def renewal_facts(inventory: Inventory, topics: Mapping[str, TopicHistory]) -> I
             phase=own[-1].phase,
             accepted_at=None if accepted is None else accepted.accepted_at,
             owed=tuple(node for node in nodes if node in left),
-            recorded=_recorded(own),
+            recorded=_recorded(topics[topic.id].since_adopted),
         )
 
 
 def _recorded(oldest_first: Sequence[Renewal]) -> dict[str, Known]:
-    """Node -> what was last installed there by us and read back."""
+    """Node -> what was last installed there by us and read back, in these renewals."""
     found: dict[str, Known] = {}
     for renewal in oldest_first:
         pairs = {Direction.NEW: renewal.accepted, Direction.PREVIOUS: renewal.previous}

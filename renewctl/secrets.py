@@ -200,7 +200,8 @@ def _piped(path: Path) -> bytes:
     """
     end, content = time.monotonic() + COMMAND_SECONDS, b""
     ready = select.poll()
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as pipe:  # noqa: PTH123 - a descriptor
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb", buffering=0) as pipe:
         ready.register(pipe, select.POLLIN)
         while ready.poll(max(end - time.monotonic(), 0) * 1000):
             piece = pipe.read(LONGEST)

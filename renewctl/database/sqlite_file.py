@@ -61,8 +61,8 @@ def filesystem(path: Path, mounts: Path = MOUNTS) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _filesystem_of(path: Path, device: int | None, mounts: Path) -> str:  # noqa: ARG001 - another one under the same name is looked at anew
-    """As `filesystem`; kept, since every statement asks."""
+def _filesystem_of(path: Path, device: int | None, mounts: Path) -> str:  # noqa: ARG001 - of the cache's key
+    """As `filesystem`; kept, since every statement asks, until another device is there."""
     return filesystem(path, mounts)
 
 

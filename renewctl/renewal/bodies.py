@@ -91,10 +91,9 @@ _PAIR = _shape(
 )
 _NAMED_KEY = {"key_fingerprint": _text}
 _PROOF = _shape({"rungs": _by_name(_text)}, {"enrollment": _text})
-_NODE = _shape(
-    {"node": _text, "outcome": _word(*Outcome)},
-    {"direction": _DIRECTION, "run": _number, "proof": _PROOF, "reason": _text, "values": _values},
-)
+_NODE = {"node": _text, "outcome": _word(*Outcome)}
+_MAY_TELL = {"direction": _DIRECTION, "run": _number, "proof": _PROOF, "reason": _text, "values": _values}
+_UNSETTLED = {"unsettled": _list(_text)}
 
 
 _BODIES: Mapping[Kind, _Fits] = {
@@ -109,9 +108,9 @@ _BODIES: Mapping[Kind, _Fits] = {
     Kind.ROLL_OUT_STARTED: _shape(
         {"run": _number, "waves": _list(_list(_text)), "left_out": _by_name(_text), "forward_only": _flag}
     ),
-    Kind.WAVE_STARTED: _shape({"run": _number, "direction": _DIRECTION, "nodes": _list(_text)}),
-    Kind.NODE_FINISHED: _NODE,
-    Kind.NODE_VERIFIED: _NODE,
+    Kind.WAVE_STARTED: _shape({"run": _number, "direction": _DIRECTION, "nodes": _list(_text)}, _UNSETTLED),
+    Kind.NODE_FINISHED: _shape(_NODE, {**_MAY_TELL, **_UNSETTLED}),
+    Kind.NODE_VERIFIED: _shape(_NODE, _MAY_TELL),
     Kind.ROLL_OUT_FINISHED: _ANYTHING,
     Kind.ROLL_BACK_STARTED: _shape({"run": _number, "nodes": _list(_text)}),
     Kind.ROLL_BACK_FINISHED: _ANYTHING,

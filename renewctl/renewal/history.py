@@ -112,16 +112,18 @@ class TopicHistory:
     @property
     def _in_use(self) -> Renewal | None:
         """The renewal whose pair is in use; None: the adopted one is, if any."""
-        for renewal in reversed(self.renewals):
-            if renewal.name == self.adopted_after:
-                return None
-            if renewal.phase in _IN_USE:
-                return renewal
-        return None
+        return next((one for one in reversed(self.since_adopted) if one.phase in _IN_USE), None)
+
+    @property
+    def since_adopted(self) -> tuple[Renewal, ...]:
+        """The renewals after the pair taken over last: what older ones gave the nodes counts no more."""
+        names = [renewal.name for renewal in self.renewals]
+        first = names.index(self.adopted_after) + 1 if self.adopted_after in names else 0
+        return self.renewals[first:]
 
     def recorded(self, node: str) -> Recorded | None:
-        """What a node was last given and read back with."""
-        for renewal in reversed(self.renewals):
+        """What a node was last given and read back with, since the last pair was taken over."""
+        for renewal in reversed(self.since_adopted):
             state = renewal.nodes.get(node)
             if state is None:
                 continue

@@ -9,6 +9,8 @@ No I/O and no clock: events in, state out. State is what the events fold to; not
   after it.
 - `closed` and `aborted` end a renewal; nothing follows them.
 - `restored`: the store is of before a loss; once a pair was accepted, every node is *unknown* from here.
+- Nodes share storages: what is done through one may change what another serves. Which those are is told
+  (`unsettled`); they are *unknown* until they are read back.
 - A question that was not answered leaves what is known of a node; the answer that its last step was cut off
   takes a proof away.
 """
@@ -195,8 +197,18 @@ def _roll_out_started(_renewal: Renewal, event: Event) -> _Changes:
 
 def _wave_started(renewal: Renewal, event: Event) -> _Changes:
     begun = NodeState(Direction(event.body["direction"]), Outcome.UNKNOWN, event.at, event.body["run"])
-    nodes = {**renewal.nodes, **dict.fromkeys(event.body["nodes"], begun)}
+    nodes = {**_unsettled(renewal, event), **dict.fromkeys(event.body["nodes"], begun)}
     return {"phase": Phase.ROLLING_OUT, "nodes": nodes}
+
+
+def _unsettled(renewal: Renewal, event: Event) -> dict[str, NodeState]:
+    """The nodes, those that share the storage of one that is being changed unknown."""
+    unknown = {
+        name: NodeState(renewal.nodes[name].direction, Outcome.UNKNOWN, event.at, event.body.get("run"))
+        for name in event.body.get("unsettled") or ()
+        if name in renewal.nodes
+    }
+    return {**renewal.nodes, **unknown}
 
 
 def _node_finished(renewal: Renewal, event: Event) -> _Changes:
@@ -212,7 +224,7 @@ def _node_finished(renewal: Renewal, event: Event) -> _Changes:
         body.get("reason"),
         body.get("values") or {},
     )
-    return {"nodes": {**renewal.nodes, body["node"]: state}}
+    return {"nodes": {**_unsettled(renewal, event), body["node"]: state}}
 
 
 def _node_verified(renewal: Renewal, event: Event) -> _Changes:

@@ -16,7 +16,6 @@ _LOOK_SECONDS = 1.0
 """The watcher's longest sleep while a deadline runs. It sleeps on a clock that stands still with the machine:
 what ended while that was suspended is ended this much after it wakes up, not after all that was left."""
 
-
 _GIVE_UP, _SEE_TO_IT = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 """What becomes of bytes under way when a socket is closed (socket(7), SO_LINGER)."""
 

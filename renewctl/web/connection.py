@@ -167,6 +167,7 @@ class HttpConnection(HttpToolsProtocol):
             self._answering.disconnected = True
         super().connection_lost(exc)
 
+    # uvicorn has types of its own for what ASGI passes on.
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         self._answering = cycle
         waits = self.transport.get_write_buffer_size() > 0

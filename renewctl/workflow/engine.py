@@ -41,6 +41,12 @@ class NodeAnswer:
         """A node that had to be put back counts as wrong, however well that went."""
         return Outcome.WRONG if self.direction is Direction.PREVIOUS else self.outcome
 
+    @property
+    def sent_last(self) -> Direction:
+        """Of what was sent there last, or may have been: a wrong pair is put back, and not always told of."""
+        untold = self.outcome is Outcome.UNKNOWN and self.reason is None
+        return Direction.PREVIOUS if untold or self.outcome is Outcome.WRONG else self.direction
+
 
 _OUTCOMES: Mapping[str, Outcome] = {
     "unchanged": Outcome.PROVEN,
@@ -142,6 +148,15 @@ class Engine:
                 places.setdefault(node.storage, []).append(node.name)
         return [sharing for sharing in places.values() if len(sharing) > 1]
 
+    def _unsettled(self, renewal: Renewal, names: Sequence[str], sent: Direction) -> list[str]:
+        """Nodes known to hold the other pair, whose storage was or will be sent this one through these."""
+        reached = {name for sharing in self.shared_storages(names) for name in sharing} - set(names)
+        return [
+            name
+            for name, state in renewal.nodes.items()
+            if name in reached and state.direction is not sent and state.outcome is not Outcome.UNKNOWN
+        ]
+
     def one_a_storage_first(self, names: Sequence[str]) -> list[list[str]]:
         """Install once a storage; the nodes that share it are read back and proven after."""
         storage = {node.name: node.storage for node in self.nodes}
@@ -171,7 +186,12 @@ class Engine:
     ) -> tuple[Renewal, list[NodeAnswer]]:
         """Announce a wave, play it, write down what became of each of its nodes."""
         self.lease.check()  # before the wave is announced: a lost run must not leave it unknown
-        begun = {**self.lease.run.on_record(), "direction": direction.value, "nodes": list(names)}
+        begun = {
+            **self.lease.run.on_record(),
+            "direction": direction.value,
+            "nodes": list(names),
+            "unsettled": self._unsettled(renewal, names, direction),
+        }
         renewal = self.append(renewal, Kind.WAVE_STARTED, begun)
         ended = self.play(playbook, limit=names)
         answers = [answer_of(name, ended, direction) for name in names]
@@ -181,7 +201,9 @@ class Engine:
 
     def finished(self, renewal: Renewal, answer: NodeAnswer) -> Renewal:
         """Write down what became of a node, and tell it."""
-        body = {**told_of(answer), "run": self.lease.run.number, "changed": answer.changed}
+        unsettled = self._unsettled(renewal, [answer.node], answer.sent_last)
+        told = {"run": self.lease.run.number, "changed": answer.changed, "unsettled": unsettled}
+        body = {**told_of(answer), **told}
         renewal = self.append(renewal, Kind.NODE_FINISHED, body)
         given = renewal.accepted if answer.direction is Direction.NEW else renewal.previous
         serial = None if given is None else given.serial

@@ -64,6 +64,17 @@ def _alert(server: prometheus_server.Server, name: str) -> list[Mapping[str, Map
     return [alert for alert in server.firing() if alert["labels"]["alertname"] == name]
 
 
+def _fires_once_each(server: prometheus_server.Server, label: str, expected: Mapping[str, str]) -> None:
+    """Wait until each of these alerts fires, for the one thing its label names."""
+    prometheus_server.wait_for(
+        "the alerts",
+        lambda: all(
+            [alert["labels"][label] for alert in _alert(server, name)] == [value]
+            for name, value in expected.items()
+        ),
+    )
+
+
 def _more(folder: Path, **keys: object) -> None:
     path = folder / "inventory.yaml"
     path.write_text(json.dumps({**json.loads(path.read_text()), **keys}), encoding="utf-8")
@@ -144,12 +155,8 @@ def test_other_certificates_of_a_watched_folder_fire_by_their_file(tmp_path: Pat
         exporter(tmp_path) as running,
         prometheus_server.running(tmp_path, f"127.0.0.1:{running.port}") as server,
     ):
-        prometheus_server.wait_for(
-            "the alerts",
-            lambda: all(
-                [alert["labels"]["file"] for alert in _alert(server, name)] == [str(folder / f"{file}.pem")]
-                for name, file in expected.items()
-            ),
+        _fires_once_each(
+            server, "file", {name: str(folder / f"{file}.pem") for name, file in expected.items()}
         )
 
 
@@ -176,13 +183,7 @@ def test_what_else_expires_and_a_refused_reload_fire(tmp_path: Path) -> None:
         exporter(tmp_path) as running,
         prometheus_server.running(tmp_path, f"127.0.0.1:{running.port}") as server,
     ):
-        prometheus_server.wait_for(
-            "the alerts",
-            lambda: all(
-                [alert["labels"]["name"] for alert in _alert(server, alertname)] == [name]
-                for alertname, name in expected.items()
-            ),
-        )
+        _fires_once_each(server, "name", expected)
         [unknown] = _alert(server, "MdmOtherExpiryUnknown")
         assert "was never read" in unknown["annotations"]["description"]
         assert "Reasons: file_not_found." in unknown["annotations"]["description"]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -22,52 +20,7 @@ from renewctl.errors import Unusable
 from renewctl.reasons import Reason
 from tests.support.certs import apple_like
 from tests.support.exporter_process import TOPIC, Answer, Exporter, exporter, files_node, inventory
-
-
-class Stranger(ThreadingHTTPServer):
-    """A NanoMDM that tells its version; notes what it was asked, and with what."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str | None]] = []
-        self.slow = 0.0
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    @property
-    def target(self) -> str:
-        """As a scrape names it."""
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Stranger
-
-    def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers.get("Authorization")))
-        time.sleep(self.server.slow)
-        known = self.path == "/version"
-        body = b'{"version": "v0.9.0"}' if known else b"{}"
-        self.send_response(200 if known else 401)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Silent."""
-
-
-@contextmanager
-def stranger() -> Iterator[Stranger]:
-    """One that answers until the test ends."""
-    with Stranger() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+from tests.support.refusing import nanomdm_that_refuses
 
 
 @pytest.fixture
@@ -119,17 +72,17 @@ def test_a_node_of_the_inventory_is_answered_from_what_is_known(place: Path) -> 
 @pytest.mark.slow
 def test_a_stranger_is_asked_now_and_without_credential(place: Path) -> None:
     """Where a module allows it; it comes and goes with each scrape."""
-    with stranger() as other:
-        flag = modules(place, open={"product": "nanomdm", "targets": [other.target]})
+    with nanomdm_that_refuses() as other:
+        flag = modules(place, open={"product": "nanomdm", "targets": [other.url]})
         with exporter(place, flag) as running:
-            found = series(probe(running, other.target, "open"))
+            found = series(probe(running, other.url, "open"))
             name = f"127.0.0.1:{other.server_port}"
             assert found[f'mdm_node_up{{node="{name}",product="nanomdm"}}'] == 1
             assert {sent for _, sent in other.asked} == {None}
             assert name not in running.get("/metrics").body.decode()
             other.server_close()
             other.shutdown()
-            gone = series(probe(running, other.target, "open"))
+            gone = series(probe(running, other.url, "open"))
             assert (gone[f'mdm_node_up{{node="{name}",product="nanomdm"}}'], gone["probe_success"]) == (0, 0)
             assert running.stop() == 0
 
@@ -139,18 +92,18 @@ def test_a_credential_goes_to_the_hosts_named_beside_it_alone(place: Path) -> No
     """The module that names both sends it; another module, for the same host, does not."""
     (place / "password").write_text("swordfish")
     named = {"user": "nanomdm", "password": {"file": "password"}, "product": "nanomdm"}
-    with stranger() as one, stranger() as other:
+    with nanomdm_that_refuses() as one, nanomdm_that_refuses() as other:
         flag = modules(
             place,
-            known={**named, "targets": [one.target]},
-            open={"product": "nanomdm", "targets": [one.target, other.target]},
+            known={**named, "targets": [one.url]},
+            open={"product": "nanomdm", "targets": [one.url, other.url]},
         )
         with exporter(place, flag, "--log.level=debug") as running:
-            probe(running, other.target, "open")
-            probe(running, one.target, "open")
+            probe(running, other.url, "open")
+            probe(running, one.url, "open")
             assert {sent for _, sent in other.asked + one.asked} == {None}
-            assert probe(running, other.target, "known").status == 403
-            probe(running, one.target, "known")
+            assert probe(running, other.url, "known").status == 403
+            probe(running, one.url, "known")
             assert any(sent and sent.startswith("Basic ") for _, sent in one.asked)
             assert {sent for _, sent in other.asked} == {None}
             assert "swordfish" not in running.log.read_text()
@@ -159,24 +112,24 @@ def test_a_credential_goes_to_the_hosts_named_beside_it_alone(place: Path) -> No
 @pytest.mark.slow
 def test_a_target_that_takes_too_long_is_a_failure_within_the_scrapes_time(place: Path) -> None:
     """An answer that says so, not a scrape lost; others are answered meanwhile, and the end waits for nobody."""
-    with stranger() as other:
+    with nanomdm_that_refuses() as other:
         other.slow = 20
-        flag = modules(place, open={"product": "nanomdm", "targets": [other.target]})
+        flag = modules(place, open={"product": "nanomdm", "targets": [other.url]})
         with exporter(place, flag) as running:
             began = time.monotonic()
-            found = series(probe(running, other.target, "open", timeout=1.5))
+            found = series(probe(running, other.url, "open", timeout=1.5))
             assert time.monotonic() - began < 10
             assert 0.9 < found["probe_duration_seconds"] < 9
             name = f"127.0.0.1:{other.server_port}"
             assert found[f'mdm_node_failures{{node="{name}",reason="node_timeout"}}'] == 1
             assert found["probe_success"] == 0
             waiting = [
-                threading.Thread(target=probe, args=(running, other.target, "open", 1.5)) for _ in range(20)
+                threading.Thread(target=probe, args=(running, other.url, "open", 1.5)) for _ in range(20)
             ]
             for thread in waiting:
                 thread.start()
             time.sleep(0.5)
-            assert probe(running, other.target, "open", timeout=1.5).status == 503
+            assert probe(running, other.url, "open", timeout=1.5).status == 503
             assert probe(running, "a").status == 200
             for thread in waiting:
                 thread.join()
@@ -188,7 +141,7 @@ def test_a_target_that_takes_too_long_is_a_failure_within_the_scrapes_time(place
 @pytest.mark.slow
 def test_what_is_not_allowed_is_not_asked(place: Path) -> None:
     """Neither a host, nor a port, nor a scheme, nor a path nobody named; each refusal says why."""
-    with stranger() as other:
+    with nanomdm_that_refuses() as other:
         port = other.server_port
         flag = modules(
             place, open={"product": "nanomdm", "targets": [f"http://localhost:{port}", "*.mdm.example.com"]}
@@ -197,9 +150,9 @@ def test_what_is_not_allowed_is_not_asked(place: Path) -> None:
             for target, module, status in [
                 ("", "open", 400),
                 ("nobody", "", 404),
-                (other.target, "", 404),
-                (other.target, "none", 400),
-                (other.target, "open", 403),
+                (other.url, "", 404),
+                (other.url, "none", 400),
+                (other.url, "open", 403),
                 (f"http://localhost:{port + 1}", "open", 403),
                 (f"https://localhost:{port}", "open", 403),
                 (f"http://localhost:{port}/v1/pushcert", "open", 403),
@@ -221,16 +174,16 @@ def test_what_is_not_allowed_is_not_asked(place: Path) -> None:
 @pytest.mark.slow
 def test_modules_are_read_again_with_the_inventory(place: Path) -> None:
     """A bad file leaves those before."""
-    with stranger() as other:
+    with nanomdm_that_refuses() as other:
         flag = modules(place, open={"product": "nanomdm", "targets": ["x.example"]})
         with exporter(place, flag) as running:
-            assert probe(running, other.target, "open").status == 403
-            modules(place, open={"product": "nanomdm", "targets": [other.target]})
+            assert probe(running, other.url, "open").status == 403
+            modules(place, open={"product": "nanomdm", "targets": [other.url]})
             assert running.get("/-/reload", method="POST").status == 200
-            assert probe(running, other.target, "open").status == 200
+            assert probe(running, other.url, "open").status == 200
             (place / "probe.yaml").write_text("modules: 3")
             assert running.get("/-/reload", method="POST").status == 500
-            assert probe(running, other.target, "open").status == 200
+            assert probe(running, other.url, "open").status == 200
 
 
 @pytest.mark.parametrize(

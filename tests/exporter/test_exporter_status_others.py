@@ -67,7 +67,7 @@ def _end(days: float | None) -> datetime | None:
 def tables(root: Element) -> dict[str, list[dict[str, str]]]:
     """The tables below the topics, by caption."""
     found = [table for section in of_class(root, "beside") for table in section.iter("table")]
-    return {text(table.find("caption")): rows(table) for table in found}  # type: ignore[arg-type]
+    return {text(table.findall("caption")[0]): rows(table) for table in found}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -146,6 +147,19 @@ def only_reads(real: Callable[..., Any], args: tuple[Any, ...]) -> bool:
     return real.__name__ == "open" and not args[1] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
 
 
+def troubled(pairs: tuple[Issued, Issued]) -> Iterator[tuple[int, Node]]:
+    """A fenced node for each point of a step, until one has no such point."""
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        for point in itertools.count(1):
+            home = Path(folder) / str(point)
+            home.mkdir()
+            node = Node(Place(home, pairs[0]), pairs)
+            node.does("fenced", 1)
+            yield point, node
+            if not node.met:
+                return
+
+
 def rehearsed(node: Node, state: str, op: str, point: int, error: str, pairs: tuple[Issued, Issued]) -> str:
     """One step in trouble, what is said of it then, and the next fence; the outcome."""
     old, new = pairs
@@ -185,16 +199,10 @@ def test_a_switch_in_trouble_is_called_proven_only_where_it_stays(
 ) -> None:
     """At every call: proven, and the next fence leaves it alone; or not proven, and what the fence undoes is told."""
     outcomes = set()
-    with TemporaryDirectory(dir="/dev/shm") as folder:
-        for point in range(1, 1000):
-            home = Path(folder) / str(point)
-            home.mkdir()
-            node = Node(Place(home, pairs[0]), pairs)
-            node.does("fenced", 1)
-            node.stays = stays
-            outcomes.add(rehearsed(node, "present", "switch", point, error, pairs))
-            if not node.met:
-                break
+    for point, node in troubled(pairs):
+        node.stays = stays
+        outcomes.add(rehearsed(node, "present", "switch", point, error, pairs))
+        if node.met:
             assert node.does("present", 2)["outcome"] in {"proven", "unchanged"}
             assert node.place.serves(pairs[1])
     assert point > 30
@@ -207,15 +215,8 @@ def test_a_way_back_in_trouble_is_called_put_back_only_where_it_stays(
 ) -> None:
     """The same of going back: what is called put back is what the next fence finds, and leaves."""
     outcomes = set()
-    with TemporaryDirectory(dir="/dev/shm") as folder:
-        for point in range(1, 1000):
-            home = Path(folder) / str(point)
-            home.mkdir()
-            node = Node(Place(home, pairs[0]), pairs)
-            node.does("fenced", 1)
-            node.does("present", 1)
-            outcomes.add(rehearsed(node, "put_back", "revert", point, error, pairs))
-            if not node.met:
-                break
+    for point, node in troubled(pairs):
+        node.does("present", 1)
+        outcomes.add(rehearsed(node, "put_back", "revert", point, error, pairs))
     assert point > 10
     assert {"put_back", "unknown"} <= outcomes

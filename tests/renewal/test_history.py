@@ -90,3 +90,13 @@ def test_what_was_only_taken_and_never_read_back_is_not_recorded() -> None:
     )
     history = histories({"tokyo-1": events(*ACCEPTED, Kind.ROLL_OUT_STARTED, wave("n1"), taken)})["tokyo"]
     assert history.recorded("n1") is None
+
+
+def test_what_was_recorded_before_a_pair_was_taken_over_counts_no_more() -> None:
+    """Renewed by hand since: what a node was given then says nothing of what it should serve now."""
+    closed = {"tokyo-1": events(*DONE, Kind.CLOSED)}
+    late = events((Kind.ADOPTED, {"pair": pair("0c"), "after": "tokyo-1"}), name="tokyo-0")
+    assert histories(closed)["tokyo"].recorded("n1") is not None
+    assert histories({**closed, "tokyo-0": late})["tokyo"].recorded("n1") is None
+    again = {**closed, "tokyo-0": late, "tokyo-2": events(*DONE, name="tokyo-2")}
+    assert histories(again)["tokyo"].recorded("n1") is not None

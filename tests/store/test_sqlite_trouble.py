@@ -284,3 +284,17 @@ def test_an_account_without_a_name_writes_by_its_number(
     with Store(f"sqlite:///{sqlite_path}") as store:
         event = store.append("acme-1", Kind.OPENED, {}, stamp=stamp, expected_seq=1)
     assert event.authenticated == "4000123456"
+
+
+def test_what_is_mounted_over_a_folder_later_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same path on another device is looked at anew, though each statement asks and answers are kept."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"1 1 8:1 / {tmp_path} rw - ext4 /dev/sda1 rw\n", encoding="utf-8")
+    sqlite_file.require_local(tmp_path, mounts)
+    mounts.write_text(f"1 1 0:50 / {tmp_path} rw - nfs4 server:/export rw\n", encoding="utf-8")
+    monkeypatch.setattr(sqlite_file, "_device", lambda _: -1)
+    with pytest.raises(Unusable) as caught:
+        sqlite_file.require_local(tmp_path, mounts)
+    assert caught.value.reason is Reason.STORE_ON_NETWORK

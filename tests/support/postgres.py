@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,6 +94,7 @@ class Cluster:
         self.folder = folder
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._turn = threading.RLock()  # one thread may kill it while another starts it again
 
     @property
     def pid(self) -> int:
@@ -118,11 +120,12 @@ class Cluster:
 
     def start(self) -> None:
         """Start the server; the port of an earlier start is kept."""
-        for attempt in range(_PORT_ATTEMPTS):
-            if attempt or not self.port:
-                self.port = _free_port()
-            if self._started():
-                return
+        with self._turn:
+            for attempt in range(_PORT_ATTEMPTS):
+                if attempt or not self.port:
+                    self.port = _free_port()
+                if self._started():
+                    return
         raise AssertionError((self.folder / "log").read_text())
 
     def stop(self) -> None:
@@ -172,12 +175,13 @@ class Cluster:
         return False
 
     def _end(self, how: signal.Signals) -> None:
-        if self._process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(how)
-        self._process.wait(_STOP_SECONDS)
-        self._process = None
+        with self._turn:
+            if self._process is None:
+                return
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(how)
+            self._process.wait(_STOP_SECONDS)
+            self._process = None
 
 
 def _unprivileged() -> pwd.struct_passwd:

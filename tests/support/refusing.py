@@ -1,4 +1,4 @@
-"""A NanoMDM that tells its version to anybody and refuses every password."""
+"""A NanoMDM that tells its version to anybody and refuses everything else, whatever the password."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Refusing(ThreadingHTTPServer):
-    """Notes when a password came."""
+    """Notes what it was asked.
+
+    Attributes:
+        asked: path, and what came as `Authorization`, in order.
+        refused: when a password came, by the monotonic clock.
+        slow: seconds each answer takes.
+    """
 
     daemon_threads = True
 
     def __init__(self) -> None:
+        self.asked: list[tuple[str, str | None]] = []
         self.refused: list[float] = []
+        self.slow = 0.0
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -28,9 +36,11 @@ class _Handler(BaseHTTPRequestHandler):
     server: Refusing
 
     def do_GET(self) -> None:
-        known = self.path == "/version"
+        self.server.asked.append((self.path, self.headers.get("Authorization")))
         if self.headers.get("Authorization"):
             self.server.refused.append(time.monotonic())
+        time.sleep(self.server.slow)
+        known = self.path == "/version"
         body = b'{"version": "v0.9.0"}' if known else b"Unauthorized"
         self.send_response(200 if known else 401)
         self.send_header("Content-Length", str(len(body)))

@@ -74,6 +74,12 @@ class TurnStore(Store):
         self.person.halts("reads")
         return super().renewals()
 
+    def newest_run(self) -> Run | None:
+        """Who is, or was last, at work."""
+        run = super().newest_run()
+        self.person.halts("has looked for a run")
+        return run
+
     def append(
         self, renewal: str, kind: Kind, body: Mapping[str, Any], *, stamp: Stamp, **more: Any
     ) -> Event:
@@ -83,14 +89,12 @@ class TurnStore(Store):
 
     def begin_run(self, renewal: str, stamp: Stamp, **more: Any) -> Run:
         """Take the run; its number is told to the test."""
-        self.person.halts("takes a run")
         run = super().begin_run(renewal, stamp, **more)
         self.person.numbers.append(run.number)
         return run
 
     def raise_run(self, run: Run, above: int) -> Run:
-        """Exchange it."""
-        self.person.halts("raises its run")
+        """Exchange it, at once: the lease's own lock is held."""
         raised = super().raise_run(run, above)
         self.person.numbers.append(raised.number)
         return raised
@@ -123,7 +127,7 @@ class Ended:
     broke: BaseException | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Person:
     """Somebody with a terminal on a host of their own: at most one command at a time.
 
@@ -142,17 +146,23 @@ class Person:
     _go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     _back: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
+    @property
+    def holds(self) -> bool:
+        """A run is held, or was until somebody took over."""
+        return self in self.clock.leases.values()
+
     def begins(self, name: str, act: Act) -> None:
         """Type a command; it halts before it does anything."""
         assert not self.at
         self.at = "begins"
         threading.Thread(target=self._run, args=(name, act), daemon=True).start()
 
-    def goes_on(self) -> None:
-        """Up to the next halt, or the end."""
-        assert self.at
-        self._go.release()
-        assert self._back.acquire(timeout=_LONGEST), f"{self.name} hangs after {self.at}"
+    def goes_on(self, halts: int = 1) -> None:
+        """Past so many halts, or to the end."""
+        while self.at and halts:
+            halts -= 1
+            self._go.release()
+            assert self._back.acquire(timeout=_LONGEST), f"{self.name} hangs after {self.at}"
 
     def is_killed(self) -> None:
         """SIGKILL, wherever it halts."""

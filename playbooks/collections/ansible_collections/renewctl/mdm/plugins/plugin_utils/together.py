@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.renewctl.mdm.plugins.plugin_utils import preloaded, steps, worker
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps, worker
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.agreement import GROUP
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import FAILED, of_error, of_foreign
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
@@ -17,6 +17,7 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTar
 
 from renewctl.errors import Refused, RenewctlError
 from renewctl.reasons import Reason
+from renewctl.servers import registry
 
 #: Nodes asked at the same time: they are mostly waited for.
 AT_ONCE = 50
@@ -117,7 +118,7 @@ def _one(
         settings = Settings.from_arguments(arguments, host, check=check)
         step_ = steps.chosen(settings)
         topics = [settings.topic] if settings.topic else []
-        server = preloaded.registry.connect(settings.node, topics, before_change=worker.require_watched)
+        server = registry.connect(settings.node, topics, before_change=worker.require_watched)
         worker.tell("started", node=host, state=state)
         told = step_(ApiTarget(server), settings)
     except RenewctlError as error:

@@ -1,0 +1,334 @@
+"""Random interleavings of the commands themselves: three people, real stores, nodes that only remember.
+
+`tests.support.turns` halts each command wherever another could come in between; chance says who goes on, who is
+stopped, who is killed, how much time passes and what nodes do. What must hold is looked at after every turn.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from renewctl import messages
+from renewctl.audit.checks import verify
+from renewctl.certificate import intake
+from renewctl.errors import RenewctlError
+from renewctl.inventory.reading import Topic, load
+from renewctl.reasons import Reason
+from renewctl.renewal.events import Event, Kind
+from renewctl.renewal.history import TopicHistory, histories
+from renewctl.renewal.rules import Direction, Outcome, Phase
+from renewctl.store.write import Store
+from renewctl.workflow import deploy, prepare, rolling, rolling_back
+from renewctl.workflow.choices import Options
+from renewctl.workflow.workplace import Workplace
+from tests.support.certs import NOW, OTHER_TOPIC, TOPIC, Issued
+from tests.support.desk import APPLE, OLD, OLD_ENDS, Desk, PublicHalf, desk_in
+from tests.support.modelled_nodes import Mood, Nodes
+from tests.support.postgres import Database
+from tests.support.turns import Clock, Person, TurnStore, here
+
+pytestmark = pytest.mark.slow
+
+NAMES = ("tanaka", "suzuki", "robot")
+FIRST = {TOPIC: OLD, OTHER_TOPIC: APPLE.push(OTHER_TOPIC, not_after=OLD_ENDS, key="old of the other")}
+
+VERBS = [
+    *["acts"] * 40,
+    *["is stopped", "is overtaken", "wakes up"] * 4,
+    *["is killed", "time passes", "a node's mood"] * 2,
+    "another store was there",
+]
+ACTS = st.tuples(st.integers(0, len(NAMES) - 1), st.sampled_from(VERBS), st.integers(0, 10**4))
+
+NATURAL: Mapping[Phase | None, tuple[str, ...]] = {
+    None: ("open", "open", "adopt", "adopt", "roll-back"),
+    Phase.OPEN: ("request", "request", "request", "accept --previous", "abort"),
+    Phase.CSR_MADE: ("request", "accept", "accept"),
+    Phase.REQUESTED: ("accept", "accept", "accept", "request", "a stranger's"),
+    Phase.ACCEPTED: ("roll-out", "roll-out", "roll-out", "abort"),
+    Phase.ROLLING_OUT: ("roll-out", "roll-out", "roll-back", "verify"),
+    Phase.INSTALLED: ("verify", "roll-out", "close", "roll-back"),
+    Phase.PROVEN: ("close", "close", "verify", "roll-back", "roll-out"),
+    Phase.ROLLED_BACK: ("abort", "roll-out", "roll-back"),
+}
+"""What somebody would type who has just looked."""
+
+HOLDER = ("renewal", "holder", "since")
+NAMED: Mapping[Reason, tuple[str, ...]] = {
+    Reason.RUN_HELD: (*HOLDER, "host", "run"),
+    Reason.RUN_OVERTAKEN: (*HOLDER, "host", "run", "nodes"),
+    Reason.SOMEBODY_ELSE_MOVED: (*HOLDER, "host"),
+    Reason.RENEWAL_OPEN_ALREADY: (*HOLDER, "got"),
+    Reason.RUN_LOST: ("renewal", "run"),
+    Reason.OUT_OF_ORDER: ("renewal", "got", "step"),
+    Reason.RENEWAL_NONE_OPEN: ("topic",),
+    Reason.RENEWAL_CLOSED: ("renewal", "since"),
+    Reason.NO_PAIR_BEFORE: ("renewal", "topic"),
+    Reason.RUN_SUPERSEDED: ("node", "got", "expected"),
+    Reason.FENCE_FAILED: ("nodes",),
+    Reason.NODES_UNKNOWN: ("renewal", "nodes"),
+    Reason.NODES_NOT_PROVEN: ("renewal", "nodes"),
+    Reason.NODES_WRONG: ("renewal", "nodes"),
+    Reason.NODES_OWED: ("renewal", "nodes"),
+    Reason.ROLL_OUT_STOPPED: ("renewal", "nodes"),
+    Reason.ROLL_BACK_OWED: ("renewal", "nodes"),
+    Reason.KEY_OF_ANOTHER_REQUEST: ("got", "expected"),
+    Reason.KEY_OF_CURRENT_CERTIFICATE: ("got", "expected"),
+}
+"""Why a command may be refused here, and what its refusal must name; any other reason is a fault."""
+
+
+class Office:
+    """Three people, two topics, three nodes of which two share a storage, and one story."""
+
+    def __init__(self, desk: Desk) -> None:
+        inventory = load(desk.folder / "renewctl.yaml")
+        self.desk, self.topics = desk, inventory.topics
+        self.store = Store(desk.store)
+        self.clock = Clock()
+        self.numbers: list[int] = []
+        self.people = [Person(name, self.clock, self.numbers) for name in NAMES]
+        self.nodes = Nodes({node.name: node.storage for node in inventory.nodes}, self.newest)
+        self.written: dict[str, list[Event]] = {}
+        self.renewed = 0
+        for topic in self.topics:
+            for storage in self.nodes.storages.values():
+                self.nodes.holds[storage, topic.topic] = FIRST[topic.topic].pem
+            self.types(0, "adopt", topic, FIRST[topic.topic])
+            self.people[0].goes_on(99)
+
+    def newest(self) -> int:
+        """Number of the newest run."""
+        run = self.store.newest_run()
+        return 0 if run is None else run.number
+
+    def history(self, topic: Topic) -> TopicHistory:
+        """What the store tells of a topic."""
+        return histories(self.store.renewals()).get(topic.id, TopicHistory(topic.id))
+
+    def turn(self, who: int, verb: str, pick: int) -> None:
+        """Somebody types a command, or lets the one that halts go on; now and then worse."""
+        person, node = self.people[who], f"n{1 + pick % 3}"
+        if verb == "time passes":
+            self.clock.passes((4.0, 25.0, 40.0)[pick % 3])
+        elif verb == "is killed":
+            person.is_killed()
+        elif verb == "a node's mood":
+            self.nodes.moods[node] = [*[Mood.WELL] * 6, *Mood][pick // 3 % 12]
+        elif verb == "another store was there":
+            self.nodes.carries[node] = max(self.newest(), self.nodes.carries.get(node, 0)) + 2
+        elif person.stopped or (verb in {"is stopped", "is overtaken"} and person.holds):
+            person.stopped = verb != "wakes up"
+            if verb == "is overtaken":
+                self.acts((who + 1) % len(NAMES), 8 * pick + 7)
+        else:
+            self.acts(who, pick)
+        note(f"{person.name} {verb}; halts: {person.at or '-'}")
+
+    def acts(self, who: int, pick: int) -> None:
+        """A command, mostly one that fits; or a few halts of the one that runs."""
+        if self.people[who].stopped:
+            return
+        if not self.people[who].at:
+            topic = self.topics[pick // 7 % 5 == 0]
+            renewal = self.history(topic).open
+            choice = NATURAL[None if renewal is None else renewal.phase] if pick % 5 else tuple(COMMANDS)
+            words = choice[pick // 35 % len(choice)]
+            issued = self.downloaded(topic) if words == "accept" else None
+            self.types(who, words, topic, issued or self.by_hand(topic))
+        self.people[who].goes_on((1, 1, 1, 2, 2, 4, 8, 99)[pick % 8])
+
+    def types(self, who: int, words: str, topic: Topic, issued: Issued) -> None:
+        """A command, about a file that is at hand."""
+        file = self.desk.file(f"{NAMES[who]}.pem", issued.pem)
+
+        def act(work: Workplace) -> None:
+            if words == "adopt":
+                deploy.adopt(work, topic, intake.read(file), issued.key_pem)
+            else:
+                COMMANDS[words](work, topic, file)
+
+        note(f"{NAMES[who]} types {words} for {topic.id}")
+        self.people[who].begins(f"{words} {topic.id}", act)
+
+    def downloaded(self, topic: Topic) -> Issued | None:
+        """What the portal makes of the request there is."""
+        renewal = self.history(topic).open
+        if renewal is None or renewal.csr is None:
+            return None
+        csr = x509.load_pem_x509_csr(self.store.document(renewal.csr))
+        return APPLE.push(topic.topic, key=PublicHalf(csr), not_after=self._later())
+
+    def by_hand(self, topic: Topic) -> Issued:
+        """Another pair, renewed without renewctl."""
+        return APPLE.push(topic.topic, key=f"by hand {topic.id}", not_after=self._later())
+
+    def _later(self) -> datetime:
+        """The end of a certificate: each ends later than those before."""
+        self.renewed += 1
+        return NOW + timedelta(days=300, minutes=self.renewed)
+
+    # What must hold
+
+    def is_right(self) -> None:
+        """All of it."""
+        for person in self.people:
+            for ended in person.ended:
+                note(f"{person.name}: {ended.name} ended with {ended.refused}")
+                if ended.broke is not None:
+                    raise ended.broke
+                if ended.refused is not None:
+                    _names_what_it_should(ended.name, ended.refused)
+            person.ended.clear()
+        assert self.numbers == sorted(set(self.numbers)), "a run's number is used twice, or falls"
+        events = self.store.renewals()
+        if sum(map(len, events.values())) != sum(map(len, self.written.values())):
+            self._record_is_right(events)
+        for history in histories(events).values():
+            self._nodes_are_as_told(history)
+
+    def _record_is_right(self, events: dict[str, list[Event]]) -> None:
+        """Both chains verify, nothing written is lost, one renewal a topic is open at most: the last."""
+        assert verify(self.store.raw()).traces == ()
+        for name, before in self.written.items():
+            assert events[name][: len(before)] == before
+        for name, told in events.items():
+            for event in told[len(self.written.get(name, ())) :]:
+                _began_rightly(event, events)
+        self.written = events
+        for history in histories(events).values():
+            assert [one.ended for one in history.renewals[:-1]] == [True] * (len(history.renewals) - 1)
+
+    def _nodes_are_as_told(self, history: TopicHistory) -> None:
+        """A node called proven or installed holds the pair it is said to hold, whoever is at work."""
+        renewal = history.latest
+        if renewal is None:
+            return
+        for name, state in renewal.nodes.items():
+            given = renewal.accepted if state.direction is Direction.NEW else renewal.previous
+            if state.outcome in {Outcome.PROVEN, Outcome.INSTALLED} and given is not None:
+                held = self.nodes.holds[self.nodes.storages[name], renewal.topic]
+                assert held == self.store.document(given.document), (name, state)
+
+
+@contextmanager
+def at_work(desk: Desk) -> Iterator[Office]:
+    """One story; whoever is still at work at its end is killed."""
+    office = Office(desk)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("renewctl.playbook_run.run", office.nodes.run)
+            try:
+                yield office
+            finally:
+                for person in office.people:
+                    person.is_killed()
+    finally:
+        office.store.close()
+
+
+def _request(work: Workplace, topic: Topic, file: Path) -> None:
+    prepare.make_csr(work, topic, new_key=False)
+    prepare.sign(work, topic, file)
+
+
+def _accept(work: Workplace, topic: Topic, file: Path) -> None:
+    prepare.accept(work, topic, prepare.Downloaded(file, None, None))
+
+
+def _accept_strangers(work: Workplace, topic: Topic, file: Path) -> None:
+    file.write_bytes(APPLE.push(topic.topic, key="a stranger's").pem)
+    _accept(work, topic, file)
+
+
+COMMANDS: Mapping[str, Callable[[Workplace, Topic, Path], object]] = {
+    "open": lambda work, topic, _: prepare.open_renewal(work, topic),
+    "request": _request,
+    "request --new-key": lambda work, topic, _: prepare.make_csr(work, topic, new_key=True),
+    "accept": _accept,
+    "a stranger's": _accept_strangers,
+    "accept --previous": lambda work, topic, _: deploy.accept_before(work, topic, None),
+    "roll-out": lambda work, topic, _: rolling.roll_out(work, topic, Options(waves=("100%",))),
+    "verify": lambda work, topic, _: rolling.verify(work, topic, Options()),
+    "roll-back": lambda work, topic, _: rolling_back.roll_back(work, topic, Options(), lambda _doubt: True),
+    "close": lambda work, topic, _: deploy.close(work, topic, without_proof=True),
+    "abort": lambda work, topic, _: prepare.abort(work, topic, {}),
+    "adopt": lambda *_: None,
+}
+
+
+def _began_rightly(event: Event, events: Mapping[str, list[Event]]) -> None:
+    """A renewal begins from the pair that was in use then; a pair is adopted while no renewal is open."""
+    if event.kind not in {Kind.OPENED, Kind.ADOPTED}:
+        return
+    number, topic_id = event.body["store"]["number"], event.body["topic_id"]
+    before = {name: [e for e in told if e.body["store"]["number"] < number] for name, told in events.items()}
+    seen = histories({name: told for name, told in before.items() if told})
+    history = seen.get(topic_id, TopicHistory(topic_id))
+    assert history.open is None, event
+    if event.kind is Kind.OPENED:
+        current = history.current
+        assert event.body["previous"] == (None if current is None else current.as_body()), event
+
+
+def _names_what_it_should(name: str, refused: RenewctlError) -> None:
+    assert refused.reason in NAMED, (name, refused)
+    for value in NAMED[refused.reason]:
+        assert refused.values.get(value) not in {None, ""}, (name, value, refused)
+    for language in messages.LANGUAGES:
+        sentence = messages.text(refused.reason.value, language, **refused.values)
+        for value in {"holder", "nodes"} & set(NAMED[refused.reason]):
+            assert str(refused.values[value]) in sentence, (name, sentence)
+
+
+def _told(desk: Desk, patch: pytest.MonkeyPatch, empty: Callable[[], None], stories: int) -> None:
+    """Stories of this office, each from an empty store."""
+    desk.second_topic()
+    patch.setattr("renewctl.cli.workplace.Store", TurnStore)
+    patch.setattr("renewctl.workflow.engine.sleep", lambda seconds: here().sleeps(seconds))
+
+    @settings(max_examples=stories, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(acts=st.lists(ACTS, min_size=150, max_size=200))
+    def story(acts: list[tuple[int, str, int]]) -> None:
+        empty()
+        with at_work(desk) as office:
+            for act in acts:
+                office.turn(*act)
+                office.is_right()
+
+    story()
+
+
+def test_on_sqlite(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new file for each story."""
+    desk = desk_in(tmp_path, capsys, monkeypatch)
+
+    def empty() -> None:
+        shutil.rmtree(tmp_path / "state")
+        Store.create(desk.store)
+
+    _told(desk, monkeypatch, empty, 10)
+
+
+def test_on_postgresql(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    """Emptied before each story."""
+    desk = desk_in(tmp_path, capsys, monkeypatch, database.url)
+
+    def empty() -> None:
+        with database.connect() as connection:
+            connection.execute("TRUNCATE events, runs, documents, keys")
+
+    _told(desk, monkeypatch, empty, 3)  # each look is a connection of its own
