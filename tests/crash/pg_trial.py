@@ -141,7 +141,7 @@ class Trials:
     def _said_again(self, bench: Bench, job: Job, rows: Rows) -> tuple[list[str], bool]:
         """What is wrong after the repeat, and whether this strike had one of its own."""
         known = (job.command.name, tuple(told(rows)), _beside(bench))
-        if self.remember and not job.carry_on:
+        if self.remember and not job.carry_on and not job.quick_beats:
             with self._lock:
                 if known in self._known:
                     return self._known[known], False
