@@ -59,7 +59,7 @@ test: dev system peers lint ## everything, none skipped (installs what it needs;
 	rm -f .coverage.* # of processes that tests killed
 	$(BIN)/python -m coverage report
 
-crash: dev system peers ## kill it everywhere, print the table (FULL=1: the long run; PART=sqlite: one part)
+crash: dev system peers ## kill it everywhere, print the table: part of CI (FULL=1: the long run; PART=sqlite: one part)
 	@$(BIN)/python -m tests.crash $(if $(FULL),--full) $(PART)
 
 bench: dev system ## what matters against named rivals, one run (on a quiet machine)
