@@ -221,6 +221,7 @@ class Reason(StrEnum):
     NODE_FILE_UNREADABLE = "node_file_unreadable"
     NODE_FILE_NOT_CERTIFICATE = "node_file_not_certificate"
     NODE_FILE_NOT_PKCS12 = "node_file_not_pkcs12"
+    NODE_FILE_LINKED = "node_file_linked"
     NODE_FILES_CHANGED = "node_files_changed"
     NODE_WRITE_FAILED = "node_write_failed"
     NODE_READ_BACK_DIFFERS = "node_read_back_differs"

@@ -23,7 +23,7 @@ from tests.support.pair_place import OTHER_TOKEN, P12, PEM, TOKEN, TWO, Place, f
 
 MUTATING = (
     "mkdir", "unlink", "open", "fsync", "replace", "rename", "symlink", "chmod", "fchmod", "fchown",
-    "rmdir", "utime", "setxattr",
+    "rmdir", "utime", "setxattr", "removexattr",
 )  # fmt: skip
 """Every call of `os` that can change a file's content, name or look; and `open`, which may create one."""
 

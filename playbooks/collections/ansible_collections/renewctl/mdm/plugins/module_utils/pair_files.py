@@ -79,6 +79,7 @@ class PairFiles:
         for path in {path for place in self.places for path in place.files.values()}:
             if not os.path.isdir(os.path.dirname(path)):
                 raise Fault("node_file_missing", path=os.path.dirname(path))
+        self._require_direct()
         for place in self.places:
             place.releases.make()
         with self._lock():
@@ -106,6 +107,7 @@ class PairFiles:
         """
         with self._lock():
             known = self._own(run, token)
+            self._require_direct()
             held = all(place.holds(pem, disk.digest(files["key.pem"])) for place in self.places)
             if held and known["phase"] != _SWITCHING:
                 return False
@@ -128,6 +130,7 @@ class PairFiles:
         """Back to the pair of this certificate. None: a place has it not, send it. False: nothing to do."""
         with self._lock():
             known = self._own(run, token)
+            self._require_direct()
             wanted = {place.path: self._kept(known, place, fingerprint) for place in self.places}
             if None in wanted.values():
                 return None
@@ -152,6 +155,10 @@ class PairFiles:
         path = os.path.join(self._first.home, "lock")
         with self._first.held() as at, disk.locked(path, seconds, at):
             yield
+
+    def _require_direct(self):
+        for place in self.places:
+            place.require_direct()
 
     def _own(self, run, token):
         known = self._state()
