@@ -221,6 +221,7 @@ class Reason(StrEnum):
     NODE_FILE_UNREADABLE = "node_file_unreadable"
     NODE_FILE_NOT_CERTIFICATE = "node_file_not_certificate"
     NODE_FILE_NOT_PKCS12 = "node_file_not_pkcs12"
+    NODE_PASSWORD_DIFFERS = "node_password_differs"
     NODE_FILE_LINKED = "node_file_linked"
     NODE_FILES_CHANGED = "node_files_changed"
     NODE_WRITE_FAILED = "node_write_failed"
@@ -228,6 +229,7 @@ class Reason(StrEnum):
     NODE_STEP_FAILED = "node_step_failed"
     NODE_STEP_UNFINISHED = "node_step_unfinished"
     NODE_STEP_UNDONE = "node_step_undone"
+    NODE_STEP_OF_OTHER_PLACES = "node_step_of_other_places"
     NODE_FOLDER_FOREIGN = "node_folder_foreign"
     NODE_RELEASE_DAMAGED = "node_release_damaged"
 

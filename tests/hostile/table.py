@@ -29,7 +29,7 @@ ROOMS = (
 
 READS = re.compile(
     r"\bjson\.loads?\(|plistlib\.loads?\(|tarfile\.open|zipfile\.ZipFile|\bload_(pem|der)_|_certificates\(der|"
-    r"load_key_and_|yaml\.\w*Loader|fromisoformat\(|b64decode\(|fromhex\(|pyrage\.(decrypt|ssh|x25519)|"
+    r"load_key_and_|load_pkcs12\(|yaml\.\w*Loader|fromisoformat\(|b64decode\(|fromhex\(|pyrage\.(decrypt|ssh|x25519)|"
     r"sqlite3\.connect|\bread_(bytes|text)\(|\.read\(|os\.(p?read)\(|struct\.unpack|unquote\(|urlsplit\(|make_url\(|"
     r"\.decode\(|float\(|\.isdecimal\(|\.isdigit\(|ip_address\(|html\.unescape|for line in \w+:"
 )

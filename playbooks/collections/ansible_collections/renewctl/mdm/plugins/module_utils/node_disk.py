@@ -224,7 +224,7 @@ def look_of(path):
 
 
 def closed_to_others(acl):
-    """The same ACL, without any right for everybody else: that is its last entry (linux/posix_acl_xattr.h)."""
+    """The same ACL without any right for everybody else: it is the last entry (linux/posix_acl_xattr.h)."""
     return None if acl is None else acl[:-6] + b"\0\0" + acl[-4:]
 
 

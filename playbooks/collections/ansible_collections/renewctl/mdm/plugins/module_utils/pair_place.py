@@ -31,8 +31,8 @@ _KEY, _PEM, _P12 = "key.pem", "pair.pem", "pair.p12"
 _LEAVES = {"certificate": CERTIFICATE, "key": _KEY, "pem": _PEM, "pkcs12": _P12}
 _LAYOUTS = ([CERTIFICATE, _KEY], [_PEM], [_P12])
 
-#: Object identifier 1.2.840.113549.1.5.13 in DER: how every PKCS#12 file says that it is not of the old kind.
-_PBES2 = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d"
+#: How every PKCS#12 file begins: as an ASN.1 SEQUENCE.
+_SEQUENCE = b"\x30"
 
 _EVERYBODY = stat.S_IRWXO
 _READ_WRITE = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
@@ -112,8 +112,18 @@ class Place:
             "path": self.path,
             "there": content is not None,
             "certificate": None if pem is None else pem.decode("ascii"),
-            "old_ciphers": _P12 in self.files and content is not None and _PBES2 not in content,
         }
+
+    def bundle(self):
+        """The PKCS#12 file a consumer reads, encrypted as it is; None where there is none, or another layout.
+
+        Raises:
+            Fault: `node_file_not_pkcs12`: a key in clear, say, which must not leave the node.
+        """
+        content = disk.read(self.path) if _P12 in self.files else None
+        if content is not None and not content.startswith(_SEQUENCE):
+            raise Fault("node_file_not_pkcs12", path=self.path)
+        return content
 
     def reads(self, name):
         """The consumer reads this release, whole, through our links."""
@@ -197,8 +207,7 @@ class Place:
     def _known(self, found):
         """What was found, with its certificate alone beside it where that can be seen."""
         if _P12 in found:
-            if not found[_P12].startswith(b"\x30"):  # every PKCS#12 file is an ASN.1 SEQUENCE
-                raise Fault("node_file_not_pkcs12", path=self.path)
+            self.bundle()
             return found
         pem = found[_PEM] if _PEM in found else found[CERTIFICATE]
         if disk.certificate_fingerprint(pem) is None:
