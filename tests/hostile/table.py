@@ -58,7 +58,7 @@ NOT_FROM_OUTSIDE = {
     "exporter.status.page": "its own style sheet",
     "exporter.store_look": "reads through `store.read`",
     "ansible_collections.renewctl.mdm.plugins.module_utils.node_step": "orders of the controller, which may do more",
-    "ansible_collections.renewctl.mdm.plugins.plugin_utils.pkcs12": "writes; reads keys opened before",
+    "ansible_collections.renewctl.mdm.plugins.plugin_utils.pkcs12": "writes; the file before through `certificate.unlock`, keys opened before",
 }
 """Modules that read nothing anybody else could have made, and why; a package stands for all in it."""
 

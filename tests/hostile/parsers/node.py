@@ -44,7 +44,8 @@ def _home(*, state: bool) -> tuple[Path, PairFiles]:
 def _asked(files: PairFiles, run: int = 1) -> None:
     """Every step, in the order of a roll-out that goes back."""
     files.look()
-    files.bundles(b"secret")
+    with suppress(Fault):
+        files.bundles(b"secret")
     files.carries(run, _TOKEN)
     files.fence(run, _TOKEN)
     files.revert(run, _TOKEN, "f" * 64)
@@ -215,7 +216,13 @@ _COLLECTION = "ansible_collections.renewctl.mdm.plugins"
 _UTILS, _PLUGINS = f"{_COLLECTION}.module_utils", f"{_COLLECTION}.plugin_utils"
 
 PARSERS = [
-    Parser("node.journal", _journal, [f"{_UTILS}.pair_journal"], (Fault, OSError), json=True),
+    Parser(
+        "node.journal",
+        _journal,
+        [f"{_UTILS}.pair_files", f"{_UTILS}.pair_journal"],
+        (Fault, OSError),
+        json=True,
+    ),
     Parser(
         "node.pair_on_disk",
         _pair_on_disk,
