@@ -48,10 +48,12 @@ class Unlocked:
     Attributes:
         certificates: DER, the one that belongs to the key first.
         key: PEM, unencrypted (PKCS#8); None where a `.p12` holds none.
+        name: what a `.p12` calls the key's certificate (its friendly name), UTF-8; None where it has no name.
     """
 
     certificates: tuple[bytes, ...]
     key: bytes | None = field(repr=False)
+    name: bytes | None = None
 
 
 def unlock(what: Locked, data: bytes, passphrase: str, *, path: str) -> Unlocked:
@@ -84,6 +86,7 @@ def unlock(what: Locked, data: bytes, passphrase: str, *, path: str) -> Unlocked
     return Unlocked(
         certificates=tuple(base64.b64decode(text) for text in answer["certificates"]),
         key=None if answer["key"] is None else answer["key"].encode(),
+        name=None if answer["name"] is None else base64.b64decode(answer["name"]),
     )
 
 
@@ -118,11 +121,14 @@ def _open(what: Locked, data: bytes, secret: bytes) -> dict[str, object]:
     if what is Locked.KEY:
         opened = load_pem_private_key(data, secret)
         text = opened.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-        return {"certificates": [], "key": text}
-    key, first, others = pkcs12.load_key_and_certificates(data, secret)
-    certificates = [one.public_bytes(Encoding.DER) for one in (first, *others) if one is not None]
+        return {"certificates": [], "key": text, "name": None}
+    found = pkcs12.load_pkcs12(data, secret)
+    named = [one for one in (found.cert, *found.additional_certs) if one is not None]
+    ders = [one.certificate.public_bytes(Encoding.DER) for one in named]
+    name, key = None if found.cert is None else found.cert.friendly_name, found.key
     return {
-        "certificates": [base64.b64encode(der).decode() for der in certificates],
+        "certificates": [base64.b64encode(der).decode() for der in ders],
+        "name": None if name is None else base64.b64encode(name).decode(),
         "key": None
         if key is None
         else key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),

@@ -120,7 +120,7 @@ class FileInstall:
     """A pair installed as files over SSH.
 
     Attributes:
-        places: all that are switched together; the first one's folder keeps the node's journal.
+        places: all that are switched together; beside each lies the node's journal.
         host: Ansible host; None means the node's own name.
         reload: program and arguments run on the node after all places' own; None: nothing more to tell.
         variables: further Ansible connection variables (`ansible_host`, `ansible_port`, `ansible_user`, …).

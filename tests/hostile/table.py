@@ -29,7 +29,7 @@ ROOMS = (
 
 READS = re.compile(
     r"\bjson\.loads?\(|plistlib\.loads?\(|tarfile\.open|zipfile\.ZipFile|\bload_(pem|der)_|_certificates\(der|"
-    r"load_key_and_|yaml\.\w*Loader|fromisoformat\(|b64decode\(|fromhex\(|pyrage\.(decrypt|ssh|x25519)|"
+    r"load_key_and_|load_pkcs12\(|yaml\.\w*Loader|fromisoformat\(|b64decode\(|fromhex\(|pyrage\.(decrypt|ssh|x25519)|"
     r"sqlite3\.connect|\bread_(bytes|text)\(|\.read\(|os\.(p?read)\(|struct\.unpack|unquote\(|urlsplit\(|make_url\(|"
     r"\.decode\(|float\(|\.isdecimal\(|\.isdigit\(|ip_address\(|html\.unescape|for line in \w+:"
 )
@@ -58,7 +58,7 @@ NOT_FROM_OUTSIDE = {
     "exporter.status.page": "its own style sheet",
     "exporter.store_look": "reads through `store.read`",
     "ansible_collections.renewctl.mdm.plugins.module_utils.node_step": "orders of the controller, which may do more",
-    "ansible_collections.renewctl.mdm.plugins.plugin_utils.pkcs12": "writes; reads keys opened before",
+    "ansible_collections.renewctl.mdm.plugins.plugin_utils.pkcs12": "writes; the file before through `certificate.unlock`, keys opened before",
 }
 """Modules that read nothing anybody else could have made, and why; a package stands for all in it."""
 

@@ -26,7 +26,7 @@ from renewctl import verification
 from renewctl.servers.registry import connect
 from tests.playbooks.test_pair_files_killed import MUTATING
 from tests.support.certs import NOW, TOPIC, Issued, apple_like
-from tests.support.pair_place import Place
+from tests.support.pair_place import PEM, TWO, Place
 
 pytestmark = pytest.mark.slow
 
@@ -99,10 +99,10 @@ class Node:
 
     def does(self, state: str, run: int) -> dict[str, Any]:
         """What a step says that is asked for as the action plugin does; after a wrong one it is put back."""
-        place = {"certificate": str(self.place.certificate), "key": str(self.place.key)}
+        places = [self.place.named(layout) for layout in self.place.layouts]
         arguments: dict[str, Any] = {name: spec.get("default") for name, spec in SPEC.items()}
         arguments |= {"state": state, "base": str(self.place.folder), "topic": TOPIC, "run": run}
-        arguments |= {"token": f"{run:032x}", "node": {"product": "files", "install": {"paths": place}}}
+        arguments |= {"token": f"{run:032x}", "node": {"product": "files", "install": {"paths": places}}}
         for variable, name in (("pair", "new"), ("previous", "old")):
             arguments[variable] = {"certificate": f"{name}.crt", "key": {"file": f"{name}.key"}}
         settings = Settings.from_arguments(arguments, "f1", check=False)
@@ -153,7 +153,7 @@ def troubled(pairs: tuple[Issued, Issued]) -> Iterator[tuple[int, Node]]:
         for point in itertools.count(1):
             home = Path(folder) / str(point)
             home.mkdir()
-            node = Node(Place(home, pairs[0]), pairs)
+            node = Node(Place(home, pairs[0], layouts=(TWO, PEM)), pairs)
             node.does("fenced", 1)
             yield point, node
             if not node.met:

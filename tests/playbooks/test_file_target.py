@@ -82,9 +82,9 @@ def target(base: Path, remote: Remote, *, run: int = 1, **install: object) -> Fi
     return FileTarget(connect(settings.node), settings.node.install, settings, remote)
 
 
-def found_at(path: str, pem: str | None, *, there: bool = True, old: bool = False) -> dict[str, Any]:
+def found_at(path: str, pem: str | None, *, there: bool = True) -> dict[str, Any]:
     """What the module tells of one place."""
-    return {"path": path, "there": there, "certificate": pem, "old_ciphers": old}
+    return {"path": path, "there": there, "certificate": pem}
 
 
 def look_of(*found: dict[str, Any], run: int = 0, phase: str = "committed") -> dict[str, Any]:
@@ -292,27 +292,26 @@ def many(base: Path, remote: Remote, password: str = "a password") -> FileTarget
     return target(base, remote, paths=paths, reload=["/bin/a"])
 
 
-@pytest.mark.parametrize(("old", "shown"), [(True, "pbeWithSHA1And3-KeyTripleDES"), (False, "AES-256-CBC")])
-def test_a_pkcs12_file_is_made_here_and_opens_where_the_one_before_did(
-    tmp_path: Path, pair: Issued, monkeypatch: pytest.MonkeyPatch, old: bool, shown: str
+def test_a_pkcs12_file_is_made_here_and_neither_key_nor_password_is_shown(
+    tmp_path: Path, pair: Issued, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The openssl program opens it; ciphers as last year's file; neither key nor password is shown."""
+    """Where none was there: AES-256, under the inventory's password, and the node is not told that one."""
     (tmp_path / "allowed").write_text("/bin/a\n/bin/c\n")
     monkeypatch.setenv("RENEWCTL_ALLOWED_COMMANDS", str(tmp_path / "allowed"))
-    found = [found_at("/etc/a/push.pem", None), found_at("/etc/b/push.pem", None)]
-    remote = Remote(look=look_of(*found, found_at("/etc/c/push.p12", None, old=old)))
+    remote = Remote(bundles=[None, None, None])
     many(tmp_path, remote).install(opened(pair))
+    assert [step["op"] for step in remote.steps] == ["bundles", "switch"]
     assert set(remote.files[-1]) == {"key.pem", "2.p12"}
     bundle = remote.files[-1]["2.p12"]
     step = remote.steps[-1]
     assert step["places"][2] == {"pkcs12": "/etc/c/push.p12"}
     assert step["reloads"] == [["/bin/a"], ["/bin/c", "now"]]
-    assert "a password" not in str(remote.steps)
+    assert "a password" not in str([remote.steps, remote.files])
     (tmp_path / "push.p12").write_bytes(bundle)
     openssl = ["openssl", "pkcs12", "-in", str(tmp_path / "push.p12"), "-passin", "stdin", "-nodes", "-info"]
     done = subprocess.run(openssl, input=b"a password", capture_output=True, check=True)
     assert pair.pem.splitlines()[1] in done.stdout
-    assert shown in done.stderr.decode()
+    assert "AES-256-CBC" in done.stderr.decode()
     key_out = [line for line in done.stdout.split(b"-----") if b"PRIVATE KEY" in line]
     assert key_out
     wrong = subprocess.run(openssl, input=b"another", capture_output=True, check=False)

@@ -226,7 +226,7 @@ def test_files_somebody_else_changed(tmp_path: Path, pairs: tuple[Issued, Issued
         (lambda place: place.certificate.write_text("no certificate"), "node_file_not_certificate"),
         (lambda place: (place.key.unlink(), place.key.mkdir()), "node_file_unreadable"),
         (lambda place: (place.home / "state.json").write_text("{"), "node_state_damaged"),
-        (lambda place: (place.home / "state.json").write_text('{"v": 2}'), "node_state_newer"),
+        (lambda place: (place.home / "state.json").write_text('{"v": 3}'), "node_state_newer"),
     ],
 )
 def test_what_cannot_be_understood_is_not_touched(

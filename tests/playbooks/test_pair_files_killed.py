@@ -14,6 +14,7 @@ from ansible_collections.renewctl.mdm.plugins.module_utils import (
     node_disk,
     node_reload,
     pair_files,
+    pair_journal,
     pair_place,
     releases,
 )
@@ -23,7 +24,7 @@ from tests.support.pair_place import OTHER_TOKEN, P12, PEM, TOKEN, TWO, Place, f
 
 MUTATING = (
     "mkdir", "unlink", "open", "fsync", "replace", "rename", "symlink", "chmod", "fchmod", "fchown",
-    "rmdir", "utime", "setxattr",
+    "rmdir", "utime", "setxattr", "removexattr",
 )  # fmt: skip
 """Every call of `os` that can change a file's content, name or look; and `open`, which may create one."""
 
@@ -167,7 +168,7 @@ def test_the_list_of_calls_is_complete() -> None:
     }  # fmt: skip
     called = {
         part.func.attr
-        for module in (node_disk, node_reload, pair_files, pair_place, releases)
+        for module in (node_disk, node_reload, pair_files, pair_journal, pair_place, releases)
         for part in ast.walk(ast.parse(Path(str(module.__file__)).read_text()))
         if isinstance(part, ast.Call)
         and isinstance(part.func, ast.Attribute)

@@ -318,18 +318,21 @@ def test_a_pair_written_through_the_links_is_kept_as_what_it_is(
     assert place.files.revert(1, TOKEN, fingerprint(new)) is None
 
 
+@pytest.mark.parametrize("left", [TWO, PEM])
 def test_a_place_the_inventory_names_no_more_is_still_put_back(
-    tmp_path: Path, pairs: tuple[Issued, Issued]
+    tmp_path: Path, pairs: tuple[Issued, Issued], left: str
 ) -> None:
-    """Killed in the middle, then the inventory was changed: the journal knows every place that was touched."""
+    """Killed in the middle, then either place was taken out: every journal knows every place that was touched."""
     old, new = pairs
     place = Place(tmp_path, old, layouts=(TWO, PEM))
     place.files.fence(1, TOKEN)
     place.switch(new)
     place.files._save(place.state(), phase="switching")  # as a kill leaves it
-    less = PairFiles([place.named(TWO)])
+    less = PairFiles([place.named(left)])
+    assert less.look()["phase"] == "switching"
     assert less.fence(2, OTHER_TOKEN) is True
     assert place.serves(old)
+    assert place.files.look()["phase"] == "committed"
 
 
 def test_a_system_without_labels(

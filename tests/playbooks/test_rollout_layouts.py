@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import os
 import stat
@@ -239,6 +240,29 @@ def test_a_reload_that_hangs_is_ended_and_every_place_goes_back(mdm: World, ssh:
     assert node.reloads() == ["two", "pem", "two", "pem", "p12", "last"]
     assert node.serve(mdm.old)
     eventually(lambda: not runs(int(child.read_text())), seconds=30)
+    assert mdm.run("rollout", renewctl_run=2).results["f1"].outcome == "proven"
+    assert node.serve(mdm.new)
+
+
+def test_a_password_that_is_not_the_consumers_stops_the_roll_out_before_the_switch(
+    mdm: World, ssh: Sshd, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """All places keep the old pair, nobody is told to reload; under Ansible's debugging no log shows file or password."""
+    monkeypatch.setenv("ANSIBLE_DEBUG", "1")
+    node = Consumers(mdm, ssh)
+    bundle = node.bundle.read_bytes()
+    (mdm.folder / "password").write_text("what nobody else knows")
+    ended = mdm.run("rollout")
+    result = ended.results["f1"]
+    assert (ended.exit_code != 0, result.outcome, result.changed) == (True, "failed", False)
+    assert (result.reason, result.values["path"]) == (Reason.NODE_PASSWORD_DIFFERS, str(node.bundle))
+    assert node.bundle.read_bytes() == bundle
+    assert node.serve(mdm.old)
+    assert not node.log.exists()
+    shown = "".join(capfd.readouterr()) + str(ended)
+    hidden = (PASSWORD, "what nobody else knows", base64.b64encode(bundle).decode()[:60], bundle.hex()[:60])
+    assert not [text for text in hidden if text in shown]
+    (mdm.folder / "password").write_text(PASSWORD)
     assert mdm.run("rollout", renewctl_run=2).results["f1"].outcome == "proven"
     assert node.serve(mdm.new)
 

@@ -44,6 +44,8 @@ def _home(*, state: bool) -> tuple[Path, PairFiles]:
 def _asked(files: PairFiles, run: int = 1) -> None:
     """Every step, in the order of a roll-out that goes back."""
     files.look()
+    with suppress(Fault):
+        files.bundles(b"secret")
     files.carries(run, _TOKEN)
     files.fence(run, _TOKEN)
     files.revert(run, _TOKEN, "f" * 64)
@@ -58,12 +60,13 @@ def _journal() -> Made:
     place = str(folder / "push.pem")
     good = [
         {
-            "v": 1,
+            **version,
             "run": 1,
             "token": _TOKEN,
             "phase": phase,
             "places": {place: {"active": name, "previous": name}},
         }
+        for version in ({"v": 1}, {"v": 2, "step": 3})
         for phase in ("idle", "committed", "switching")
     ]
 
@@ -115,7 +118,12 @@ class _Remote:
 
 def _answers() -> Made:
     arguments: dict[str, Any] = {name: spec.get("default") for name, spec in SPEC.items()}
-    paths = [{"certificate": "/etc/mdm/push.pem", "key": "/etc/mdm/push.key"}, {"pem": "/etc/mdm/both.pem"}]
+    secret = Path(mkdtemp()) / "password"
+    secret.write_text("x")
+    paths = [
+        {"certificate": "/etc/mdm/push.pem", "key": "/etc/mdm/push.key"},
+        {"pkcs12": "/etc/mdm/push.p12", "password": {"file": str(secret)}},
+    ]
     arguments |= {"state": "present", "base": "/", "topic": TOPIC, "run": 1, "token": _TOKEN}
     arguments["node"] = {"product": "files", "install": {"paths": paths}}
     settings = Settings.from_arguments(arguments, "f1", check=False)
@@ -137,7 +145,6 @@ def _answers() -> Made:
         "path": "/etc/mdm/push.pem",
         "there": True,
         "certificate": push.pem.decode(),
-        "old_ciphers": False,
     }
     done = {
         "found": [place, {**place, "there": False, "certificate": None}],
@@ -149,7 +156,11 @@ def _answers() -> Made:
     return Made(
         take,
         [json.dumps({"done": done, "look": done}).encode()],
-        [json.dumps({"reason": "node_file_missing", "values": {"path": "/x"}}).encode()],
+        [
+            json.dumps({"reason": "node_file_missing", "values": {"path": "/x"}}).encode(),
+            json.dumps({"done": [None, None]}).encode(),
+            json.dumps({"done": [None, "MAAA"]}).encode(),
+        ],
     )
 
 
@@ -205,7 +216,13 @@ _COLLECTION = "ansible_collections.renewctl.mdm.plugins"
 _UTILS, _PLUGINS = f"{_COLLECTION}.module_utils", f"{_COLLECTION}.plugin_utils"
 
 PARSERS = [
-    Parser("node.journal", _journal, [f"{_UTILS}.pair_files"], (Fault, OSError), json=True),
+    Parser(
+        "node.journal",
+        _journal,
+        [f"{_UTILS}.pair_files", f"{_UTILS}.pair_journal"],
+        (Fault, OSError),
+        json=True,
+    ),
     Parser(
         "node.pair_on_disk",
         _pair_on_disk,

@@ -28,6 +28,9 @@ FOLDER = 0o755
 #: Where the kernel keeps a file's SELinux label.
 LABEL = "security.selinux"
 
+#: Where it keeps the rights of further users and groups (a POSIX ACL); a change of mode changes them, too.
+ACL = "system.posix_acl_access"
+
 #: Bytes of the largest file that is read: a pair with its chain has some thousand.
 LARGEST = 1024 * 1024
 
@@ -194,12 +197,20 @@ def _name(path, at):
 
 
 class Look:
-    """Mode, owner (uid, gid; None: whoever writes) and SELinux label (None: the folder's) of a file."""
+    """How a file looks to those who may read it.
 
-    def __init__(self, mode, owner=None, label=None):
+    Attributes:
+        mode: its permissions; where there is an ACL, those of the group are the most it lets anybody do.
+        owner: uid and gid; None: whoever writes.
+        label: its SELinux label; None: the folder's.
+        acl: its POSIX ACL, as the kernel writes it; None: it has none, whatever its folder hands down.
+    """
+
+    def __init__(self, mode, owner=None, label=None, acl=None):
         self.mode = mode
         self.owner = owner
         self.label = label
+        self.acl = acl
 
 
 def look_of(path):
@@ -208,7 +219,13 @@ def look_of(path):
         about = os.stat(path)
     except FileNotFoundError:
         return None
-    return Look(stat.S_IMODE(about.st_mode), (about.st_uid, about.st_gid), _label(path))
+    owner = (about.st_uid, about.st_gid)
+    return Look(stat.S_IMODE(about.st_mode), owner, _attribute(path, LABEL), _attribute(path, ACL))
+
+
+def closed_to_others(acl):
+    """The same ACL without any right for everybody else: it is the last entry (linux/posix_acl_xattr.h)."""
+    return None if acl is None else acl[:-6] + b"\0\0" + acl[-4:]
 
 
 def dress(descriptor, look):
@@ -216,15 +233,20 @@ def dress(descriptor, look):
     about = os.fstat(descriptor)
     if look.owner is not None and (about.st_uid, about.st_gid) != look.owner:
         os.fchown(descriptor, look.owner[0], look.owner[1])
-    if look.label is not None and _label(descriptor) != look.label:
+    if look.label is not None and _attribute(descriptor, LABEL) != look.label:
         os.setxattr(descriptor, LABEL, look.label)
+    acl = _attribute(descriptor, ACL)
+    if look.acl is None and acl is not None:
+        os.removexattr(descriptor, ACL)
+    elif look.acl != acl:
+        os.setxattr(descriptor, ACL, look.acl)
     os.fchmod(descriptor, look.mode)
 
 
-def _label(file):
+def _attribute(file, name):
     try:
-        return os.getxattr(file, LABEL)
-    except (OSError, AttributeError):  # no SELinux, no label, or a system that has no such thing
+        return os.getxattr(file, name)
+    except (OSError, AttributeError):  # the file has none, or the system knows no such thing
         return None
 
 

@@ -55,6 +55,8 @@ def _done(pair, order, files):
     op, run, token = order["op"], order["run"], order["token"]
     if op == "look":
         return pair.look()
+    if op == "bundles":
+        return pair.bundles(files["secret"])
     if op == "carries":
         return pair.carries(run, token)
     if op == "fence":

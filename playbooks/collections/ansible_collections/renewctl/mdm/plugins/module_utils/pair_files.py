@@ -2,36 +2,30 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A pair in all places of one node: one transaction, undone when interrupted. Standard library alone.
 
-Beside the first place's releases (see pair_place)::
-
-    lock                      one step at a time
-    state.json                0600  {v, run, token, phase, places: {path: {active, previous}}}
-
-Each place is switched by one rename. Between the first and the last of them the journal says `switching`:
-whoever comes next puts every place back.
+Each place is switched by one rename. Between the first and the last of them the journal (see pair_journal)
+says `switching`: whoever comes next puts every place back.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
-import json
 import os
 
 from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk as disk
 from ansible_collections.renewctl.mdm.plugins.module_utils import node_reload
 from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Fault
+from ansible_collections.renewctl.mdm.plugins.module_utils.pair_journal import COMMITTED, SWITCHING, Journal
 from ansible_collections.renewctl.mdm.plugins.module_utils.pair_place import Place, home_of
 from ansible_collections.renewctl.mdm.plugins.module_utils.releases import Releases
-
-#: Version of state.json; a newer one is refused, never guessed at.
-STATE_VERSION = 1
+from ansible_collections.renewctl.mdm.plugins.module_utils.veil import veiled
 
 #: What a step takes beside its reloads, seconds.
 STEP_SECONDS = 15.0
 
-_FIELDS = ("run", "token", "phase", "places")
-_COMMITTED, _SWITCHING = "committed", "switching"
+#: What is known of a place no step has switched yet.
+_NOTHING = {"active": None, "previous": None}
 
 
 def write_fault(error, path):
@@ -55,7 +49,7 @@ class PairFiles:
         if not paths or len(set(paths)) < len(paths):
             raise Fault("node_layout_unsupported", path=", ".join(paths) or "-")
         self.reloads = reloads
-        self._first = self.places[0].releases
+        self._journal = Journal(place.path for place in self.places)
 
     # What is there
 
@@ -64,13 +58,21 @@ class PairFiles:
         known = self._state()
         return {
             "found": [place.look() for place in self.places],
-            **{name: known[name] for name in _FIELDS if name != "token"},
+            **{name: known[name] for name in ("run", "phase", "places")},
         }
 
     def carries(self, run, token):
         """The node carries exactly this run."""
         known = self._state()
         return known["run"] == run and known["token"] == token and run > 0
+
+    def bundles(self, secret):
+        """Of each place the PKCS#12 file found there, veiled and in base64; None where there is none."""
+        found = [(place.path, place.bundle()) for place in self.places]
+        return [
+            None if data is None else base64.b64encode(veiled(data, secret, path)).decode("ascii")
+            for path, data in found
+        ]
 
     # What may be done; each under the lock
 
@@ -79,19 +81,25 @@ class PairFiles:
         for path in {path for place in self.places for path in place.files.values()}:
             if not os.path.isdir(os.path.dirname(path)):
                 raise Fault("node_file_missing", path=os.path.dirname(path))
+        self._require_direct()
         for place in self.places:
             place.releases.make()
         with self._lock():
             known = self._state()
             if known["run"] > run or (known["run"] == run and known["token"] != token):
                 raise Fault("run_superseded", got=run, expected=known["run"])
-            undone = known["phase"] == _SWITCHING and any(
+            undone = known["phase"] == SWITCHING and any(
                 one["previous"] is not None for one in known["places"].values()
             )
+            if known["phase"] != SWITCHING:
+                # Each of ours tells of all of ours; what is no place of ours any more may be another node's.
+                known["places"] = {
+                    place.path: known["places"].get(place.path, dict(_NOTHING)) for place in self.places
+                }
             self._save(known, run=run, token=token)
             if undone:
                 self._go_back(known)
-            elif known["phase"] == _COMMITTED:
+            elif known["phase"] == COMMITTED:
                 self._prune(known)  # what a killed step could not
             return undone
 
@@ -106,8 +114,9 @@ class PairFiles:
         """
         with self._lock():
             known = self._own(run, token)
+            self._require_direct()
             held = all(place.holds(pem, disk.digest(files["key.pem"])) for place in self.places)
-            if held and known["phase"] != _SWITCHING:
+            if held and known["phase"] != SWITCHING:
                 return False
             before = {place.path: place.convert() for place in self.places}
             after = {
@@ -128,18 +137,19 @@ class PairFiles:
         """Back to the pair of this certificate. None: a place has it not, send it. False: nothing to do."""
         with self._lock():
             known = self._own(run, token)
+            self._require_direct()
             wanted = {place.path: self._kept(known, place, fingerprint) for place in self.places}
             if None in wanted.values():
                 return None
             there = all(place.reads(wanted[place.path]) for place in self.places)
-            if there and known["phase"] != _SWITCHING:
+            if there and known["phase"] != SWITCHING:
                 return False
             places = {}
             for place in self.places:
                 names = (place.convert(), *known["places"].get(place.path, {}).values())
                 to = wanted[place.path]
                 places[place.path] = {"active": _first_other(names, to), "previous": to}
-            self._save(known, phase=_SWITCHING, places=places)
+            self._save(known, phase=SWITCHING, places=places)
             self._go_back(known)
             return True
 
@@ -149,9 +159,12 @@ class PairFiles:
     def _lock(self):
         # Whoever holds it may be reloading, and reloading again after it went back.
         seconds = STEP_SECONDS + 2 * node_reload.RELOAD_SECONDS * len(self.reloads)
-        path = os.path.join(self._first.home, "lock")
-        with self._first.held() as at, disk.locked(path, seconds, at):
+        with self._journal.locked(seconds):
             yield
+
+    def _require_direct(self):
+        for place in self.places:
+            place.require_direct()
 
     def _own(self, run, token):
         known = self._state()
@@ -163,16 +176,16 @@ class PairFiles:
 
     def _kept(self, known, place, fingerprint):
         previous = known["places"].get(place.path, {}).get("previous")
-        first = previous if known["phase"] == _SWITCHING else place.releases.active()
+        first = previous if known["phase"] == SWITCHING else place.releases.active()
         return place.releases.find(fingerprint, first)
 
     def _announce(self, known, before, after):
         places = {}
         for path, name in after.items():
             old = known["places"].get(path, {}).get("previous")
-            names = (old, before[path]) if known["phase"] == _SWITCHING else (before[path], old)
+            names = (old, before[path]) if known["phase"] == SWITCHING else (before[path], old)
             places[path] = {"active": name, "previous": _first_other(names, name)}
-        self._save(known, phase=_SWITCHING, places=places)
+        self._save(known, phase=SWITCHING, places=places)
 
     def _activate(self, after):
         for place in self.places:
@@ -212,13 +225,15 @@ class PairFiles:
         return None not in before
 
     def _commit(self, known, places):
-        self._save(known, phase=_COMMITTED, places=places)
+        known.update(phase=COMMITTED, places=places)
+        self._journal.write(known, others=places)  # one that was put back although it is named no more
         self._prune(known)
 
     def _prune(self, known):
         """Of each place the active release and the previous one are kept, so that old keys do not pile up."""
         for path, one in known["places"].items():
-            Releases(home_of(path)).prune(one.values())
+            if one != _NOTHING:
+                Releases(home_of(path)).prune(one.values())
 
     def _require_read(self, names):
         for place in self.places:
@@ -228,43 +243,11 @@ class PairFiles:
     # The journal
 
     def _state(self):
-        path = os.path.join(self._first.home, "state.json")
-        try:
-            with self._first.held() as at:
-                raw = disk.read(path, at)
-        except FileNotFoundError:
-            raw = None
-        if raw is None:
-            return {"v": STATE_VERSION, "run": 0, "token": "", "phase": "idle", "places": {}}
-        try:
-            known = json.loads(raw)
-            version = known["v"]
-            if version == STATE_VERSION:
-                return _checked({name: known[name] for name in ("v", *_FIELDS)})
-            newer = int(version) > STATE_VERSION
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise Fault("node_state_damaged", path=path) from None
-        if not newer:
-            raise Fault("node_state_damaged", path=path)
-        raise Fault("node_state_newer", path=path, got=version, expected=STATE_VERSION)
+        return self._journal.read()
 
     def _save(self, known, **changes):
         known.update(changes)
-        path = os.path.join(self._first.home, "state.json")
-        with self._first.held() as at:
-            disk.write(path, json.dumps(known, sort_keys=True).encode(), 0o600, at)
-
-
-def _checked(known):
-    """A journal as we write it; ValueError or TypeError for any other."""
-    texts = [known["token"], known["phase"], *known["places"]]
-    for path, one in known["places"].items():
-        if not os.path.isabs(path) or set(one) != {"active", "previous"}:
-            raise ValueError(path)
-        texts += [name for name in one.values() if name is not None]
-    if type(known["run"]) is not int or not all(isinstance(text, str) for text in texts):
-        raise TypeError("run")
-    return known
+        self._journal.write(known)
 
 
 def _first_other(names, than):

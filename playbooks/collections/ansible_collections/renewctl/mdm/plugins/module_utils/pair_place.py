@@ -18,6 +18,7 @@ link through `current`. The content is the same before, between and after: nothi
 from __future__ import annotations
 
 import os
+import re
 import stat
 
 from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk as disk
@@ -30,16 +31,39 @@ _KEY, _PEM, _P12 = "key.pem", "pair.pem", "pair.p12"
 _LEAVES = {"certificate": CERTIFICATE, "key": _KEY, "pem": _PEM, "pkcs12": _P12}
 _LAYOUTS = ([CERTIFICATE, _KEY], [_PEM], [_P12])
 
-#: Object identifier 1.2.840.113549.1.5.13 in DER: how every PKCS#12 file says that it is not of the old kind.
-_PBES2 = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d"
+#: How every PKCS#12 file begins: as an ASN.1 SEQUENCE.
+_SEQUENCE = b"\x30"
 
 _EVERYBODY = stat.S_IRWXO
 _READ_WRITE = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
 
 
+#: Where links of ours lead.
+_OURS = re.compile(r"(?:\A|/)\.renewctl/[^/]+/current/(?:cert\.pem|key\.pem|pair\.pem|pair\.p12)\Z")
+
+#: Links the kernel follows before it says that they go round in a circle (Linux: MAXSYMLINKS).
+_MOST_LINKS = 40
+
+
 def home_of(path):
     """Where a place's releases lie."""
     return os.path.join(os.path.dirname(path), ".renewctl", os.path.basename(path))
+
+
+def is_ours(path):
+    """A link as `Place.link` makes it, also one of a place that had another name before."""
+    return os.path.islink(path) and _OURS.search(os.readlink(path)) is not None
+
+
+def without_links(path):
+    """The path a file has without links, but for those of ours and after too many of them."""
+    for _ in range(_MOST_LINKS):
+        folder, name = os.path.split(path)
+        path = os.path.join(os.path.realpath(folder), name)
+        if not os.path.islink(path) or is_ours(path):
+            break
+        path = os.path.join(os.path.dirname(path), os.readlink(path))
+    return path
 
 
 class Place:
@@ -88,8 +112,18 @@ class Place:
             "path": self.path,
             "there": content is not None,
             "certificate": None if pem is None else pem.decode("ascii"),
-            "old_ciphers": _P12 in self.files and content is not None and _PBES2 not in content,
         }
+
+    def bundle(self):
+        """The PKCS#12 file a consumer reads, encrypted as it is; None where there is none, or another layout.
+
+        Raises:
+            Fault: `node_file_not_pkcs12`: a key in clear, say, which must not leave the node.
+        """
+        content = disk.read(self.path) if _P12 in self.files else None
+        if content is not None and not content.startswith(_SEQUENCE):
+            raise Fault("node_file_not_pkcs12", path=self.path)
+        return content
 
     def reads(self, name):
         """The consumer reads this release, whole, through our links."""
@@ -107,6 +141,18 @@ class Place:
         content = self.releases.read(name)
         key = content.get(_KEY) or disk.key_block(content.get(_PEM, b""))
         return content.get(CERTIFICATE) == pem and (_P12 in content or disk.digest(key or b"") == key_digest)
+
+    def require_direct(self):
+        """No path of it is somebody else's link: who reads where that leads would keep the old pair.
+
+        Raises:
+            Fault: `node_file_linked`, with the path to name instead. Nothing was changed.
+        """
+        for path in self.files.values():
+            if os.path.islink(path) and not is_ours(path):
+                raise Fault(
+                    "node_file_linked", path=path, got=os.readlink(path), expected=without_links(path)
+                )
 
     # Steps
 
@@ -161,8 +207,7 @@ class Place:
     def _known(self, found):
         """What was found, with its certificate alone beside it where that can be seen."""
         if _P12 in found:
-            if not found[_P12].startswith(b"\x30"):  # every PKCS#12 file is an ASN.1 SEQUENCE
-                raise Fault("node_file_not_pkcs12", path=self.path)
+            self.bundle()
             return found
         pem = found[_PEM] if _PEM in found else found[CERTIFICATE]
         if disk.certificate_fingerprint(pem) is None:
@@ -174,7 +219,7 @@ class Place:
         looks = {leaf: self._look(leaf, self.files[leaf]) for leaf in self.files}
         if CERTIFICATE in content and CERTIFICATE not in looks:
             beside = next(iter(looks.values()))
-            looks[CERTIFICATE] = disk.Look(0o644, beside.owner, beside.label)
+            looks[CERTIFICATE] = disk.Look(0o644, beside.owner, beside.label)  # public: no ACL is needed
         return looks
 
     def _look(self, leaf, path):
@@ -184,6 +229,8 @@ class Place:
             about = disk.look_of(os.path.dirname(path))
             return disk.Look(usual, about.owner if os.geteuid() == 0 else None)
         # World-readable by mistake once must not live on; nobody means execute, or a mode without the owner.
-        lax = leaf != CERTIFICATE and old.mode & _EVERYBODY
+        acl = old.acl if leaf == CERTIFICATE else disk.closed_to_others(old.acl)
+        lax = leaf != CERTIFICATE and old.mode & _EVERYBODY and acl is None
         kept = _READ_WRITE | (stat.S_IROTH if leaf == CERTIFICATE else 0)
-        return disk.Look(usual if lax else old.mode & kept | stat.S_IRUSR, old.owner, old.label)
+        mode = usual if lax else old.mode & kept | stat.S_IRUSR
+        return disk.Look(mode, old.owner, old.label, acl)

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
+from ansible_collections.renewctl.mdm.plugins.module_utils import veil
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import node_program, pkcs12
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import plain
@@ -18,7 +21,7 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import holds,
 
 from renewctl import secrets
 from renewctl.certificate.pushcert import Pair, PushCertificate
-from renewctl.errors import NodeFault, Refused
+from renewctl.errors import NodeFault, Refused, Unusable
 from renewctl.inventory.reading import FileInstall, Place
 from renewctl.observation import Failure, Observation, Source
 from renewctl.reasons import Reason
@@ -117,14 +120,40 @@ class FileTarget:
             self.install(previous.open())
 
     def _bundles(self, pair: Pair) -> dict[str, bytes]:
-        """A PKCS#12 file for each place that wants one; the node has no library that could make them."""
+        """A PKCS#12 file for each place that wants one; the node has no library that could make them.
+
+        Raises:
+            Refused: the file that is there cannot be opened with the inventory's password, so its consumer
+                could not open the new one.
+        """
         wanted = {n: place for n, place in enumerate(self._install.places) if place.pkcs12 is not None}
         if not wanted:
             return {}
-        old = [bool(found["old_ciphers"]) for found in self._look()["found"]]
-        return {
-            f"{n}.p12": pkcs12.made(pair, _password(place), old_ciphers=old[n]) for n, place in wanted.items()
-        }
+        before = self._bundles_before()
+        return {f"{n}.p12": self._bundle(pair, place, before[n]) for n, place in wanted.items()}
+
+    def _bundle(self, pair: Pair, place: Place, before: bytes | None) -> bytes:
+        assert place.password is not None  # noqa: S101 - the inventory asks for it
+        try:
+            return pkcs12.made(pair, secrets.read(place.password), before, place.path)
+        except Unusable as error:
+            wrong = error.reason is Reason.PASSPHRASE_WRONG
+            reason = Reason.NODE_PASSWORD_DIFFERS if wrong else error.reason
+            raise Refused(reason, node=self._settings.node.name, **error.values) from None
+
+    def _bundles_before(self) -> list[bytes | None]:
+        """The PKCS#12 file found in each place; on its way only this order's secret tells what it is.
+
+        Raises:
+            NodeFault: `node_answer_unreadable`.
+        """
+        secret = os.urandom(veil.SECRET_BYTES)
+        told = self._step("bundles", files={"secret": secret}).get("done")
+        try:
+            return _unveiled(told, secret, [place.path for place in self._install.places])
+        except ValueError:
+            name = self._settings.node.name
+            raise NodeFault(Reason.NODE_ANSWER_UNREADABLE, node=name, got="bundles") from None
 
     def _look(self) -> dict[str, Any]:
         """What consumers read: a step that changed something has just said so.
@@ -192,6 +221,16 @@ class FileTarget:
         return [list(command) for command in commands]
 
 
+def _unveiled(told: Any, secret: bytes, paths: list[str]) -> list[bytes | None]:
+    """What `PairFiles.bundles` tells, as it was before the veil; ValueError where that is something else."""
+    if not isinstance(told, list) or len(told) != len(paths):
+        raise ValueError
+    return [
+        None if one is None else veil.veiled(base64.b64decode(str(one), validate=True), secret, path)
+        for path, one in zip(paths, told, strict=True)
+    ]
+
+
 def _is_a_look(done: Any, places: int) -> bool:
     """Whether this has the shape of what `PairFiles.look` tells; a node can say anything."""
     found = done.get("found") if isinstance(done, dict) else None
@@ -209,14 +248,8 @@ def _is_of_a_place(one: dict[str, Any]) -> bool:
     return (
         isinstance(one.get("path"), str)
         and isinstance(one.get("there"), bool)
-        and isinstance(one.get("old_ciphers"), bool)
         and (certificate is None or isinstance(certificate, str))
     )
-
-
-def _password(place: Place) -> str:
-    assert place.password is not None  # noqa: S101 - the inventory asks for it
-    return secrets.read(place.password)
 
 
 class PlacedServer:

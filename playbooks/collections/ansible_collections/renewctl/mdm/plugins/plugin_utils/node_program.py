@@ -18,7 +18,16 @@ from typing import Any
 from ansible_collections.renewctl.mdm.plugins.module_utils.node_step import ANSWER
 
 _PACKAGE = "ansible_collections.renewctl.mdm.plugins.module_utils"
-_PARTS = ("node_disk", "node_reload", "releases", "pair_place", "pair_files", "node_step")
+_PARTS = (
+    "node_disk",
+    "node_reload",
+    "veil",
+    "releases",
+    "pair_place",
+    "pair_journal",
+    "pair_files",
+    "node_step",
+)
 """In the order of their imports."""
 
 _LOADER = f"""

@@ -10,20 +10,35 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import PBES, serialize_key_and_certificates
 
 from renewctl.certificate.pushcert import Pair
+from renewctl.certificate.unlock import Locked, unlock
 
-#: The entry's name; Java keystores ask for one.
+#: The entry's name where no file was there; Java keystores ask for one.
 NAME = b"push"
+
+#: Object identifier 1.2.840.113549.1.5.13 in DER: how every PKCS#12 file says that it is not of the old kind.
+_PBES2 = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d"
 
 #: How often the password is stretched. OpenSSL's own 2,048 is thin; the file lies beside its password anyway.
 _ROUNDS = 50_000
 
 
-def made(pair: Pair, password: str, *, old_ciphers: bool) -> bytes:
-    """The file: AES-256 under PBES2; or 3DES under SHA-1, where the file before it was made so.
+def made(pair: Pair, password: str, before: bytes | None, path: str) -> bytes:
+    """The file its consumer can open as it opened the one before: by that password, that name, those ciphers.
 
-    Older readers (Go's x/crypto/pkcs12, Java before 8u301, Windows Server 2016) know the latter alone, and a
-    consumer must be able to read this year what it could read last year.
+    AES-256 under PBES2; or 3DES under SHA-1, where the file before it was made so: older readers (Go's
+    x/crypto/pkcs12, Java before 8u301, Windows Server 2016) know the latter alone.
+
+    Args:
+        before: the file that is there, opened with the password in a limited child; None: there is none.
+        path: its path, for errors alone.
+
+    Raises:
+        Unusable: as `unlock`; PASSPHRASE_WRONG: that password does not open the file before.
     """
+    name: bytes | None = NAME
+    old_ciphers = False
+    if before is not None:
+        name, old_ciphers = unlock(Locked.P12, before, password, path=path).name, _PBES2 not in before
     algorithm = PBES.PBESv1SHA1And3KeyTripleDESCBC if old_ciphers else PBES.PBESv2SHA256AndAES256CBC
     encryption = (
         PrivateFormat.PKCS12.encryption_builder()
@@ -34,4 +49,4 @@ def made(pair: Pair, password: str, *, old_ciphers: bool) -> bytes:
     )
     key = serialization.load_pem_private_key(pair.key, None)
     certificate = x509.load_der_x509_certificate(pair.certificate.der)
-    return serialize_key_and_certificates(NAME, key, certificate, None, encryption)  # type: ignore[arg-type]
+    return serialize_key_and_certificates(name, key, certificate, None, encryption)  # type: ignore[arg-type]

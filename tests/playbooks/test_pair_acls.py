@@ -1,0 +1,143 @@
+"""Rights that only a POSIX ACL gives: whoever could read a file goes on reading it, and nobody else begins to.
+
+They need root, and a temporary folder on a file system with POSIX ACLs (ext4, XFS, Btrfs).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import subprocess
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.support.certs import NOW, TOPIC, Issued, apple_like
+from tests.support.pair_place import P12, PEM, TOKEN, TWO, Place, fingerprint
+
+ACL, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
+OWNER, USER, GROUP, MASK, OTHERS = 1, 2, 4, 0x10, 0x20
+"""Kinds of entries (linux/posix_acl.h)."""
+
+SERVER, STRANGER, GROUP_ID = 61001, 61002, 62001
+
+
+def acl(*entries: tuple[int, int] | tuple[int, int, int]) -> bytes:
+    """An ACL as the kernel takes it: version 2, then kind, rights and id of each entry."""
+    whole = [(*entry, 0xFFFFFFFF)[:3] for entry in entries]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in whole)
+
+
+SERVER_READS = acl((OWNER, 6), (USER, 4, SERVER), (GROUP, 0), (MASK, 4), (OTHERS, 0))
+
+
+@pytest.fixture(scope="module")
+def pairs() -> tuple[Issued, Issued]:
+    """The old pair and the new one."""
+    apple = apple_like()
+    return apple.push(TOPIC, not_after=NOW + timedelta(days=42)), apple.push(TOPIC, key="new")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder other users get into, on a file system that has ACLs."""
+    with TemporaryDirectory() as made:
+        path = Path(made)
+        path.chmod(0o755)
+        try:
+            os.setxattr(path, ACL, acl((OWNER, 7), (USER, 5, SERVER), (GROUP, 5), (MASK, 5), (OTHERS, 5)))
+        except OSError as error:
+            pytest.fail(f"{path}: these tests need a file system with POSIX ACLs (set TMPDIR): {error}")
+        yield path
+
+
+def reads(user: int, path: Path, group: int = 65534) -> bool:
+    """Whether this user can really open a file."""
+    command = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "head", "-c1", str(path)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def look(path: Path) -> tuple[int, bytes | None]:
+    """Mode and ACL of a file."""
+    try:
+        rights = os.getxattr(path, ACL)
+    except OSError:
+        rights = None
+    return stat.S_IMODE(path.stat().st_mode), rights
+
+
+def test_who_reads_by_an_acl_goes_on_reading(folder: Path, pairs: tuple[Issued, Issued]) -> None:
+    """Every layout, with the new pair, put back and again: mode and ACL of each file are what they were."""
+    old, new = pairs
+    place = Place(folder, old, layouts=(TWO, PEM, P12))
+    files = (place.certificate, place.key, place.pem, place.p12)
+    for path in files:
+        path.chmod(0o600)
+        os.setxattr(path, ACL, SERVER_READS)
+    before = [look(path) for path in files]
+    assert all(reads(SERVER, path) and not reads(STRANGER, path) for path in files)
+    place.files.fence(1, TOKEN)
+    for pair in (new, old, new):
+        assert place.switch(pair) is True
+        assert place.serves(pair)
+        assert [look(path) for path in files] == before
+        assert all(reads(SERVER, path) and not reads(STRANGER, path) for path in files)
+    assert place.files.revert(1, TOKEN, fingerprint(old)) is True
+    assert [look(path) for path in files] == before
+    assert all(reads(SERVER, path) for path in files)
+
+
+def test_a_key_everybody_could_read_is_for_whom_its_acl_names(
+    folder: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """Everybody else is taken out; the certificate, which is public, stays as it is."""
+    old, new = pairs
+    place = Place(folder, old)
+    for path in (place.certificate, place.key):
+        os.chown(path, 0, GROUP_ID)
+        os.setxattr(path, ACL, acl((OWNER, 6), (USER, 7, SERVER), (GROUP, 4), (MASK, 7), (OTHERS, 4)))
+    place.files.fence(1, TOKEN)
+    place.switch(new)
+    closed = acl((OWNER, 6), (USER, 7, SERVER), (GROUP, 4), (MASK, 6), (OTHERS, 0))
+    assert look(place.key) == (0o660, closed)
+    assert [reads(user, place.key) for user in (SERVER, STRANGER)] == [True, False]
+    assert reads(STRANGER, place.key, GROUP_ID)
+    assert all(reads(user, place.certificate) for user in (SERVER, STRANGER))
+
+
+def test_what_a_folder_hands_down_gives_nobody_rights(folder: Path, pairs: tuple[Issued, Issued]) -> None:
+    """A default ACL of the folder is for new files; the pair that replaces one has that one's rights, no more."""
+    old, new = pairs
+    place = Place(folder, old)
+    os.chown(place.key, 0, GROUP_ID)
+    place.key.chmod(0o640)
+    handed = acl((OWNER, 7), (USER, 7, STRANGER), (GROUP, 7), (MASK, 7), (OTHERS, 5))
+    os.setxattr(folder, DEFAULT, handed)
+    place.files.fence(1, TOKEN)
+    place.switch(new)
+    assert look(place.key) == (0o640, None)
+    assert not reads(STRANGER, place.key)
+    assert reads(SERVER, place.key, GROUP_ID)
+
+
+def test_an_acl_that_cannot_be_kept_is_a_refusal(
+    folder: Path, pairs: tuple[Issued, Issued], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it its consumer could not read the key: refused, and nothing is switched."""
+    old, new = pairs
+    place = Place(folder, old)
+    os.setxattr(place.key, ACL, SERVER_READS)
+    place.files.fence(1, TOKEN)
+
+    def denied(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "setxattr", denied)
+    with pytest.raises(OSError, match="not supported"):
+        place.switch(new)
+    assert place.serves(old)
+    assert not place.key.is_symlink()
