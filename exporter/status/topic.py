@@ -61,7 +61,6 @@ def _facts(topic: TopicStatus, words: Words) -> Element:
             (words.text("page.uid"), tag("code", said.topic)),
             (words.text("page.account"), said.account.alias),
             (words.text("page.owner"), said.owner),
-            (words.text("page.deputy"), said.deputy),
         ]
     )
 

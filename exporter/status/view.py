@@ -98,15 +98,19 @@ def topics_status(inventory: Inventory, snapshot: Snapshot, now: datetime) -> tu
         told[known.served.topic, node].append(known)
     kept = {facts.topic_id: facts for facts in snapshot.renewals}
     every = [
-        _topic(inventory, snapshot, _by_alias(topic), told, kept.get(topic.id), now=now)
+        _topic(inventory, snapshot, _for_anybody(topic), told, kept.get(topic.id), now=now)
         for topic in inventory.topics
     ]
     return tuple(sorted(every, key=_urgency))
 
 
-def _by_alias(topic: Topic) -> Topic:
-    """Without the address one signs in with: without a web config, anybody may read the page."""
-    return replace(topic, account=replace(topic.account, address=None))
+def _for_anybody(topic: Topic) -> Topic:
+    """Without a web config anybody may read the page: of people it tells what `/metrics` tells.
+
+    Which address one signs in with, who holds the second factor and who the deputy is, `renewctl status` and
+    `renewctl renewal show` say, where the inventory is.
+    """
+    return replace(topic, deputy=None, account=replace(topic.account, address=None, second_factor=None))
 
 
 def _urgency(topic: TopicStatus) -> tuple[int, float]:

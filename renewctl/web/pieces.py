@@ -13,15 +13,20 @@ PIECE_BYTES = 64 * 1024
 def in_pieces(send: Send) -> Send:
     """The same, with large bodies cut; each piece waits until the ones before are almost taken."""
 
+    async def hand_on(message: Message) -> None:
+        await send(message)
+        if message.get("more_body"):
+            # A reader who takes everything at once is not the only one, and that one is gone shows by then.
+            await asyncio.sleep(0)
+
     async def sending(message: Message) -> None:
         if len(message.get("body", b"")) <= PIECE_BYTES:
-            await send(message)
+            await hand_on(message)
             return
         rest = memoryview(message["body"])
         while len(rest) > PIECE_BYTES:
-            await send({**message, "body": rest[:PIECE_BYTES], "more_body": True})
+            await hand_on({**message, "body": rest[:PIECE_BYTES], "more_body": True})
             rest = rest[PIECE_BYTES:]
-            await asyncio.sleep(0)  # a reader who takes everything at once is not the only one
-        await send({**message, "body": rest})
+        await hand_on({**message, "body": rest})
 
     return sending

@@ -74,7 +74,7 @@ def test_what_the_index_does_not_have_is_refused_and_nothing_is_changed(
     sha256 = "0" * 64 if other == "hash" else index.sha256
     text = site.play(exporter_wheel="", exporter_version=version, exporter_sha256=sha256, code=2).text
     assert f"renewctl {version} with exporter_sha256 {sha256} was not installed" in text
-    assert "the exporter in use is as it was" in text
+    assert f"Release {release} is in use, as before." in text
     found = (
         f"Got        {index.sha256}"
         if other == "hash"
@@ -83,6 +83,17 @@ def test_what_the_index_does_not_have_is_refused_and_nothing_is_changed(
     assert found in text
     assert (site.property("MainPID"), site.release()) == (pid, release)
     assert _environments(site) == environments
+
+
+def test_another_hash_at_a_first_installation_leaves_nothing(bare: Site, wheel: Path, tmp_path: Path) -> None:
+    """No account, no folder, no unit."""
+    before = bare.belongings()
+    with _index(tmp_path / "index", wheel, bare):
+        asked = {"exporter_wheel": "", "exporter_version": VERSION, "exporter_sha256": "0" * 64}
+        text = bare.play(**asked, code=2).text
+    assert f"renewctl {VERSION} with exporter_sha256 {'0' * 64} was not installed" in text
+    assert "Nothing stays that was not there before." in text
+    assert bare.belongings() == before
 
 
 def test_half_a_hash_is_refused_before_anything_is_asked(site: Site, index: Index) -> None:

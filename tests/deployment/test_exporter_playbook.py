@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.deployment import HOME, NEVER_READY, Site, another
+from tests.support.kept_output import keep
 
 pytestmark = pytest.mark.slow
 
@@ -45,9 +46,9 @@ def test_it_runs_without_any_right(site: Site) -> None:
     assert told["NoNewPrivs"] == "1"
     assert told["Seccomp"] == "2"
     unit = "/etc/systemd/system/renewctl-exporter.service"
-    assert "Overall exposure level" in site.host.run(
-        "systemd-analyze", "security", "--offline=true", "--threshold=20", unit
-    )
+    told_of_it = site.host.run("systemd-analyze", "security", "--offline=true", "--threshold=20", unit)
+    keep("systemd-analyze-security.txt", told_of_it)
+    assert "Overall exposure level" in told_of_it
     for name in (
         "renewctl-exporter.service",
         "renewctl-exporter-shown.timer",
@@ -96,13 +97,13 @@ def test_without_a_release_before_there_is_no_way_back(site: Site) -> None:
 
 
 def test_a_version_that_does_not_get_ready_is_put_back(site: Site, wheel: Path, tmp_path: Path) -> None:
-    """The old one is in use and answers again, the play fails and says so; going on with something good works."""
-    old = site.release()
+    """The old one is in use and answers again, nothing else stays, the play says so; going on with something good works."""
+    old, before = site.release(), site.belongings()
     never = another(wheel, "0.1.1", tmp_path, running=NEVER_READY)
     text = site.play(exporter_wheel=str(never), exporter_ready_seconds=2, code=2).text
     assert "was not ready within 2 s" in text
     assert f"release {old} is back and ready" in text
-    assert site.release() == old
+    assert site.belongings() == before
     assert site.running_version() == "0.1.0"
     site.play(**CHATTY)
     assert site.release("previous") == old
@@ -117,21 +118,37 @@ def test_settings_that_do_not_get_ready_are_put_back(site: Site) -> None:
     assert site.page("/-/ready") == "ready\n"
 
 
-def test_a_first_release_that_does_not_get_ready_is_stopped(site: Site) -> None:
-    """There is nothing to put back: it does not run, does not start at boot, and the play fails saying so."""
+def test_a_first_release_that_does_not_get_ready_is_taken_away(site: Site) -> None:
+    """There is nothing to put back: what it made goes, and the play fails saying so; what was there before stays."""
     site.forget()
+    before = site.belongings()
     played = site.play(exporter_flags=[UNKNOWN], exporter_ready_seconds=2, code=2)
     assert "it is stopped, there was none before" in played.text
-    assert site.property("ActiveState") in {"inactive", "failed"}
-    assert site.host.run("systemctl", "is-enabled", "renewctl-exporter", check=False).strip() == "disabled"
+    assert f"unrecognized arguments: {UNKNOWN}" in played.text
+    assert site.belongings() == before
+    assert HOME in before
+    assert site.property("LoadState") == "not-found"
+
+
+def test_a_first_installation_that_is_refused_leaves_nothing(bare: Site) -> None:
+    """The exporter itself refuses its inventory: no account, no folder, no unit is left."""
+    before = bare.belongings()
+    (bare.folder / "inventory.yaml").write_text("version: 1\nnodez: []\n")
+    played = bare.play(code=2)
+    assert "nodez" in played.text
+    assert "Nothing stays that was not there before." in played.text
+    assert bare.belongings() == before
 
 
 def test_a_wrong_inventory_is_refused_before_anything_is_switched(site: Site) -> None:
-    """The exporter itself says what is wrong with it; the one that runs is not even restarted."""
-    pid, old = site.property("MainPID"), site.release()
+    """The exporter itself says what is wrong with it; the one that runs is not even restarted, and nothing is left beside."""
+    pid, old, before = site.property("MainPID"), site.release(), site.belongings()
     (site.folder / "inventory.yaml").write_text("version: 1\nnodez: []\n")
-    assert "nodez" in site.play(code=2).text
-    assert (site.property("MainPID"), site.release()) == (pid, old)
+    played = site.play(code=2)
+    assert "nodez" in played.text
+    assert f"Release {old} is in use, as before." in played.text
+    assert site.property("MainPID") == pid
+    assert site.belongings() == before
 
 
 def test_a_play_cut_off_after_the_switch_is_no_way_back(site: Site) -> None:

@@ -1,20 +1,24 @@
-"""The exporter itself under readers who do not read: a scrape is answered, and their answers are not kept for them."""
+"""The exporter itself under attack, as a user starts it, with its own deadlines: a scrape is answered, memory is bounded.
+
+Its answer is large. What needs other deadlines, or an application of its own, is in `tests/web/test_web_attack.py`.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import random
 import socket
 import ssl
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.support.attacked import Target, closed_within, trickling
 from tests.support.certs import apple_like
-from tests.support.exporter_process import TOPIC, Exporter, exporter, files_node, inventory
+from tests.support.exporter_process import TOPIC, exporter, files_node, inventory
 from tests.support.https import ask, client
 from tests.support.web_pki import Authority, write_pair
 from tests.support.web_server import write_config
@@ -24,74 +28,196 @@ pytestmark = pytest.mark.slow  # a process, ten thousand files: `make test`
 CERTIFICATES = 8000
 """In each of two folders that are one: an answer of 5 MB."""
 
-PLAIN = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
-GZIP = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n"
+HEAD = b"GET /metrics HTTP/1.1\r\nHost: x\r\n"
+PLAIN = HEAD + b"\r\n"
+GZIP = HEAD + b"Accept-Encoding: gzip\r\n\r\n"
+SCRAPE_SECONDS = 10
+"""Prometheus's usual limit."""
 
 
-@dataclass
-class Target:
-    """The exporter, spoken to plainly or with TLS."""
+class Attacked(Target):
+    """The exporter.
 
-    running: Exporter
-    tls: ssl.SSLContext | None
+    Attributes:
+        quiet: MiB it held before the first attack.
+        usual: bytes of its answer.
+    """
 
-    def scrape(self) -> bytes:
-        """A usual one."""
-        return ask(self.running.port, "/metrics", tls=self.tls).body
+    quiet = 0.0
+    usual = 0
 
-    def lazy(self) -> socket.socket:
-        """A connection whose other side keeps next to nothing for us."""
-        raw = socket.socket()
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        raw.connect(("127.0.0.1", self.running.port))
-        return raw if self.tls is None else self.tls.wrap_socket(raw, server_hostname="localhost")
+    @property
+    def grown(self) -> float:
+        """MiB it holds more than in peace."""
+        return self.rss() - self.quiet
+
+    def most_grown(self, seconds: float) -> float:
+        """The most of that for some time."""
+        end, most = time.monotonic() + seconds, 0.0
+        while time.monotonic() < end:
+            most = max(most, self.grown)
+            time.sleep(0.05)
+        return most
 
 
-@pytest.fixture(scope="module", params=["plain", "tls"])
-def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """An exporter whose answer is large; at its end, no traceback was written."""
-    place = tmp_path_factory.mktemp("attack")
-    (place / "certificates").mkdir()
+@pytest.fixture(scope="module")
+def exporters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Attacked]]:
+    """One that speaks plainly and one with TLS; when all is over they end in good order, and wrote no traceback."""
+    certificates, authority = tmp_path_factory.mktemp("certificates"), Authority()
     pem = apple_like().push(TOPIC).pem
     for number in range(CERTIFICATES):
-        (place / f"certificates/{number}.pem").write_bytes(pem)
-    nodes = [{"name": name, "product": "files", "folder": str(place / "certificates")} for name in ("a", "b")]
-    (place / "push.pem").write_bytes(pem)
+        (certificates / f"{number}.pem").write_bytes(pem)
+    secured = tmp_path_factory.mktemp("tls")
+    (secured / "ca.pem").write_bytes(authority.pem)
+    write_pair(secured, authority.server())
+    pair = {"tls_server_config": {"cert_file": "server.pem", "key_file": "server.key"}}
+    flag = f"--web.config.file={write_config(secured, pair)}"
+    with (
+        attacked(tmp_path_factory.mktemp("plain"), certificates) as plain,
+        attacked(secured, certificates, flag, tls=client(secured / "ca.pem")) as tls,
+    ):
+        yield {"plain": plain, "tls": tls}
+
+
+@contextlib.contextmanager
+def attacked(
+    place: Path, certificates: Path, *flags: str, tls: ssl.SSLContext | None = None
+) -> Iterator[Attacked]:
+    """An exporter that has read every file."""
+    (place / "push.pem").write_bytes((certificates / "0.pem").read_bytes())
+    nodes = [{"name": name, "product": "files", "folder": str(certificates)} for name in ("a", "b")]
     inventory(place, [*nodes, files_node("c", place / "push.pem")])
-    authority, secure = Authority(), request.param == "tls"
-    write_pair(place, authority.server())
-    (place / "ca.pem").write_bytes(authority.pem)
-    pair = {"tls_server_config": {"cert_file": "server.pem", "key_file": "server.key"}} if secure else {}
-    web = write_config(place, pair)
-    with exporter(place, f"--web.config.file={web}", interval="30s") as running:
-        target = Target(running, client(place / "ca.pem") if secure else None)
+    with exporter(place, *flags, interval="30s") as process:
+        target = Attacked(process.process.pid, process.port, tls, "/metrics")
         end = time.monotonic() + 60
-        while len(target.scrape().splitlines()) < 4 * CERTIFICATES:
+        while len((body := target.body()).splitlines()) < 4 * CERTIFICATES:
             assert time.monotonic() < end, "not every file of both was read"
             time.sleep(0.2)
+        target.quiet, target.usual = target.rss(), len(body)
         yield target
-        assert running.stop() == 0
-        assert "Traceback" not in running.log.read_text()
+        assert process.stop() == 0
+        told = process.log.read_text()
+        assert "Traceback" not in told
+        assert len(told) < 4000, f"an attack fills the log: {told[-4000:]}"
 
 
-def rss(running: Exporter) -> float:
-    """Memory it holds now, MiB."""
-    pages = int(Path(f"/proc/{running.process.pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+@pytest.fixture(params=["plain", "tls"])
+def target(request: pytest.FixtureRequest, exporters: dict[str, Attacked]) -> Iterator[Attacked]:
+    """It is attacked; while the attackers still stand there, and after, it answers."""
+    one = exporters[request.param]
+    yield one
+    assert one.scrape() < SCRAPE_SECONDS
+    one.close()
+    assert len(one.body()) == pytest.approx(one.usual, abs=200)
+
+
+def test_500_idle_connections(target: Attacked) -> None:
+    """Each takes little memory, and is gone after ten seconds."""
+    idle = [target.connect() for _ in range(500)]
+    assert target.scrape() < SCRAPE_SECONDS
+    assert target.grown < 100
+    assert closed_within(idle, 20) == 500
+
+
+def test_slowloris(target: Attacked) -> None:
+    """A line of a head every half a second helps nobody past the ten seconds."""
+    slow = [target.connect() for _ in range(100)]
+    for one in slow:
+        one.sendall(HEAD)
+    with trickling(slow, b"a: b\r\n", 0.5):
+        began = time.monotonic()
+        while time.monotonic() - began < 9:
+            assert target.scrape() < SCRAPE_SECONDS
+            time.sleep(0.5)
+        time.sleep(5)
+    assert closed_within(slow, 1) == 100
+    assert target.grown < 60
+
+
+def test_silent_tcp_connections(target: Attacked) -> None:
+    """Half-open TLS handshakes, or no byte at all: dropped at the deadline."""
+    silent = [target.raw() for _ in range(200)]
+    for one in silent[:100]:
+        one.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+    assert target.scrape() < SCRAPE_SECONDS
+    assert target.grown < 60
+    assert closed_within(silent, 15) == 200
+
+
+def test_heads_of_10_megabytes(target: Attacked) -> None:
+    """Ten at once, as one header or many: refused on the way, and not kept."""
+    large = b"X-Large: " + b"a" * 10_000_000 + b"\r\n"
+    many = b"X-Many: " + b"b" * 100 + b"\r\n"
+
+    def send(content: bytes) -> None:
+        one = target.connect()
+        with contextlib.suppress(OSError):
+            one.sendall(HEAD + content)
+            one.sendall(b"\r\n")
+            assert b"200 OK" not in one.recv(4096)
+
+    with ThreadPoolExecutor(10) as pool:
+        sending = [pool.submit(send, content) for content in [large, many * 90_000] * 5]
+        most = target.most_grown(2)
+        assert [one.result() for one in sending] == [None] * 10
+    assert most < 60
+
+
+def test_requests_sent_ahead(target: Attacked) -> None:
+    """Ten thousand in one go from each of twenty: gone, at no price in memory."""
+    for _ in range(20):
+        with contextlib.suppress(OSError):
+            target.connect().sendall(PLAIN * 10_000)
+    assert target.most_grown(2) < 60
+
+
+def test_100_scrapes_at_once(target: Attacked) -> None:
+    """Each answered in full, three times over."""
+
+    def scrape(_: int) -> int:
+        answer = ask(target.port, "/metrics", tls=target.tls, headers={"Accept-Encoding": "gzip"})
+        return answer.status
+
+    with ThreadPoolExecutor(100) as pool:
+        assert list(pool.map(scrape, range(300))) == [200] * 300
+    assert target.grown < 100
+
+
+def test_readers_of_a_byte_a_second(target: Attacked) -> None:
+    """Others are answered meanwhile, and what they do not take does not pile up."""
+    slow = [target.connect(window=4096) for _ in range(20)]
+    for one in slow:
+        one.sendall(PLAIN)
+    for _ in range(8):
+        assert target.scrape() < SCRAPE_SECONDS
+        for one in slow:
+            one.recv(1)
+        time.sleep(1)
+    assert target.grown < 60
 
 
 @pytest.mark.parametrize("asked", [PLAIN, PLAIN * 6, GZIP * 6], ids=["plain", "ahead", "ahead, gzip"])
-def test_100_readers_who_do_not_read(target: Target, asked: bytes) -> None:
+def test_100_readers_who_do_not_read(target: Attacked, asked: bytes) -> None:
     """Each costs half a megabyte at most, whatever the size of the answer and however many it asks for."""
-    usual = target.scrape()
-    before = rss(target.running)
-    with contextlib.ExitStack() as opened:
-        for _ in range(100):
-            opened.enter_context(target.lazy()).sendall(asked)
-        end = time.monotonic() + 4
-        most = 0.0
-        while time.monotonic() < end:
-            most = max(most, rss(target.running) - before)
-            time.sleep(0.05)
-        assert most < 100 * 0.5
-        assert len(target.scrape()) == pytest.approx(len(usual), abs=100)
+    for _ in range(100):
+        target.connect(window=4096).sendall(asked)
+    assert target.most_grown(4) < 100 * 0.5
+
+
+def test_random_bytes(target: Attacked) -> None:
+    """Inside TLS and instead of it."""
+    dice = random.Random(42)  # noqa: S311 - the same bytes each time
+    for number in range(60):
+        one = target.raw() if number % 2 else target.connect()
+        with contextlib.suppress(OSError):
+            one.sendall(dice.randbytes(dice.randrange(1, 5000)))
+            one.shutdown(socket.SHUT_WR)
+            one.recv(4096)
+    for text in (b"GET http://[ HTTP/1.1\r\n\r\n", b"CONNECT x HTTP/1.1\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n",
+                 b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+                 b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"):  # fmt: skip
+        one = target.connect()
+        with contextlib.suppress(OSError):
+            one.sendall(text)
+            one.recv(4096)
+    assert target.grown < 60

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,7 @@ from exporter.snapshot import FORGET_AFTER, NodeFacts, Snapshot
 from renewctl.inventory.reading import Product
 from renewctl.observation import Failure, Observation, SeenFile, Source
 from renewctl.reasons import Reason
-from tests.servers.test_certificate_files import BAD, topic
+from tests.servers.test_certificate_files import topic
 from tests.support.certs import apple_like
 from tests.support.exporter_process import TOPIC, Exporter, exporter, files_node, inventory
 from tests.support.exporter_values import NOW, node, seen, served, value
@@ -66,28 +65,6 @@ def good(series: dict[str, float], folder: Path) -> bool:
         == ENDS.timestamp()
         for n in range(5)
     )
-
-
-@pytest.mark.slow
-def test_every_row_of_the_table(watched: tuple[Path, Exporter]) -> None:
-    """One after the other in a running exporter: each is named with its reason and none of the good ones is lost."""
-    folder, running = watched
-    bad = folder / "bad.pem"
-    for make, reason, not_after in BAD.values():
-        make(bad)
-        named = f'mdm_certificate_file_failure{{file="{bad}",node="pki",reason="{reason}"}}'
-        series = running.wait_for(named, 1)
-        assert running.get("/metrics").status == 200
-        assert good(series, folder)
-        assert series[f'mdm_certificate_file_readable{{file="{bad}",node="pki"}}'] == 0
-        dated = [
-            v
-            for name, v in series.items()
-            if "file_expiry" in name and f'"{bad}"' in name and 'topic=""' in name
-        ]
-        assert not_after is None or dated == [not_after.timestamp()]
-        assert series['mdm_node_failures{node="pki",reason="node_certificate_unreadable"}'] == 1
-        subprocess.run(["rm", "-rf", bad], check=True)
 
 
 def test_a_certificate_overwritten_with_garbage_keeps_its_date(watched: tuple[Path, Exporter]) -> None:

@@ -201,7 +201,7 @@ HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(1)>&amp;\u2
 
 def test_what_comes_from_outside_stays_text() -> None:
     """Names, owners, serials, issuers and reasons hold markup: not an element, not an attribute comes of it."""
-    named = replace(topic(owner=HOSTILE, deputy=HOSTILE), name=HOSTILE, account=Account(HOSTILE))
+    named = replace(topic(owner=HOSTILE), name=HOSTILE, account=Account(HOSTILE))
     known = inventory(named, node("a" + HOSTILE))
     told = NodeFacts().after(seen(served(serial=HOSTILE, issuer=HOSTILE)))
     snapshot = in_phase(Kind.OPENED, snapshot=READ.with_node("a" + HOSTILE, told))

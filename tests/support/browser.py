@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.support.kept_output import OUTPUT
+
 CHROMIUM = "/usr/bin/chromium"
-PICTURES = Path(__file__).parents[2] / "test-output"
-"""Pictures are kept there, for people to look at."""
 
 _FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -74,8 +73,8 @@ class Visit:
 
     def picture(self, name: str) -> None:
         """Keep the whole page as a picture."""
-        PICTURES.mkdir(exist_ok=True)
-        self.page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+        OUTPUT.mkdir(exist_ok=True)
+        self.page.screenshot(path=OUTPUT / f"{name}.png", full_page=True)
 
     def axe(self) -> dict[str, list[str]]:
         """What axe-core finds, all rules: violations, and what it cannot decide; rule and place of each."""

@@ -150,6 +150,17 @@ class Site:
         )
         self.host.run("systemctl", "daemon-reload")
 
+    def belongings(self) -> set[str]:
+        """Every file and folder a playbook could have left on the host, accounts, and what systemd remembers as failed.
+
+        Without what a running exporter keeps in its own folder, and when.
+        """
+        found = self.host.run("find", "/opt", "/etc", "/var/lib", "/home", "-not", "-name", "*-")
+        accounts = self.host.run("cat", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")
+        failed = self.host.run("systemctl", "list-units", "--failed", "--plain", "--no-legend", "renewctl-*")
+        kept = {line for line in found.splitlines() if not line.startswith("/var/lib/renewctl-exporter/")}
+        return {*kept, *accounts.splitlines(), *failed.splitlines()}
+
     def environment(self) -> Path:
         """The environment of the release in use, as seen from here."""
         link = self.host.path(f"{HOME}/releases/{self.release()}/environment")

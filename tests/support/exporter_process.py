@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
@@ -83,19 +83,27 @@ class Exporter:
 
 @contextmanager
 def exporter(
-    folder: Path, *flags: str, environment: Mapping[str, str] | None = None, interval: str = "500ms"
+    folder: Path,
+    *flags: str,
+    environment: Mapping[str, str] | None = None,
+    interval: str = "500ms",
+    under: Sequence[str] = (),
 ) -> Iterator[Exporter]:
-    """An exporter over `folder/inventory.yaml`, its snapshot in `folder/snapshot.json`."""
+    """An exporter over `folder/inventory.yaml`, its snapshot in `folder/snapshot.json`.
+
+    Args:
+        under: a command that runs it, with less rights for example.
+    """
     log = folder / "exporter.log"
     words = [
-        sys.executable, "-m", "exporter.main", f"--config.file={folder / 'inventory.yaml'}",
+        *under, sys.executable, "-m", "exporter.main", f"--config.file={folder / 'inventory.yaml'}",
         "--web.listen-address=127.0.0.1:0", f"--poll.interval={interval}", f"--snapshot.file={folder / 'snapshot.json'}",
         *flags,
     ]  # fmt: skip
     with log.open("w") as stderr:
         process = subprocess.Popen(words, stderr=stderr, text=True, env=environment)
     try:
-        yield Exporter(process, _port(process, log), log)
+        yield Exporter(process, port_told(process, log), log)
     finally:
         process.kill()
         process.wait()
@@ -129,7 +137,8 @@ def _lower(headers: Message) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _port(process: subprocess.Popen[str], log: Path) -> int:
+def port_told(process: subprocess.Popen[str], log: Path) -> int:
+    """The port it says it listens on, once it does."""
     end = time.monotonic() + 60
     while time.monotonic() < end and process.poll() is None:
         if found := re.search(r"listening on \S+:(\d+)", log.read_text()):

@@ -33,6 +33,30 @@ def test_a_body_is_handed_on_whole_in_pieces(size: int, more: bool) -> None:
     assert [one["more_body"] for one in got] == [True] * (len(got) - 1) + [more]
 
 
+@pytest.mark.parametrize("pieces", [1, 4], ids=["streamed", "cut"])
+def test_others_have_their_turn_between_pieces(pieces: int) -> None:
+    """Also where every piece is taken at once: who left meanwhile is known to have left."""
+    turns: list[str] = []
+
+    async def send(message: Message) -> None:
+        turns.append("piece")
+
+    async def other() -> None:
+        while True:
+            turns.append("other")
+            await asyncio.sleep(0)
+
+    async def answered() -> None:
+        beside = asyncio.create_task(other())
+        for _ in range(4 // pieces):
+            body = bytes(pieces * PIECE_BYTES)
+            await in_pieces(send)({"type": "http.response.body", "body": body, "more_body": True})
+        beside.cancel()
+
+    asyncio.run(answered())
+    assert turns == ["piece", "other"] * 4
+
+
 class Reader:
     """A transport whose other side takes what it is told to."""
 
