@@ -11,7 +11,7 @@ from renewctl.certificate.pushcert import PushCertificate
 from renewctl.errors import Attention, Refused
 from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Kind, Outcome, PairRef
+from renewctl.renewal.events import KEY_STORE, Kind, Outcome, PairRef
 from renewctl.renewal.rules import Phase, Renewal, gone, owed, require
 from renewctl.workflow import prepare
 from renewctl.workflow.pairs import prove_key_opens
@@ -39,11 +39,12 @@ def adopt(work: Workplace, topic: Topic, certificate: intake.Intake, key: bytes 
             no way back, unless the key store holds that key already.
 
     Raises:
+        Attention: somebody else opened a renewal, or destroyed or rekeyed keys, in this moment.
         Refused: another topic, a key of another certificate, or a renewal is open, perhaps under another id.
         Unusable: no certificate in the file.
     """
     work.require_one_id(topic)
-    history = work.history(topic)
+    history, keys_seen = work.history(topic), len(work.store.renewals().get(KEY_STORE, ()))
     history.require_none_open()
     found = certificate.leaf()
     account = topic.account.address or topic.account.alias
@@ -71,7 +72,8 @@ def adopt(work: Workplace, topic: Topic, certificate: intake.Intake, key: bytes 
         "after": None if history.latest is None else history.latest.name,
         "recipients": list(work.keys.recipients) if sealed_now else None,
     }
-    beside = {history.next_name: 0}  # a renewal opened in this moment would begin from another pair
+    # A renewal opened in this moment would begin from another pair; the key may be destroyed as superseded.
+    beside = {history.next_name: 0, KEY_STORE: keys_seen}
     work.write(history.adopted_name, Kind.ADOPTED, body, history.adopted_seq + 1, beside)
     return Adopted(pair, changed=True)
 
