@@ -20,8 +20,8 @@ LONG_AGO = timedelta(days=-36500)
 """Superseded keys may go at once."""
 
 NATURAL: Mapping[Phase | None, tuple[str, ...]] = {
-    None: ("open", "open", "adopt", "adopt", "roll-back"),
-    Phase.OPEN: ("request", "request", "request", "accept --previous", "abort"),
+    None: ("open", "open", "adopt", "adopt", "roll-back", "keys destroy"),
+    Phase.OPEN: ("request", "request", "request", "accept --previous", "keys destroy", "abort"),
     Phase.CSR_MADE: ("request", "accept", "accept"),
     Phase.REQUESTED: ("accept", "accept", "accept", "request", "a stranger's"),
     Phase.ACCEPTED: ("roll-out", "roll-out", "roll-out", "abort"),

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from renewctl.audit.checks import verify
 from renewctl.certificate import intake
 from renewctl.inventory.reading import Topic, load
+from renewctl.keys import keystore
 from renewctl.keys.unseal import new_identity
 from renewctl.renewal.events import Event, Kind
 from renewctl.renewal.history import TopicHistory, histories
@@ -60,6 +61,7 @@ class Office:
         inventory = load(desk.folder / "renewctl.yaml")
         self.desk, self.topics = desk, inventory.topics
         self.store = Store(desk.store)
+        self.keys = keystore.home(inventory.keys, desk.store)
         self.clock = Clock()
         self.numbers: list[int] = []
         self.people = [Person(name, self.clock, self.numbers) for name in NAMES]
@@ -189,6 +191,16 @@ class Office:
         self.written = events
         for history in histories(events).values():
             assert [one.ended for one in history.renewals[:-1]] == [True] * (len(history.renewals) - 1)
+            self._keys_are_kept(history)
+
+    def _keys_are_kept(self, history: TopicHistory) -> None:
+        """Of the pair in use, of the one before, and of both of an open renewal: all these may be asked for."""
+        renewal = history.open
+        asked = [history.current, history.before]
+        asked += [] if renewal is None else [renewal.previous, renewal.accepted]
+        for pair in filter(None, asked):
+            assert pair.key_fingerprint is not None
+            assert self.keys.has(pair.key_fingerprint), (history.topic_id, pair)
 
     def _nodes_are_as_told(self, history: TopicHistory) -> None:
         """A node called proven or installed holds the pair it is said to hold, whoever is at work."""
