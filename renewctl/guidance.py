@@ -103,7 +103,7 @@ def next_steps(situation: Situation) -> tuple[Step, ...]:
     return (*past, *(step for step in steps if step.command not in _refused_again(situation, reason)))
 
 
-_NOT_BACK = frozenset({Reason.ROLL_BACK_OWED, Reason.ROLL_BACK_USELESS})
+_NOT_BACK = frozenset({Reason.ROLL_BACK_OWED, Reason.ROLL_BACK_GONE, Reason.ROLL_BACK_USELESS})
 
 _BACK_IN_DOUBT = frozenset(
     {Reason.ROLL_BACK_TO_EXPIRED, Reason.ROLL_BACK_TO_REFUSED, Reason.ROLL_BACK_FORWARD_ONLY}
@@ -305,6 +305,8 @@ def _rolling_out(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     if renewal.moving is Direction.NEW:
         return (Step("next.interrupted", {}, roll_out), *or_back)
     again = Step("next.roll_out_again", {"nodes": ", ".join(situation.owed)}, roll_out)
+    if situation.gone and not situation.owed:
+        again = Step("next.gone_roll_out", {"nodes": ", ".join(situation.gone)}, roll_out)
     unproven = [
         name
         for name, state in renewal.nodes.items()
@@ -329,11 +331,20 @@ def _proven(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
 def _rolled_back(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     if _not_back(situation):
         return _back_again(situation, renewal)
-    return (
-        Step("next.rolled_back", {}),
-        Step("next.roll_out_after_back", {}, situation.command("renewal", "roll-out")),
-        Step("next.abort", {}, situation.command("renewal", "abort")),
-    )
+    roll_out = Step("next.roll_out_after_back", {}, situation.command("renewal", "roll-out"))
+    abort = situation.command("renewal", "abort")
+    if situation.gone:
+        let_go = Step("next.gone_let_go", {"nodes": ", ".join(situation.gone)}, abort)
+        return (*_name_back(situation), let_go, roll_out)
+    return (Step("next.rolled_back", {}), roll_out, Step("next.abort", {}, abort))
+
+
+def _name_back(situation: Situation) -> tuple[Step, ...]:
+    """Touched nodes that left the inventory, where all nodes are to have the previous pair."""
+    if not situation.gone:
+        return ()
+    back = situation.command("renewal", "roll-back")
+    return (Step("next.gone_name_back", {"nodes": ", ".join(situation.gone)}, back),)
 
 
 def _not_back(situation: Situation) -> tuple[str, ...]:
@@ -349,11 +360,12 @@ def _back_again(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     left = _not_back(situation)
     roll_out = situation.command("renewal", "roll-out")
     nodes = {"nodes": ", ".join(left)}
-    again = Step("next.roll_back_again", nodes, situation.command("renewal", "roll-back"))
+    key = "next.roll_back_again" if left else "next.interrupted_back"
+    again = Step(key, nodes, situation.command("renewal", "roll-back"))
     states = [renewal.nodes[name] for name in left if name in renewal.nodes]
     if any((one.direction, one.outcome) == (Direction.PREVIOUS, Outcome.WRONG) for one in states):
         return (Step("next.roll_out_instead", nodes, roll_out), again)
-    return (again, Step("next.or_roll_out", {}, roll_out))
+    return (*_name_back(situation), again, Step("next.or_roll_out", {}, roll_out))
 
 
 def _owed(situation: Situation) -> tuple[Step, ...]:

@@ -14,7 +14,7 @@ from renewctl.observation import DeviceCounts, Failure, Observation, ServedCerti
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, Outcome, PairRef
 from renewctl.renewal.history import TopicHistory
-from renewctl.renewal.rules import NodeState, Phase, Renewal, owed, owed_previous
+from renewctl.renewal.rules import NodeState, Phase, Renewal, gone, owed, owed_previous
 from renewctl.renewal.served import is_pair, serving
 
 REQUEST_WARNING = timedelta(days=14)
@@ -139,6 +139,7 @@ def view(
     warnings = [
         *_date_warnings(topic, not_after, now),
         *_node_warnings(topic, nodes, left_owed),
+        *_gone_warnings(topic, history.open, names),
         *_request_warnings(topic, history.open, now),
     ]
     situation = Situation(
@@ -147,6 +148,7 @@ def view(
         now,
         owed=left_owed,
         owed_previous=back,
+        gone=() if history.open is None else gone(history.open, names),
         not_after=not_after,
         options=options,
         store_missing=store_missing,
@@ -309,6 +311,15 @@ def _node_warnings(topic: Topic, nodes: Sequence[NodeView], left_owed: Sequence[
     if bad:
         warnings.append(Warn("warning.node_failed", {"name": topic.name, "nodes": ", ".join(bad)}))
     return warnings
+
+
+def _gone_warnings(topic: Topic, renewal: Renewal | None, nodes: Sequence[str]) -> list[Warn]:
+    """To take a node out is what a person may decide, but it puts none back."""
+    if renewal is None or not (left := gone(renewal, nodes)):
+        return []
+    back = renewal.bound_for is Direction.PREVIOUS
+    key = f"warning.gone_{renewal.bound_for.value}"
+    return [Warn(key, {"name": topic.name, "nodes": ", ".join(left)}, attention=back)]
 
 
 def _lies_elsewhere(view: NodeView) -> bool:

@@ -37,7 +37,6 @@ from renewctl.playbook_events import (
 from renewctl.reasons import Reason
 
 __all__ = [
-    "CONNECTION_VARIABLES",
     "GROUP",
     "PASSED_ON",
     "Ended",
@@ -48,29 +47,12 @@ __all__ = [
     "NodeUnreachable",
     "PlaybookEvent",
     "PushServiceChecked",
+    "require_ansible",
     "run",
 ]
 
 GROUP = "mdm"
 """The group every playbook of the collection works on."""
-
-CONNECTION_VARIABLES = frozenset(
-    {
-        "ansible_become",
-        "ansible_become_method",
-        "ansible_become_user",
-        "ansible_connection",
-        "ansible_host",
-        "ansible_port",
-        "ansible_python_interpreter",
-        "ansible_ssh_private_key_file",
-        "ansible_ssh_timeout",
-        "ansible_timeout",
-        "ansible_user",
-    }
-)
-"""What an inventory may say of a connection. None of these starts a program on the controller, as
-`ansible_ssh_common_args` or `ansible_ssh_executable` could: merging to the inventory must not run code."""
 
 PASSED_ON = frozenset(
     {
@@ -172,12 +154,11 @@ def run(
         on_event: called for every event, in this thread.
 
     Raises:
-        Unusable: `extra_missing`: ansible-core is not installed; `connection_variable_refused`.
+        Unusable: `extra_missing`: ansible-core is not installed.
         Refused: `playbook_failed`: it ended without a word of any node.
     """
-    if importlib.util.find_spec("ansible") is None:
-        raise Unusable(Reason.EXTRA_MISSING, expected="ansible")
-    inventory = {GROUP: {"hosts": {host: _host(host, own) for host, own in hosts.items()}}, **_sorted(hosts)}
+    require_ansible()
+    inventory = {GROUP: {"hosts": {host: _host(own) for host, own in hosts.items()}}, **_sorted(hosts)}
     with TemporaryDirectory(prefix="renewctl-run-") as temporary:
         folder = Path(temporary)
         _write(folder / "inventory.yml", inventory)
@@ -199,6 +180,16 @@ def run(
     if code != 0 and not gathered.heard:
         raise Refused(Reason.PLAYBOOK_FAILED, got=code, detail=tail.text())
     return Ended(code, gathered.results, gathered.push_service, tail.text())
+
+
+def require_ansible() -> None:
+    """Check that playbooks can be run here; asked before anything is written down.
+
+    Raises:
+        Unusable: `extra_missing`.
+    """
+    if importlib.util.find_spec("ansible") is None:
+        raise Unusable(Reason.EXTRA_MISSING, expected="ansible")
 
 
 def _sorted(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -253,20 +244,12 @@ class _Gathered:
         self._on_event(event)
 
 
-def _host(host: str, own: Mapping[str, Any]) -> dict[str, Any]:
+def _host(own: Mapping[str, Any]) -> dict[str, Any]:
     """Host variables with the connection a node's `install` names; an API node is asked from here."""
     install = _install(own)
     if install is None:
         return {**own, "ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     named = dict(install.get("variables") or {})
-    for variable in named:
-        if variable not in CONNECTION_VARIABLES:
-            raise Unusable(
-                Reason.CONNECTION_VARIABLE_REFUSED,
-                node=host,
-                got=variable,
-                expected=", ".join(sorted(CONNECTION_VARIABLES)),
-            )
     if install.get("host"):
         named.setdefault("ansible_host", install["host"])
     return {**own, **named}

@@ -38,6 +38,7 @@ class Situation:
         owed: nodes of the topic still owed the accepted pair.
         owed_previous: nodes of the topic a roll-back is not known to have put back, or seen with the new pair
             after it.
+        gone: nodes touched that left the topic, not known to hold the pair they should.
         not_after: end of the certificate in use, as best known; None: not known.
         options: what every command needs again (`--inventory FILE`), already split.
         refused: why the command that ends here did not do what was asked; None: it did, or nothing was asked.
@@ -53,6 +54,7 @@ class Situation:
     now: datetime
     owed: Sequence[str] = ()
     owed_previous: Sequence[str] = ()
+    gone: Sequence[str] = ()
     not_after: datetime | None = None
     options: Sequence[str] = ()
     refused: RenewctlError | None = None

@@ -160,7 +160,7 @@ def _keys(body: Mapping[str, Any]) -> str | None:
 def _nodes(body: Mapping[str, Any]) -> str | None:
     """The nodes an event speaks of, each once."""
     found: list[object] = [body.get("node")]
-    for several in (body.get("nodes"), *_waves(body.get("waves"))):
+    for several in (body.get("nodes"), body.get("let_go"), *_waves(body.get("waves"))):
         found += several if isinstance(several, list) else []
     names = [name for name in found if isinstance(name, str)]
     return ", ".join(dict.fromkeys(names)) or None

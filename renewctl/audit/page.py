@@ -18,7 +18,7 @@ from renewctl.audit.year import RenewalYear, TopicYear
 from renewctl.markup import page, style, tag, terms
 from renewctl.reasons import Reason
 from renewctl.renewal.events import KEY_STORE
-from renewctl.renewal.rules import Phase, Renewal
+from renewctl.renewal.rules import Renewal, but
 
 GENERATOR = "renewctl audit report"
 """Stands in the page: a file without it is somebody else's."""
@@ -170,8 +170,8 @@ def _overview(report: Report, words: _Words) -> Element:
 def _overview_row(topic: TopicYear, renewal: RenewalYear, words: _Words) -> Sequence[Element | str | None]:
     state = renewal.state
     assert state is not None  # noqa: S101 - chosen above
-    outcomes = [words.text(f"audit.outcome.{node.outcome}") for node in state.nodes.values()]
-    counted = [f"{outcomes.count(one)} {one}" for one in dict.fromkeys(outcomes)]
+    outcomes = [words.text(f"node.{node.direction}.{node.outcome}") for node in state.nodes.values()]
+    counted = [f"{one}: {outcomes.count(one)}" for one in dict.fromkeys(outcomes)]
     return [
         topic.names.name,
         renewal.name,
@@ -188,8 +188,7 @@ def _phase(renewal: RenewalYear, state: Renewal, words: _Words) -> str:
     phase = words.text(f"phase.{state.phase}")
     if not renewal.left:
         return phase
-    key = "phase.but_not_back" if state.phase is Phase.ROLLED_BACK else "phase.but_owed"
-    return words.text(key, phase=phase, nodes=", ".join(renewal.left))
+    return words.text(but(state.phase), phase=phase, nodes=", ".join(renewal.left))
 
 
 def _findings(report: Report, words: _Words) -> Element:

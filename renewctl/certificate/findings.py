@@ -94,25 +94,37 @@ def judge(
         *_topic(candidate, topic),
         *_key(candidate, expected_key_fingerprint, current),
         *_current_topic(current, topic),
-        *enrolled_elsewhere(enrolled, topic, known_topics),
+        *_enrolled(enrolled, topic, known_topics),
         *_dates(candidate, current, now),
         *_marks(candidate),
         *_issuer(candidate, issuers, now),
     ]
+    return _sent_back(found, topic, account)
+
+
+def _sent_back(found: Iterable[Finding], topic: str, account: str) -> tuple[Finding, ...]:
+    """With what every hint needs that sends a person back to the portal."""
     where = {"topic": topic, "account": account}
     return tuple(Finding(one.reason, one.level, {**where, **one.values}) for one in found)
 
 
 def enrolled_elsewhere(
-    enrolled: Mapping[str, int] | None, topic: str, known_topics: Collection[str]
-) -> Iterator[Finding]:
+    enrolled: Mapping[str, int] | None, topic: str, account: str, known_topics: Collection[str]
+) -> tuple[Finding, ...]:
     """Whether enrolled devices use the topic; asked before accepting and again before the roll-out.
 
     Args:
         enrolled: topic -> enrolled devices; None where no node could tell.
         topic: the pinned topic.
+        account: the Apple Account's address or alias, for the hints.
         known_topics: other topics of the inventory; their devices are no strays.
     """
+    return _sent_back(_enrolled(enrolled, topic, known_topics), topic, account)
+
+
+def _enrolled(
+    enrolled: Mapping[str, int] | None, topic: str, known_topics: Collection[str]
+) -> Iterator[Finding]:
     if enrolled is None:
         yield _warn(Reason.ENROLLED_TOPIC_UNKNOWN, expected=topic)
         return
@@ -129,8 +141,7 @@ def enrolled_elsewhere(
 
 def topic(candidate: PushCertificate, expected: str, account: str) -> tuple[Finding, ...]:
     """Whether a certificate has the pinned topic; the one check of a pair that is adopted."""
-    where = {"topic": expected, "account": account}
-    return tuple(Finding(f.reason, f.level, {**where, **f.values}) for f in _topic(candidate, expected))
+    return _sent_back(_topic(candidate, expected), expected, account)
 
 
 def disagree(observations: Iterable[Observation], topic: str) -> Finding | None:

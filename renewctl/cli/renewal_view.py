@@ -17,7 +17,7 @@ from renewctl.guidance import Step
 from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind
-from renewctl.renewal.rules import NodeState, Phase, Renewal, behind, owed, owed_previous
+from renewctl.renewal.rules import NodeState, Renewal, behind, but, gone, owed, owed_previous
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -227,6 +227,8 @@ def renewal_json(renewal: Renewal, nodes: Sequence[str]) -> dict[str, Any]:
         "refusals": renewal.refusals,
         "owed": owed(renewal, nodes),
         "owed_previous": owed_previous(renewal, nodes),
+        "gone": gone(renewal, nodes),
+        "let_go": renewal.let_go,
         "left_out": renewal.left_out,
         "nodes": {
             name: {
@@ -281,8 +283,7 @@ def phase_text(output: Output, renewal: Renewal, nodes: Sequence[str]) -> str:
     left = behind(renewal, nodes)
     if not left:
         return phase
-    key = "phase.but_not_back" if renewal.phase is Phase.ROLLED_BACK else "phase.but_owed"
-    return output.text(key, phase=phase, nodes=", ".join(left))
+    return output.text(but(renewal.phase), phase=phase, nodes=", ".join(left))
 
 
 def _words(output: Output, renewal: Renewal) -> dict[str, Any]:
@@ -302,12 +303,14 @@ def _node_table(output: Output, renewal: Renewal, nodes: Sequence[str]) -> None:
         return
     rows: list[tuple[str, str, str | None]] = []
     left = owed(renewal, nodes)
-    for name in nodes:
+    for name in dict.fromkeys((*nodes, *renewal.nodes)):
         state = renewal.nodes.get(name)
         key = "untouched" if state is None else f"{state.direction.value}.{state.outcome.value}"
         told = output.text(f"node.{key}")
         if name in left and name in renewal.left_out:
             told = output.text("node.left_out", state=told, why=renewal.left_out[name])
+        if name not in nodes:
+            told = output.text("node.gone", state=told)
         if state is not None and state.unanswered is not None:
             told = _unanswered(output, name, state, state.unanswered, told)
         rows.append((name, told, None if state is None else output.instant(state.at)))
@@ -338,7 +341,7 @@ def _what(output: Output, event: Event) -> str:
     if "direction" in body and "node" in body:
         told = output.text(f"node.{body['direction']}.{body['outcome']}")
         return output.text("label.node", node=body["node"], text=told)
-    return ", ".join(body.get("nodes", ()))
+    return ", ".join(body.get("nodes") or body.get("let_go") or ())
 
 
 def _event_json(event: Event) -> dict[str, Any]:

@@ -21,10 +21,12 @@ from renewctl.observation import Observation
 from renewctl.overview import NodeView, TopicView, Warn, is_fault, key_warnings, looks_first, view
 from renewctl.reasons import Reason
 from renewctl.renewal.history import TopicHistory, histories
-from renewctl.renewal.rules import Phase, owed, owed_previous
+from renewctl.renewal.rules import Phase, gone, owed, owed_previous
 from renewctl.secrets import SecretRef
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from renewctl.store.read import Run
 
 
@@ -79,7 +81,7 @@ def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Repo
     inventory, now = session.inventory, session.now()
     ids = {topic.id for topic in topics}
     nodes = [node for node in inventory.nodes if ids & set(node.topics)]
-    past, run, found = _recorded(session)
+    past, run, found = _recorded(session, now)
     seen: dict[str, Observation] = {}
     if not offline:
         with session.output().working("node.asking", count=len(nodes)):
@@ -92,7 +94,7 @@ def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Repo
             seen,
             now,
             session.options,
-            store_missing=bool(found),
+            store_missing=any(warn.key == "warning.store_absent" for warn in found),
             vendor_refuses=vendor_refuses(topic, now),
         )
         for topic in topics
@@ -108,13 +110,18 @@ def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Repo
     return Report(tuple(views), (*found, *_house(inventory), *_faults(seen)), seen, run)
 
 
-def _recorded(session: Session) -> tuple[dict[str, TopicHistory], Run | None, list[Warn]]:
+def _recorded(session: Session, now: datetime) -> tuple[dict[str, TopicHistory], Run | None, list[Warn]]:
     """What the store tells; a store that was never made is no fault, only nothing recorded."""
+    from renewctl.cli.record_watch import sealed_to_others, stray_renewals  # noqa: PLC0415
     from renewctl.store.read import StoreReader  # noqa: PLC0415 - SQL
 
+    inventory = session.inventory
     try:
         with StoreReader(session.store_url, recover=True) as store:
-            return histories(store.renewals()), store.open_run(), []
+            events = store.renewals()
+            past = histories(events)
+            strays, sealed = stray_renewals(inventory, past), sealed_to_others(inventory, events, now)
+            return past, store.open_run(), [*strays, *sealed]
     except Unusable as error:
         if error.reason is not Reason.STORE_MISSING:
             raise
@@ -251,6 +258,7 @@ def _topic_json(session: Session, shown: TopicView) -> dict[str, object]:
             "phase": renewal.phase,
             "owed": owed(renewal, names),
             "owed_previous": owed_previous(renewal, names),
+            "gone": gone(renewal, names),
             "ended": renewal.ended,
             "request_last_day": None if renewal.request is None else renewal.request.last_day,
         },

@@ -15,7 +15,7 @@ from renewctl.inventory.reading import Topic
 from renewctl.keys import keystore
 from renewctl.reasons import Reason
 from renewctl.renewal.history import TopicHistory, histories
-from renewctl.renewal.rules import owed, owed_previous
+from renewctl.renewal.rules import gone, owed, owed_previous
 from renewctl.store.read import StoreReader
 from renewctl.store.write import Stamp, Store
 from renewctl.workflow.workplace import Workplace
@@ -87,6 +87,7 @@ def steps_for(
         now=session.now(),
         owed=() if latest is None else owed(latest, nodes),
         owed_previous=() if latest is None else owed_previous(latest, nodes),
+        gone=() if latest is None else gone(latest, nodes),
         not_after=None if current is None else current.not_after,
         options=session.options,
         refused=refused,

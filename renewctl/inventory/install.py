@@ -18,6 +18,25 @@ _EXPECTED = "{certificate: …, key: …} | {pem: …} | {pkcs12: …, password:
 _PATH = re.compile(r"(/(?!\.{1,2}(/|$))[^/\n]+)+")
 
 
+CONNECTION_VARIABLES = frozenset(
+    {
+        "ansible_become",
+        "ansible_become_method",
+        "ansible_become_user",
+        "ansible_connection",
+        "ansible_host",
+        "ansible_port",
+        "ansible_python_interpreter",
+        "ansible_ssh_private_key_file",
+        "ansible_ssh_timeout",
+        "ansible_timeout",
+        "ansible_user",
+    }
+)
+"""What an inventory may say of a connection. None of these starts a program on the controller, as
+`ansible_ssh_common_args` or `ansible_ssh_executable` could: merging to the inventory must not run code."""
+
+
 def read_install(fields: Fields, product: Product | None) -> FileInstall | None:
     """The key `install` of a node; None: through its API."""
     value = fields.raw("install")
@@ -35,6 +54,11 @@ def read_install(fields: Fields, product: Product | None) -> FileInstall | None:
         reload=below.texts("reload") or None,
         variables=below.pairs("variables", (str, int, bool)),
     )
+    for name in install.variables:
+        if name not in CONNECTION_VARIABLES:
+            expected = ", ".join(sorted(CONNECTION_VARIABLES))
+            reason = Reason.CONNECTION_VARIABLE_REFUSED
+            below.problem(reason, f"variables.{name}", got=name, expected=expected)
     below.done()
     return install
 

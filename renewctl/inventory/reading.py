@@ -67,6 +67,7 @@ MOST_SERIES = 10_000
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgres", "mysql")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # also an Ansible host name and a label value
+_NAME_SAID = "A-Z a-z 0-9 . _ - (<= 63)"
 _TOPIC = re.compile(r"com\.apple\.mgmt\.[!-~]{1,200}")  # as pushcert.TOPIC_PREFIX; no spaces
 
 _Made = TypeVar("_Made")
@@ -294,7 +295,7 @@ def _topic(fields: Fields) -> Topic:
     account, vendor = fields.mapping("account"), fields.mapping("vendor")
     fields.need("account", account)
     topic = Topic(
-        id=fields.matching("id", _NAME, "A-Z a-z 0-9 . _ -"),
+        id=fields.matching("id", _NAME, _NAME_SAID),
         topic=fields.matching("topic", _TOPIC, "com.apple.mgmt.…"),
         name=fields.must_text("name"),
         account=Account("") if account is None else _account(account),
@@ -346,7 +347,7 @@ def _node(fields: Fields) -> Node:
     url = fields.url("url", ("http", "https"))
     if product is not Product.FILES:
         fields.need("url", url)
-    name = fields.matching("name", _NAME, "A-Z a-z 0-9 . _ -")
+    name = fields.matching("name", _NAME, _NAME_SAID)
     node = Node(
         name=name,
         product=product or Product.FILES,

@@ -94,6 +94,7 @@ _PROOF = _shape({"rungs": _by_name(_text)}, {"enrollment": _text})
 _NODE = {"node": _text, "outcome": _word(*Outcome)}
 _MAY_TELL = {"direction": _DIRECTION, "run": _number, "proof": _PROOF, "reason": _text, "values": _values}
 _UNSETTLED = {"unsettled": _list(_text)}
+_LET_GO = {"let_go": _list(_text)}
 
 
 _BODIES: Mapping[Kind, _Fits] = {
@@ -114,8 +115,8 @@ _BODIES: Mapping[Kind, _Fits] = {
     Kind.ROLL_OUT_FINISHED: _ANYTHING,
     Kind.ROLL_BACK_STARTED: _shape({"run": _number, "nodes": _list(_text)}),
     Kind.ROLL_BACK_FINISHED: _ANYTHING,
-    Kind.CLOSED: _ANYTHING,
-    Kind.ABORTED: _ANYTHING,
+    Kind.CLOSED: _shape({}, _LET_GO),
+    Kind.ABORTED: _shape({}, _LET_GO),
     Kind.ADOPTED: _shape({"pair": _PAIR}, {"recipients": _list(_text), "after": _text}),
     Kind.RESTORED: _shape({"nodes": _list(_text)}),
     Kind.REKEY_STARTED: _shape({"keys": _list(_text)}),

@@ -23,8 +23,9 @@ roll_back_started      run, since, token_sha256, nodes, pair (the previous one),
                        pair, a reason code, that a person set aside; null where there was none), values (of
                        that reason)
 roll_back_finished     run, outcome (`done`, `owed`), reason
-closed                 (nothing)
-aborted                (nothing)
+closed                 let_go (nodes it ended without: touched, out of the inventory since, and not known to
+                       hold the new pair)
+aborted                let_go (the same, of the previous pair)
 adopted                pair, topic_id, topic, recipients (null where the key was sealed before), after (the
                        newest renewal there was; null: none)
 restored               run (above the highest any node carried), since, token_sha256, backup (its SHA-256),

@@ -113,9 +113,13 @@ def _uses(topics: Mapping[str, TopicHistory], now: datetime) -> list[tuple[Use, 
             if renewal.accepted is None and renewal.key_fingerprint is not None:
                 found.append((Use(topic_id, Role.PENDING), renewal.key_fingerprint))
         previous = None if latest is None else latest.previous
-        # After the end of a renewal `adopt` is still a way back, as long as that certificate is valid.
+        # After the end of a renewal `accept --previous` and `adopt` are still a way back, as long as that
+        # certificate is valid; to the pair before the one in use even while the next renewal is open.
         if previous is not None and (renewal is not None or previous.not_after > now):
             wanted.append((Role.PREVIOUS, previous))
+        before = history.before
+        if before is not None and before != previous and before.not_after > now:
+            wanted.append((Role.PREVIOUS, before))
         found += [
             (Use(topic_id, role, pair), pair.key_fingerprint)
             for role, pair in wanted

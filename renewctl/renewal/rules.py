@@ -11,6 +11,7 @@ No I/O and no clock: events in, state out. State is what the events fold to; not
 - `restored`: the store is of before a loss; once a pair was accepted, every node is *unknown* from here.
 - Nodes share storages: what is done through one may change what another serves. Which those are is told
   (`unsettled`); they are *unknown* until they are read back.
+- A node that left the inventory cannot be asked any more; no phase that others reach speaks for it.
 - A question that was not answered leaves what is known of a node; the answer that its last step was cut off
   takes a proof away.
 """
@@ -37,7 +38,9 @@ __all__ = [
     "SignedRequest",
     "apply",
     "behind",
+    "but",
     "fold",
+    "gone",
     "may",
     "out_of_order",
     "owed",
@@ -253,7 +256,7 @@ def _roll_back_started(_renewal: Renewal, event: Event) -> _Changes:
 
 
 def _roll_back_finished(renewal: Renewal, _event: Event) -> _Changes:
-    left = [node for node in renewal.nodes if renewal.has_new(node)]
+    left = [node for node in renewal.planned if renewal.has_new(node)]
     return {"moving": None, "phase": Phase.ROLLING_OUT if left else Phase.ROLLED_BACK}
 
 
@@ -266,12 +269,12 @@ def _restored(renewal: Renewal, event: Event) -> _Changes:
     return {"phase": Phase.ROLLING_OUT, "moving": None, "planned": names, "left_out": {}, "nodes": nodes}
 
 
-def _closed(_renewal: Renewal, _event: Event) -> _Changes:
-    return {"phase": Phase.CLOSED}
+def _closed(_renewal: Renewal, event: Event) -> _Changes:
+    return {"phase": Phase.CLOSED, "let_go": tuple(event.body.get("let_go") or ())}
 
 
-def _aborted(_renewal: Renewal, _event: Event) -> _Changes:
-    return {"phase": Phase.ABORTED}
+def _aborted(_renewal: Renewal, event: Event) -> _Changes:
+    return {"phase": Phase.ABORTED, "let_go": tuple(event.body.get("let_go") or ())}
 
 
 _STEPS: Mapping[Kind, Callable[[Renewal, Event], _Changes]] = {
@@ -313,14 +316,39 @@ def owed(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
 
 
 def owed_previous(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
-    """Which of a topic's nodes this renewal touched and a roll-back is not known to have put back."""
-    if renewal.moving is not Direction.PREVIOUS and renewal.phase is not Phase.ROLLED_BACK:
+    """Which of a topic's nodes this renewal touched and a roll-back is not known to have put back.
+
+    While one it touched is `gone`, a node it does not know may be that one under another name.
+    """
+    if renewal.ended or renewal.bound_for is not Direction.PREVIOUS:
         return ()
-    return tuple(node for node in nodes if node in renewal.nodes and not renewal.has_previous_back(node))
+    asked = nodes if gone(renewal, nodes) else renewal.nodes
+    return tuple(node for node in nodes if node in asked and not renewal.has_previous_back(node))
+
+
+def gone(renewal: Renewal, nodes: Sequence[str], bound_for: Direction | None = None) -> tuple[str, ...]:
+    """Nodes an open renewal touched that are none of its topic any more, not known to hold what they should.
+
+    Args:
+        bound_for: which pair that is; None: the one the renewal itself is bound for.
+    """
+    back = (bound_for or renewal.bound_for) is Direction.PREVIOUS
+    holds = renewal.has_previous_back if back else renewal.has_new
+    left = set(renewal.nodes) - set(nodes)
+    return () if renewal.ended else tuple(name for name in renewal.nodes if name in left and not holds(name))
 
 
 def behind(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
     """Nodes of which the phase alone would say too much: it must not be shown without them."""
+    if renewal.ended:
+        return renewal.let_go
     if renewal.phase is Phase.ROLLED_BACK:
-        return owed_previous(renewal, nodes)
+        return (*owed_previous(renewal, nodes), *gone(renewal, nodes))
     return owed(renewal, nodes) if renewal.phase in {Phase.INSTALLED, Phase.PROVEN} else ()
+
+
+def but(phase: Phase) -> Word:
+    """The sentence a phase is told in while nodes are `behind`."""
+    if phase in ENDED:
+        return Word("phase.but_let_go")
+    return Word("phase.but_not_back" if phase is Phase.ROLLED_BACK else "phase.but_owed")

@@ -79,6 +79,7 @@ class Renewal:
         csr: the same from when it may be handed out.
         moving: direction of a roll-out or roll-back that has begun and not finished; None otherwise.
         nodes: node -> state, for every node ever touched in this renewal.
+        let_go: nodes it ended without: touched, no longer of its topic, not known to hold what they should.
         left_out: nodes left out on purpose, with the reason given.
         refusals: certificates refused so far.
         asked_before: a request for another key was made before; the portal may have answered that one.
@@ -105,6 +106,7 @@ class Renewal:
     forward_only: bool = False
     nodes: Mapping[str, NodeState] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    let_go: tuple[str, ...] = ()
     refusals: int = 0
     asked_before: bool = False
 
@@ -115,6 +117,12 @@ class Renewal:
             return False
         rungs = (state.proof or {}).get("rungs", {})
         return "yes" in {rungs.get("read_back"), rungs.get("serial")}
+
+    @property
+    def bound_for(self) -> Direction:
+        """Which pair its nodes are to have when it ends."""
+        back = self.moving is Direction.PREVIOUS or self.phase is Phase.ROLLED_BACK
+        return Direction.PREVIOUS if back else Direction.NEW
 
     @property
     def ended(self) -> bool:

@@ -11,8 +11,8 @@ from renewctl.certificate.pushcert import PushCertificate
 from renewctl.errors import Attention, Refused
 from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Kind, Outcome, PairRef
-from renewctl.renewal.rules import Phase, Renewal, owed, require
+from renewctl.renewal.events import KEY_STORE, Kind, Outcome, PairRef
+from renewctl.renewal.rules import Phase, Renewal, gone, owed, require
 from renewctl.workflow import prepare
 from renewctl.workflow.pairs import prove_key_opens
 from renewctl.workflow.workplace import Workplace
@@ -39,10 +39,12 @@ def adopt(work: Workplace, topic: Topic, certificate: intake.Intake, key: bytes 
             no way back, unless the key store holds that key already.
 
     Raises:
-        Refused: another topic, a key of another certificate, or a renewal is open.
+        Attention: somebody else opened a renewal, or destroyed or rekeyed keys, in this moment.
+        Refused: another topic, a key of another certificate, or a renewal is open, perhaps under another id.
         Unusable: no certificate in the file.
     """
-    history = work.history(topic)
+    work.require_one_id(topic)
+    history, keys_seen = work.history(topic), len(work.store.renewals().get(KEY_STORE, ()))
     history.require_none_open()
     found = certificate.leaf()
     account = topic.account.address or topic.account.alias
@@ -70,7 +72,8 @@ def adopt(work: Workplace, topic: Topic, certificate: intake.Intake, key: bytes 
         "after": None if history.latest is None else history.latest.name,
         "recipients": list(work.keys.recipients) if sealed_now else None,
     }
-    beside = {history.next_name: 0}  # a renewal opened in this moment would begin from another pair
+    # A renewal opened in this moment would begin from another pair; the key may be destroyed as superseded.
+    beside = {history.next_name: 0, KEY_STORE: keys_seen}
     work.write(history.adopted_name, Kind.ADOPTED, body, history.adopted_seq + 1, beside)
     return Adopted(pair, changed=True)
 
@@ -114,7 +117,7 @@ def accept_before(
 
 
 def close(work: Workplace, topic: Topic, *, without_proof: bool) -> Renewal:
-    """End a renewal whose nodes all have the new pair.
+    """End a renewal whose nodes all have the new pair; those that left the inventory are let go, on record.
 
     Args:
         without_proof: end it although a node's device was never seen checking in.
@@ -125,11 +128,12 @@ def close(work: Workplace, topic: Topic, *, without_proof: bool) -> Renewal:
     """
     renewal = work.open_renewal(topic)
     require(renewal, Kind.CLOSED)
-    left = owed(renewal, [node.name for node in work.nodes(topic)])
+    names = [node.name for node in work.nodes(topic)]
+    left = owed(renewal, names)
     if left:
         raise Attention(Reason.NODES_OWED, renewal=renewal.name, nodes=", ".join(left))
-    unproven = [name for name, state in renewal.nodes.items() if state.outcome is not Outcome.PROVEN]
+    unproven = [name for name in names if renewal.nodes[name].outcome is not Outcome.PROVEN]
     if renewal.phase is not Phase.PROVEN and unproven and not without_proof:
         raise Attention(Reason.NODES_NOT_PROVEN, renewal=renewal.name, nodes=", ".join(unproven))
     work.store.require_unheld(renewal.name)
-    return work.append(renewal, Kind.CLOSED, {})
+    return work.append(renewal, Kind.CLOSED, {"let_go": list(gone(renewal, names))})

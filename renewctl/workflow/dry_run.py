@@ -73,7 +73,7 @@ def dry_run_back(work: Workplace, topic: Topic, options: Options) -> Plan:
         ended = _played_dry(work, topic, "rollback", back.nodes, variables)
     answers = [answer_of(node.name, ended, Direction.PREVIOUS) for node in back.nodes]
     waves = [(node.name,) for node in reversed(back.nodes)]
-    refused = not_back(back.renewal, answers)
+    refused = not_back(back.renewal, answers, back.gone)
     if back.doubt is not None and not options.without_push:
         back.doubt.others = () if refused is None else (refused, *refused.others)
         refused = back.doubt

@@ -149,8 +149,13 @@ class Engine:
         return [sharing for sharing in places.values() if len(sharing) > 1]
 
     def _unsettled(self, renewal: Renewal, names: Sequence[str], sent: Direction) -> list[str]:
-        """Nodes known to hold the other pair, whose storage was or will be sent this one through these."""
-        reached = {name for sharing in self.shared_storages(names) for name in sharing} - set(names)
+        """Nodes known to hold the other pair, whose storage was or will be sent this one through these.
+
+        Whose storage a node shares that left the inventory, nobody can tell any more.
+        """
+        here = {node.name for node in self.work.nodes(self.topic)}
+        sharing = {name for shared in self.shared_storages(names) for name in shared} - set(names)
+        reached = sharing | (set(renewal.nodes) - here)
         return [
             name
             for name, state in renewal.nodes.items()

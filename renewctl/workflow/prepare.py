@@ -17,7 +17,7 @@ from renewctl.inventory.reading import Inventory, Topic
 from renewctl.observation import Observation
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind, PairRef
-from renewctl.renewal.rules import Renewal, out_of_order, owed_previous, require
+from renewctl.renewal.rules import Renewal, gone, out_of_order, owed_previous, require
 from renewctl.renewal.served import serving
 from renewctl.workflow.workplace import Workplace
 
@@ -44,9 +44,10 @@ def open_renewal(work: Workplace, topic: Topic) -> tuple[str, tuple[Finding, ...
     Early is no fault: a lost key cannot wait for the window.
 
     Raises:
-        Refused: `renewal_open_already`.
+        Refused: `renewal_open_already`, `renewal_under_other_id`.
         Attention: somebody else opened it in this moment.
     """
+    work.require_one_id(topic)
     history = work.history(topic)
     history.require_none_open()
     previous = history.current
@@ -187,6 +188,8 @@ def take_in(
 def abort(work: Workplace, topic: Topic, seen: Mapping[str, Observation]) -> Renewal:
     """End a renewal that touched no node, or whose nodes were put back.
 
+    Nodes that left the inventory are let go, on record: whether they were put back nobody knows.
+
     Args:
         seen: after a roll-back, a look at each node: an order that came late may have changed one again.
 
@@ -202,7 +205,7 @@ def abort(work: Workplace, topic: Topic, seen: Mapping[str, Observation]) -> Ren
     if left := [name for name in names if name in {*owed_previous(renewal, names), *again}]:
         raise Attention(Reason.ROLL_BACK_OWED, renewal=renewal.name, nodes=", ".join(left))
     work.store.require_unheld(renewal.name)
-    return work.append(renewal, Kind.ABORTED, {})
+    return work.append(renewal, Kind.ABORTED, {"let_go": list(gone(renewal, names))})
 
 
 def _make_csr(work: Workplace, topic: Topic, renewal: Renewal, *, new_key: bool) -> Renewal:

@@ -75,16 +75,18 @@ def ready_for(work: Workplace, topic: Topic, options: Options) -> Ready:
     Raises:
         Refused: as `roll_out`, before it begins.
     """
+    playbook_run.require_ansible()
     renewal = work.open_renewal(topic)
     require(renewal, Kind.ROLL_OUT_STARTED)
     nodes = _chosen(work.nodes(topic), options.left_out)
     new = accepted(renewal)
-    open_pair(work, new)
+    pair, account = open_pair(work, new), topic.account.address or topic.account.alias
+    findings.insist(findings.topic(pair.certificate, topic.topic, account))
     previous = previous_pair(renewal, forward_only=options.forward_only)
     if previous is not None:
         open_previous(work, previous)
     others = [other.topic for other in work.inventory.topics]
-    findings.insist(findings.enrolled_elsewhere(enrolled_topics(nodes), topic.topic, others))
+    findings.insist(findings.enrolled_elsewhere(enrolled_topics(nodes), topic.topic, account, others))
     return Ready(renewal, nodes, plan(nodes, options.waves), new, previous)
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from renewctl import playbook_run
 from renewctl.certificate.pushcert import Pair
 from renewctl.errors import Attention, Refused, RenewctlError
 from renewctl.inventory.reading import Node, Topic
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind, PairRef
-from renewctl.renewal.rules import Direction, Outcome, Renewal, require
+from renewctl.renewal.rules import Direction, Outcome, Renewal, gone, require
 from renewctl.workflow.choices import Options, proof_variables
 from renewctl.workflow.engine import Engine, NodeAnswer, lease_of, own_troubles, superseded_by
 from renewctl.workflow.pairs import accepted, open_pair, told, way_back
@@ -24,13 +25,16 @@ class WayBack:
     """What a roll-back would do.
 
     Attributes:
-        nodes: those the renewal has touched, oldest first, without those that left the inventory.
+        nodes: those the renewal has touched, oldest first; those it does not know too, where some are gone:
+            they may be these under other names.
+        gone: those it has touched that left the inventory, not known to have the previous pair.
         doubt: why it would leave devices silent; None: nothing is known against the previous pair.
     """
 
     renewal: Renewal
     previous: PairRef
     nodes: Sequence[Node]
+    gone: Sequence[str]
     doubt: Refused | None
 
     @property
@@ -51,7 +55,7 @@ def roll_back(work: Workplace, topic: Topic, options: Options, confirm: Callable
     Raises:
         Refused: nothing was touched, or there is no previous pair to put back; `roll_back_to_expired`,
             `roll_back_to_refused`, `roll_back_forward_only`: nobody said that it is wanted all the same.
-        Attention: `roll_back_owed`, `roll_back_useless`.
+        Attention: `roll_back_owed`, `roll_back_useless`, `roll_back_gone`.
     """
     back = can_roll_back(work, topic)
     if back.doubt is not None and not options.without_push and not confirm(back.doubt):
@@ -65,7 +69,7 @@ def roll_back(work: Workplace, topic: Topic, options: Options, confirm: Callable
         }
         variables = {**pairs, **back.variables, **proof_variables(options)}
         engine = Engine(work, topic, lease, back.nodes, variables, forward_only=False)
-        return _backward(engine, renewal, body)
+        return _backward(engine, renewal, body, back.gone)
 
 
 def can_roll_back(work: Workplace, topic: Topic) -> WayBack:
@@ -74,6 +78,7 @@ def can_roll_back(work: Workplace, topic: Topic) -> WayBack:
     Raises:
         Refused: nothing was touched, or there is no previous pair to put back; `renewal_closed`.
     """
+    playbook_run.require_ansible()
     if (closed := work.history(topic).closed) is not None:
         raise Refused(Reason.RENEWAL_CLOSED, renewal=closed.name, since=closed.last_at)
     renewal = work.open_renewal(topic)
@@ -81,8 +86,10 @@ def can_roll_back(work: Workplace, topic: Topic) -> WayBack:
     previous = way_back(renewal)
     doubt = _doubt(work, renewal, open_pair(work, previous))
     by_name = {node.name: node for node in work.nodes(topic)}
-    nodes = [by_name[name] for name in renewal.nodes if name in by_name]
-    return WayBack(renewal, previous, nodes, doubt)
+    left = gone(renewal, list(by_name), Direction.PREVIOUS)
+    names = dict.fromkeys((*renewal.nodes, *by_name) if left else renewal.nodes)
+    nodes = [by_name[name] for name in names if name in by_name]
+    return WayBack(renewal, previous, nodes, left, doubt)
 
 
 def _doubt(work: Workplace, renewal: Renewal, pair: Pair) -> Refused | None:
@@ -112,7 +119,7 @@ def _despite(doubt: Refused | None) -> dict[str, Any]:
     return {"despite": None if doubt is None else doubt.reason.value, "values": values}
 
 
-def _backward(engine: Engine, renewal: Renewal, body: Mapping[str, Any]) -> Renewal:
+def _backward(engine: Engine, renewal: Renewal, body: Mapping[str, Any], left: Sequence[str]) -> Renewal:
     """One playbook run: it takes the newest node first, one at a time, and stops at nobody.
 
     Nodes that carry a higher run than ours are taken once more, under a number above theirs.
@@ -129,7 +136,7 @@ def _backward(engine: Engine, renewal: Renewal, body: Mapping[str, Any]) -> Rene
         again = [answer.node for answer in answers if superseded_by(answer)]
         renewal, told_again = engine.wave(renewal, "rollback", Direction.PREVIOUS, again)
         answers = [answer for answer in answers if answer.node not in again] + told_again
-    error = not_back(renewal, answers)
+    error = not_back(renewal, answers, left)
     body = {"run": engine.lease.run.number, "outcome": "owed" if error else "done", "reason": None}
     renewal = engine.append(renewal, Kind.ROLL_BACK_FINISHED, body)
     if error is not None:
@@ -137,13 +144,18 @@ def _backward(engine: Engine, renewal: Renewal, body: Mapping[str, Any]) -> Rene
     return renewal
 
 
-def not_back(renewal: Renewal, answers: Sequence[NodeAnswer]) -> RenewctlError | None:
-    """Which nodes have not the previous pair, or do not work with it: then asking again helps nobody."""
+def not_back(renewal: Renewal, answers: Sequence[NodeAnswer], left: Sequence[str]) -> RenewctlError | None:
+    """Which nodes have not the previous pair, or do not work with it: then asking again helps nobody.
+
+    Args:
+        left: touched nodes that are gone from the inventory.
+    """
     bad = [answer for answer in answers if answer.outcome not in {Outcome.PROVEN, Outcome.INSTALLED}]
+    lost = Attention(Reason.ROLL_BACK_GONE, renewal=renewal.name, nodes=", ".join(left)) if left else None
     if not bad:
-        return None
+        return lost
     useless = any(answer.outcome is Outcome.WRONG for answer in bad)
     reason = Reason.ROLL_BACK_USELESS if useless else Reason.ROLL_BACK_OWED
     error = Attention(reason, renewal=renewal.name, nodes=", ".join(answer.node for answer in bad))
-    error.others = own_troubles(bad)
+    error.others = (*own_troubles(bad), *((lost,) if lost else ()))
     return error

@@ -56,6 +56,23 @@ class Workplace:
             raise Refused(Reason.RENEWAL_NONE_OPEN, topic=topic.id)
         return renewal
 
+    def require_one_id(self, topic: Topic) -> None:
+        """Check that no renewal of the same UID is open under the id the inventory had before.
+
+        Raises:
+            Refused: `renewal_under_other_id`.
+        """
+        for other in histories(self.store.renewals()).values():
+            renewal = other.open
+            if renewal is not None and renewal.topic == topic.topic and other.topic_id != topic.id:
+                raise Refused(
+                    Reason.RENEWAL_UNDER_OTHER_ID,
+                    renewal=renewal.name,
+                    topic=topic.topic,
+                    got=topic.id,
+                    expected=other.topic_id,
+                )
+
     def append(self, renewal: Renewal, kind: Kind, body: Mapping[str, Any]) -> Renewal:
         """Write one more event of a renewal down, and hand back what it is now.
 

@@ -147,6 +147,25 @@ def test_a_node_that_was_not_put_back_stands_beside_the_phase(language: str, but
     assert read(report(store, language=language)).text.count(but) == 2
 
 
+@pytest.mark.parametrize(
+    ("language", "counted"),
+    [
+        ("en", "new pair proven: 1, put back and proven: 1"),
+        ("ja", "新しい組の動作確認ができました: 1, 切り戻し、動作確認ができました: 1"),
+    ],
+)
+def test_nodes_are_counted_by_the_pair_they_have(language: str, counted: str) -> None:
+    """What was put back is never counted with what has the new pair, whose serial stands beside it."""
+    store = Chained()
+    for kind in ACCEPTED:
+        store.append("tokyo-1", kind)
+    store.append("tokyo-1", Kind.ROLL_OUT_STARTED, body={"waves": [["n1", "n2"]]})
+    _one_node(store, "n1")
+    kind, body = told("n2", "proven", "previous")
+    store.append("tokyo-1", kind, body=body)
+    assert counted in read(report(store, language=language)).text
+
+
 def _one_node(store: Chained, node: str) -> None:
     """A wave of one node, which is proven; the roll-out ends."""
     store.append("tokyo-1", Kind.WAVE_STARTED, body={"nodes": [node]})

@@ -69,7 +69,7 @@ def test_a_bad_answer_is_explained_and_asked_again(language: str, heading: str, 
         "hunter2": "{file: PATH} | {env: NAME} | {credential: NAME}",
         "nowhere": "{file: PATH} | {env: NAME} | {credential: NAME}",
         "com.example": "com.apple.mgmt.…",
-        "a b": "A-Z a-z 0-9 . _ -",
+        "a b": "A-Z a-z 0-9 . _ - (<= 63)",
         "Japan/Tokyo": "Asia/Tokyo",
     }
     typed = ["mdm1", "n1=ftp://x", NODE, "", "hunter2", "{file: pw}", "nowhere", "/srv/mdm"]

@@ -174,3 +174,19 @@ def test_why_a_file_node_on_another_host_is_unknown(desk: Desk, language: str, w
     desk.to_accepted()
     desk.told("renewal", "roll-out")
     assert why not in desk.run("status", "--lang", language).out
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [("en", "1 key that is still needed is encrypted to other"), ("ja", "まだ必要な秘密鍵1個の")],
+)
+def test_keys_sealed_to_others_are_told(desk: Desk, language: str, told: str) -> None:
+    """Somebody was added or removed, and the keys are as they were: exit 4 until `keys rekey`."""
+    desk.adopt()
+    [own], other = desk.inventory["keys"]["recipients"], new_identity()[1]
+    assert "warning.sealed_to_others" not in desk.run("status", "--offline", "--json").out
+    desk.rewrite(keys=desk.inventory["keys"] | {"recipients": [own, other]})
+    done = desk.run("status", "--offline", "--lang", language)
+    assert (done.code, told in done.out) == (4, True)
+    desk.told("keys", "rekey")
+    assert "warning.sealed_to_others" not in desk.run("status", "--offline", "--json").out

@@ -37,18 +37,6 @@ def nothing(event: PlaybookEvent) -> None:
     """Nobody listens."""
 
 
-@pytest.mark.parametrize(
-    "variable",
-    ["ansible_ssh_common_args", "ansible_ssh_executable", "ansible_become_exe", "ansible_shell_type"],
-)
-def test_an_inventory_cannot_start_programs_here(variable: str) -> None:
-    """Connection variables that could run something on this host are refused by name."""
-    with pytest.raises(Unusable) as caught:
-        playbook_run.run("observe", {"f1": file_node(**{variable: "x"})}, {}, on_event=nothing)
-    assert caught.value.reason is Reason.CONNECTION_VARIABLE_REFUSED
-    assert caught.value.values["got"] == variable
-
-
 def test_without_ansible_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host without ansible-core is told which extra to install."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
@@ -114,11 +102,11 @@ def test_the_environment_is_scrubbed(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_hosts_are_reached_as_their_install_says() -> None:
     """An API node is asked from here; a file node goes where `host` and `variables` say."""
-    api = playbook_run._host("n1", API_NODE)
+    api = playbook_run._host(API_NODE)
     assert api["ansible_connection"] == "local"
     node = file_node(ansible_port=2222)
     node["renewctl_node"]["install"]["host"] = "mdm1.example.com"
-    named = playbook_run._host("f1", node)
+    named = playbook_run._host(node)
     assert (named["ansible_host"], named["ansible_port"]) == ("mdm1.example.com", 2222)
 
 

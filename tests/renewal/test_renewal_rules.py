@@ -16,6 +16,7 @@ from renewctl.renewal.rules import (
     apply,
     behind,
     fold,
+    gone,
     may,
     owed,
     owed_previous,
@@ -133,17 +134,24 @@ def test_a_roll_back_that_died_before_its_wave_owes_every_node_it_set_out_for() 
 
 
 def test_a_node_that_was_away_during_the_roll_back_is_owed_when_it_returns() -> None:
-    """Out of the inventory while others were put back, and not known to hold the previous pair: told, once it is in again."""
+    """Out of the inventory while others were put back, and not known to hold the previous pair: told all the same."""
     out = (wave("n1", "n2"), told("n1", "proven"), told("n2", "unknown"), Kind.ROLL_OUT_FINISHED)
     back = (wave("n1", direction="previous"), told("n1", "proven", "previous"), Kind.ROLL_BACK_FINISHED)
     ended = _folded(*ACCEPTED, Kind.ROLL_OUT_STARTED, *out, Kind.ROLL_BACK_STARTED, *back)
-    assert (ended.phase, behind(ended, ("n1",)), behind(ended, NODES)) == (Phase.ROLLED_BACK, (), ("n2",))
+    assert (ended.phase, behind(ended, ("n1",)), behind(ended, NODES)) == (
+        Phase.ROLLED_BACK,
+        ("n2",),
+        ("n2",),
+    )
+    assert (owed_previous(ended, ("n1",)), gone(ended, ("n1",)), gone(ended, NODES)) == ((), ("n2",), ())
+    assert owed_previous(ended, ("n1", "n2b")) == ("n2b",)
 
 
 def test_a_roll_back_that_left_a_new_pair_somewhere_is_not_rolled_back() -> None:
     """A node still on the new pair keeps the renewal in phase rolling_out."""
     out = (Kind.ROLL_OUT_STARTED, wave("n1", "n2"), told("n1", "proven"), told("n2", "proven"))
-    back = (Kind.ROLL_BACK_STARTED, wave("n1", direction="previous"), told("n1", "proven", "previous"))
+    start = (Kind.ROLL_BACK_STARTED, {"nodes": ["n1", "n2"]})
+    back = (start, wave("n1", direction="previous"), told("n1", "proven", "previous"))
     renewal = _folded(*ACCEPTED, *out, Kind.ROLL_OUT_FINISHED, *back, Kind.ROLL_BACK_FINISHED)
     assert renewal.phase is Phase.ROLLING_OUT
 

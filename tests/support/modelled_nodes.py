@@ -39,8 +39,8 @@ class Nodes:
         storages: node -> its storage.
         newest: asks the store which run is the newest.
         holds: (storage, topic) -> certificate, PEM.
-        carries: node -> the run it carries.
-        moods: node -> its mood; well where it is not told.
+        carries: server -> the run it carries; a node is one server, whether it is called `n1` or `n1b`.
+        moods: server -> its mood; well where it is not told.
     """
 
     storages: Mapping[str, str]
@@ -90,8 +90,12 @@ class _Turn:
     permit: int | None
 
     @property
+    def server(self) -> str:
+        return self.node.removesuffix("b")
+
+    @property
     def mood(self) -> Mood:
-        return self.nodes.moods.get(self.node, Mood.WELL)
+        return self.nodes.moods.get(self.server, Mood.WELL)
 
     @property
     def place(self) -> tuple[str, str]:
@@ -103,7 +107,7 @@ class _Turn:
             return None
         if (refused := self._superseded()) is not None:
             return refused
-        self.nodes.carries[self.node] = self.variables["renewctl_run"]
+        self.nodes.carries[self.server] = self.variables["renewctl_run"]
         return NodeResult(self.node, "fenced")
 
     def rollout(self) -> NodeResult | None:
@@ -135,7 +139,7 @@ class _Turn:
             return refused
         if self.mood in {Mood.AWAY, Mood.SILENT} or not self._may_change():
             return None
-        self.nodes.carries[self.node] = self.variables["renewctl_run"]
+        self.nodes.carries[self.server] = self.variables["renewctl_run"]
         self.nodes.holds[self.place] = self.pairs["previous"]
         return None if self.mood is Mood.MUTE else self._proven("put_back", changed=True)
 
@@ -147,7 +151,7 @@ class _Turn:
         return NodeResult(self.node, outcome, changed, proof=proof())
 
     def _superseded(self) -> NodeResult | None:
-        got, carried = self.variables["renewctl_run"], self.nodes.carries.get(self.node, 0)
+        got, carried = self.variables["renewctl_run"], self.nodes.carries.get(self.server, 0)
         if got >= carried:
             return None
         values = {"node": self.node, "got": got, "expected": carried}

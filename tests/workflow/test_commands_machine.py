@@ -11,33 +11,34 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from renewctl import messages
 from renewctl.audit.checks import verify
 from renewctl.certificate import intake
-from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Topic, load
-from renewctl.reasons import Reason
+from renewctl.keys import keystore
+from renewctl.keys.unseal import new_identity
 from renewctl.renewal.events import Event, Kind
 from renewctl.renewal.history import TopicHistory, histories
-from renewctl.renewal.rules import Direction, Outcome, Phase
+from renewctl.renewal.rules import Direction, Outcome, Phase, Renewal, behind
 from renewctl.store.write import Store
-from renewctl.workflow import deploy, prepare, rolling, rolling_back
-from renewctl.workflow.choices import Options
+from renewctl.workflow import deploy
 from renewctl.workflow.workplace import Workplace
 from tests.support.certs import NOW, OTHER_TOPIC, TOPIC, Issued
 from tests.support.desk import APPLE, OLD, OLD_ENDS, Desk, PublicHalf, desk_in
 from tests.support.modelled_nodes import Mood, Nodes
 from tests.support.postgres import Database
 from tests.support.turns import Clock, Person, TurnStore, here
+from tests.support.typed_commands import COMMANDS, NATURAL, names_what_it_should
 
 pytestmark = pytest.mark.slow
 
+OTHER = new_identity()[1]
 NAMES = ("tanaka", "suzuki", "robot")
 FIRST = {TOPIC: OLD, OTHER_TOPIC: APPLE.push(OTHER_TOPIC, not_after=OLD_ENDS, key="old of the other")}
 
@@ -46,58 +47,27 @@ VERBS = [
     *["is stopped", "is overtaken", "wakes up"] * 4,
     *["is killed", "time passes", "a node's mood"] * 2,
     "another store was there",
+    *["changes the inventory"] * 3,
 ]
 ACTS = st.tuples(st.integers(0, len(NAMES) - 1), st.sampled_from(VERBS), st.integers(0, 10**4))
-
-NATURAL: Mapping[Phase | None, tuple[str, ...]] = {
-    None: ("open", "open", "adopt", "adopt", "roll-back"),
-    Phase.OPEN: ("request", "request", "request", "accept --previous", "abort"),
-    Phase.CSR_MADE: ("request", "accept", "accept"),
-    Phase.REQUESTED: ("accept", "accept", "accept", "request", "a stranger's"),
-    Phase.ACCEPTED: ("roll-out", "roll-out", "roll-out", "abort"),
-    Phase.ROLLING_OUT: ("roll-out", "roll-out", "roll-back", "verify"),
-    Phase.INSTALLED: ("verify", "roll-out", "close", "roll-back"),
-    Phase.PROVEN: ("close", "close", "verify", "roll-back", "roll-out"),
-    Phase.ROLLED_BACK: ("abort", "roll-out", "roll-back"),
-}
-"""What somebody would type who has just looked."""
-
-HOLDER = ("renewal", "holder", "since")
-NAMED: Mapping[Reason, tuple[str, ...]] = {
-    Reason.RUN_HELD: (*HOLDER, "host", "run"),
-    Reason.RUN_OVERTAKEN: (*HOLDER, "host", "run", "nodes"),
-    Reason.SOMEBODY_ELSE_MOVED: (*HOLDER, "host"),
-    Reason.RENEWAL_OPEN_ALREADY: (*HOLDER, "got"),
-    Reason.RUN_LOST: ("renewal", "run"),
-    Reason.OUT_OF_ORDER: ("renewal", "got", "step"),
-    Reason.RENEWAL_NONE_OPEN: ("topic",),
-    Reason.RENEWAL_CLOSED: ("renewal", "since"),
-    Reason.NO_PAIR_BEFORE: ("renewal", "topic"),
-    Reason.RUN_SUPERSEDED: ("node", "got", "expected"),
-    Reason.FENCE_FAILED: ("nodes",),
-    Reason.NODES_UNKNOWN: ("renewal", "nodes"),
-    Reason.NODES_NOT_PROVEN: ("renewal", "nodes"),
-    Reason.NODES_WRONG: ("renewal", "nodes"),
-    Reason.NODES_OWED: ("renewal", "nodes"),
-    Reason.ROLL_OUT_STOPPED: ("renewal", "nodes"),
-    Reason.ROLL_BACK_OWED: ("renewal", "nodes"),
-    Reason.KEY_OF_ANOTHER_REQUEST: ("got", "expected"),
-    Reason.KEY_OF_CURRENT_CERTIFICATE: ("got", "expected"),
-}
-"""Why a command may be refused here, and what its refusal must name; any other reason is a fault."""
 
 
 class Office:
     """Three people, two topics, three nodes of which two share a storage, and one story."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, first: Mapping[str, Any]) -> None:
+        desk.rewrite(**first)
+        self.first = first
         inventory = load(desk.folder / "renewctl.yaml")
         self.desk, self.topics = desk, inventory.topics
         self.store = Store(desk.store)
+        self.keys = keystore.home(inventory.keys, desk.store)
         self.clock = Clock()
         self.numbers: list[int] = []
         self.people = [Person(name, self.clock, self.numbers) for name in NAMES]
-        self.nodes = Nodes({node.name: node.storage for node in inventory.nodes}, self.newest)
+        self.names = {node.name: node.name for node in inventory.nodes}
+        storages = {node.name: node.storage for node in inventory.nodes}
+        self.nodes = Nodes({**storages, **{f"{name}b": at for name, at in storages.items()}}, self.newest)
         self.written: dict[str, list[Event]] = {}
         self.renewed = 0
         for topic in self.topics:
@@ -118,7 +88,9 @@ class Office:
     def turn(self, who: int, verb: str, pick: int) -> None:
         """Somebody types a command, or lets the one that halts go on; now and then worse."""
         person, node = self.people[who], f"n{1 + pick % 3}"
-        if verb == "time passes":
+        if verb == "changes the inventory":
+            self.change(pick)
+        elif verb == "time passes":
             self.clock.passes((4.0, 25.0, 40.0)[pick % 3])
         elif verb == "is killed":
             person.is_killed()
@@ -133,6 +105,18 @@ class Office:
         else:
             self.acts(who, pick)
         note(f"{person.name} {verb}; halts: {person.at or '-'}")
+
+    def change(self, pick: int) -> None:
+        """A node has another name, is taken out, or is there as it was; keys are to open for others."""
+        own = f"n{1 + pick % 3}"
+        names = self.names | {own: (own, f"{own}b", "")[pick // 3 % 3]}
+        if any(names.values()):  # a topic has a node
+            self.names = names
+        there = [one | {"name": self.names[one["name"]]} for one in self.first["nodes"]]
+        recipients = [*self.first["keys"]["recipients"], *[OTHER] * (pick // 9 % 2)]
+        keys = self.first["keys"] | {"recipients": recipients}
+        self.desk.rewrite(nodes=[one for one in there if one["name"]], keys=keys)
+        note(f"the inventory has {' '.join(self.names.values())}; recipients: {len(recipients)}")
 
     def acts(self, who: int, pick: int) -> None:
         """A command, mostly one that fits; or a few halts of the one that runs."""
@@ -187,7 +171,7 @@ class Office:
                 if ended.broke is not None:
                     raise ended.broke
                 if ended.refused is not None:
-                    _names_what_it_should(ended.name, ended.refused)
+                    names_what_it_should(ended.name, ended.refused)
             person.ended.clear()
         assert self.numbers == sorted(set(self.numbers)), "a run's number is used twice, or falls"
         events = self.store.renewals()
@@ -207,6 +191,16 @@ class Office:
         self.written = events
         for history in histories(events).values():
             assert [one.ended for one in history.renewals[:-1]] == [True] * (len(history.renewals) - 1)
+            self._keys_are_kept(history)
+
+    def _keys_are_kept(self, history: TopicHistory) -> None:
+        """Of the pair in use, of the one before, and of both of an open renewal: all these may be asked for."""
+        renewal = history.open
+        asked = [history.current, history.before]
+        asked += [] if renewal is None else [renewal.previous, renewal.accepted]
+        for pair in filter(None, asked):
+            assert pair.key_fingerprint is not None
+            assert self.keys.has(pair.key_fingerprint), (history.topic_id, pair)
 
     def _nodes_are_as_told(self, history: TopicHistory) -> None:
         """A node called proven or installed holds the pair it is said to hold, whoever is at work."""
@@ -218,12 +212,25 @@ class Office:
             if state.outcome in {Outcome.PROVEN, Outcome.INSTALLED} and given is not None:
                 held = self.nodes.holds[self.nodes.storages[name], renewal.topic]
                 assert held == self.store.document(given.document), (name, state)
+        self._nothing_is_called_done_that_is_not(renewal)
+
+    def _nothing_is_called_done_that_is_not(self, renewal: Renewal) -> None:
+        """What an open renewal's phase claims where nobody is named beside it holds wherever it was at work."""
+        here = [name for name in self.names.values() if name]
+        pairs = {Phase.PROVEN: renewal.accepted, Phase.INSTALLED: renewal.accepted}
+        pair = (pairs | {Phase.ROLLED_BACK: renewal.previous}).get(renewal.phase)
+        if pair is None or behind(renewal, here):
+            return
+        for name in {*here, *(renewal.nodes if renewal.phase is Phase.ROLLED_BACK else ())}:
+            held = self.nodes.holds[self.nodes.storages[name], renewal.topic]
+            if name in renewal.nodes:
+                assert held == self.store.document(pair.document), (name, renewal.phase)
 
 
 @contextmanager
-def at_work(desk: Desk) -> Iterator[Office]:
+def at_work(desk: Desk, first: Mapping[str, Any]) -> Iterator[Office]:
     """One story; whoever is still at work at its end is killed."""
-    office = Office(desk)
+    office = Office(desk, first)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("renewctl.playbook_run.run", office.nodes.run)
@@ -234,36 +241,6 @@ def at_work(desk: Desk) -> Iterator[Office]:
                     person.is_killed()
     finally:
         office.store.close()
-
-
-def _request(work: Workplace, topic: Topic, file: Path) -> None:
-    prepare.make_csr(work, topic, new_key=False)
-    prepare.sign(work, topic, file)
-
-
-def _accept(work: Workplace, topic: Topic, file: Path) -> None:
-    prepare.accept(work, topic, prepare.Downloaded(file, None, None))
-
-
-def _accept_strangers(work: Workplace, topic: Topic, file: Path) -> None:
-    file.write_bytes(APPLE.push(topic.topic, key="a stranger's").pem)
-    _accept(work, topic, file)
-
-
-COMMANDS: Mapping[str, Callable[[Workplace, Topic, Path], object]] = {
-    "open": lambda work, topic, _: prepare.open_renewal(work, topic),
-    "request": _request,
-    "request --new-key": lambda work, topic, _: prepare.make_csr(work, topic, new_key=True),
-    "accept": _accept,
-    "a stranger's": _accept_strangers,
-    "accept --previous": lambda work, topic, _: deploy.accept_before(work, topic, None),
-    "roll-out": lambda work, topic, _: rolling.roll_out(work, topic, Options(waves=("100%",))),
-    "verify": lambda work, topic, _: rolling.verify(work, topic, Options()),
-    "roll-back": lambda work, topic, _: rolling_back.roll_back(work, topic, Options(), lambda _doubt: True),
-    "close": lambda work, topic, _: deploy.close(work, topic, without_proof=True),
-    "abort": lambda work, topic, _: prepare.abort(work, topic, {}),
-    "adopt": lambda *_: None,
-}
 
 
 def _began_rightly(event: Event, events: Mapping[str, list[Event]]) -> None:
@@ -280,19 +257,10 @@ def _began_rightly(event: Event, events: Mapping[str, list[Event]]) -> None:
         assert event.body["previous"] == (None if current is None else current.as_body()), event
 
 
-def _names_what_it_should(name: str, refused: RenewctlError) -> None:
-    assert refused.reason in NAMED, (name, refused)
-    for value in NAMED[refused.reason]:
-        assert refused.values.get(value) not in {None, ""}, (name, value, refused)
-    for language in messages.LANGUAGES:
-        sentence = messages.text(refused.reason.value, language, **refused.values)
-        for value in {"holder", "nodes"} & set(NAMED[refused.reason]):
-            assert str(refused.values[value]) in sentence, (name, sentence)
-
-
 def _told(desk: Desk, patch: pytest.MonkeyPatch, empty: Callable[[], None], stories: int) -> None:
     """Stories of this office, each from an empty store."""
     desk.second_topic()
+    first = desk.inventory
     patch.setattr("renewctl.cli.workplace.Store", TurnStore)
     patch.setattr("renewctl.workflow.engine.sleep", lambda seconds: here().sleeps(seconds))
 
@@ -300,7 +268,7 @@ def _told(desk: Desk, patch: pytest.MonkeyPatch, empty: Callable[[], None], stor
     @given(acts=st.lists(ACTS, min_size=150, max_size=200))
     def story(acts: list[tuple[int, str, int]]) -> None:
         empty()
-        with at_work(desk) as office:
+        with at_work(desk, first) as office:
             for act in acts:
                 office.turn(*act)
                 office.is_right()

@@ -330,6 +330,20 @@ def test_a_superseded_key_is_destroyed_after_its_time_on_record(desk: Desk) -> N
     assert "no key has been superseded for 400 days" in done.err
 
 
+def test_the_pair_before_is_kept_while_a_renewal_may_go_back_to_it(desk: Desk) -> None:
+    """NEXT STEPS of the next renewal offer it: needed as long as its certificate is valid."""
+    desk.to_proven()
+    desk.told("renewal", "close")
+    steps = desk.told("renewal", "open")["next_steps"]
+    assert "next.or_accept_previous" in [step["key"] for step in steps]
+    [adopted] = {event.body["pair"]["key_fingerprint"] for event in desk.events("tokyo-0")}
+    [key] = [key for key in desk.told("keys", "check")["keys"] if key["fingerprint"] == adopted]
+    assert (key["state"], [use["role"] for use in key["needed_by"]]) == ("opens", ["previous"])
+    _later(desk, 3000)
+    _keys(desk, destroy_after="1h")
+    assert [key["fingerprint"] for key in desk.told("keys", "destroy")["keys"]] == [adopted]
+
+
 def test_no_key_of_an_open_renewal_is_destroyed(desk: Desk) -> None:
     """Not even one that a new key replaced: somebody may come back from the portal with its certificate."""
     desk.to_request()

@@ -84,13 +84,6 @@ def test_only_touched_nodes_are_put_back(sqlite_desk: Desk) -> None:
     assert sqlite_desk.playbooks.names()[-1] == ("rollback", ("n1",))
 
 
-def test_a_node_that_left_the_inventory_is_not_asked(proven: Desk) -> None:
-    """Taken out since: the others go back."""
-    proven.rewrite(nodes=proven.inventory["nodes"][:2])
-    proven.told("renewal", "roll-back")
-    assert proven.playbooks.names()[-1] == ("rollback", ("n1", "n2"))
-
-
 def test_roll_back_before_a_node_was_touched(sqlite_desk: Desk) -> None:
     """Nothing to put back: out of order."""
     sqlite_desk.to_accepted()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 from tests.support.desk import OLD, Desk
@@ -133,6 +135,46 @@ def test_enrolled_devices_are_asked_about_again(sqlite_desk: Desk) -> None:
         error = sqlite_desk.told("renewal", "roll-out", *words, code=1)["error"]
         assert error["reason"] == "enrolled_topic_differs"
         assert OTHER in error["values"]["got"]
+        assert "find that UID's row at the portal, as mdm@example.com or" in error["hint"]
     nothing_happened(sqlite_desk, kinds)
     sqlite_desk.enroll_of_topic(2)
     assert sqlite_desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
+
+
+def test_the_inventory_names_another_topic_since(sqlite_desk: Desk) -> None:
+    """Accepted for another UID than the one that stands there now: refused before any node, with the account."""
+    sqlite_desk.to_accepted()
+    kinds = sqlite_desk.kinds()
+    (topic,) = sqlite_desk.inventory["topics"]
+    sqlite_desk.rewrite(topics=[topic | {"topic": OTHER}])
+    for words in ((), ("--dry-run",)):
+        error = sqlite_desk.told("renewal", "roll-out", *words, code=1)["error"]
+        assert (error["reason"], error["values"]["expected"]) == ("topic_differs", OTHER)
+        assert "sign in at the portal as mdm@example.com" in error["hint"]
+    nothing_happened(sqlite_desk, kinds)
+
+
+def test_a_connection_the_inventory_may_not_ask_for(sqlite_desk: Desk) -> None:
+    """Refused where it is read: nothing is announced that was never begun, and `status` says it too."""
+    sqlite_desk.to_accepted()
+    kinds = sqlite_desk.kinds()
+    install = {"paths": {"pem": "/etc/push.pem"}, "variables": {"ansible_password": "x"}}
+    sqlite_desk.rewrite(
+        nodes=[*sqlite_desk.inventory["nodes"], {"name": "f1", "product": "files", "install": install}]
+    )
+    for words in (("renewal", "roll-out"), ("renewal", "roll-back"), ("status", "--offline")):
+        assert sqlite_desk.refusal(*words, code=2) == "connection_variable_refused"
+    sqlite_desk.rewrite(nodes=sqlite_desk.inventory["nodes"][:3])
+    nothing_happened(sqlite_desk, kinds)
+
+
+def test_without_ansible_nothing_begins(sqlite_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 2 names the extra; the phase stays what it was, forward and back."""
+    sqlite_desk.to_proven()
+    kinds, played = sqlite_desk.kinds(), len(sqlite_desk.playbooks.played)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ansible" else find(name))
+    for command in ("roll-out", "roll-back"):
+        for words in ((), ("--dry-run",)):
+            assert sqlite_desk.refusal("renewal", command, *words, code=2) == "extra_missing"
+    assert (sqlite_desk.kinds(), len(sqlite_desk.playbooks.played)) == (kinds, played)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from renewctl.workflow import keyring
+from renewctl.workflow.workplace import Workplace
 from tests.support.certs import OTHER_TOPIC
-from tests.support.desk import APPLE, OLD, Desk
+from tests.support.desk import APPLE, OLD, OLD_ENDS, Desk
 from tests.support.identities import Identity
 
 
@@ -154,3 +157,23 @@ def test_the_sealed_key_opens_with_the_operators_own_tool(sqlite_desk: Desk, tmp
     with pytest.raises(Refused) as caught:
         open_key(sealed, stranger.ref)
     assert caught.value.reason is Reason.IDENTITY_CANNOT_OPEN
+
+
+def test_a_key_that_is_destroyed_in_this_moment_is_not_adopted(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Superseded, taken over again, and destroyed by somebody meanwhile: refused, no event names a key that is gone."""
+    desk.adopt()
+    other = APPLE.push(key="another", not_after=OLD_ENDS)
+    desk.adopt(pair=other)
+
+    def meanwhile(work: Workplace, _fingerprint: str | None) -> None:
+        assert len(keyring.destroy(work, timedelta(days=-36500))) == 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr("renewctl.workflow.deploy.prove_key_opens", meanwhile)
+        words = ("--certificate", desk.file("old.pem", OLD.pem), "--key", desk.file("old.key", OLD.key_pem))
+        assert desk.refusal("adopt", *words, code=4) == "somebody_else_moved"
+    assert len(desk.events("tokyo-0")) == 2
+    desk.adopt()
+    assert {key["state"] for key in desk.told("keys", "check")["keys"]} == {"opens", "not_needed"}

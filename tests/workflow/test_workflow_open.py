@@ -125,3 +125,34 @@ def test_every_command_of_a_renewal_needs_an_open_one(desk: Desk) -> None:
         error = desk.told("renewal", *words, code=1)["error"]
         assert (error["reason"], error["values"]["topic"]) == ("renewal_none_open", "tokyo")
     assert desk.kinds() == []
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", "tokyo-1 is open (rolling out), and the inventory has no topic with the id tokyo"),
+        ("ja", "tokyo-1 が終わっていません（展開中）が、idが tokyo のトピックがインベントリーにありません"),
+    ],
+)
+def test_a_changed_id_hides_no_open_renewal(desk: Desk, language: str, told: str) -> None:
+    """`status` ends with 4 and names it; no other is opened beside it, nothing adopted, before it has ended."""
+    desk.to_accepted()
+    desk.playbooks.says("rollout", "n1", "unknown")
+    desk.refusal("renewal", "roll-out", code=4)
+    (topic,) = desk.inventory["topics"]
+    desk.rewrite(topics=[topic | {"id": "tokyo-hq"}])
+    done = desk.run("status", "--offline", "--lang", language)
+    assert (done.code, told in done.out) == (4, True)
+    document = desk.told("status", "--offline", code=4)
+    assert "warning.renewal_without_topic" in [warn["key"] for warn in document["warnings"]]
+    for words in (("open",), ("open", "--dry-run")):
+        error = desk.told("renewal", *words, code=1)["error"]
+        assert (error["reason"], error["values"]["renewal"]) == ("renewal_under_other_id", "tokyo-1")
+    adopt = ("adopt", "--certificate", desk.file("old.pem", OLD.pem), "--certificate-only")
+    assert desk.refusal(*adopt, code=1) == "renewal_under_other_id"
+    desk.rewrite(topics=[topic])
+    desk.playbooks.answers.clear()
+    desk.told("renewal", "roll-out")
+    desk.told("renewal", "close")
+    desk.rewrite(topics=[topic | {"id": "tokyo-hq"}])
+    assert desk.told("renewal", "open")["renewal"]["name"] == "tokyo-hq-1"
