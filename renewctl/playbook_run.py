@@ -124,9 +124,6 @@ _FIXED = {
 _UNLESS_CHOSEN = {
     # A node is mostly waited for: its second push, its devices. By itself Ansible asks five at once.
     "ANSIBLE_FORKS": "25",
-    # A cut link must end within 15 s; by itself ssh waits for ever.
-    "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s"
-    " -o ServerAliveInterval=5 -o ServerAliveCountMax=3",
 }
 
 _TAIL_LINES, _TAIL_CHARACTERS = 20, 2000
@@ -245,8 +242,13 @@ class _Gathered:
             self.results[event.node] = NodeResult(
                 event.node,
                 "unknown",
-                reason=Reason.NODE_UNREACHABLE,
-                values={"node": event.node, "address": event.address or event.node, "got": event.detail},
+                reason=Reason.NODE_SSH_FAILED,
+                values={
+                    "node": event.node,
+                    "address": event.address,
+                    "got": event.detail,
+                    "command": event.command,
+                },
             )
         elif isinstance(event, PushServiceChecked):
             self.push_service = event
