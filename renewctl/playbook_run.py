@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
+from renewctl import undumpable
 from renewctl.errors import Refused, Unusable
 from renewctl.playbook_events import (
     Ended,
@@ -350,6 +351,7 @@ class _Tail:
 def _child(
     arguments: Sequence[str], folder: Path, environment: Mapping[str, str], permit: int | None
 ) -> Iterator[tuple[subprocess.Popen[str], IO[str], _Tail]]:
+    undumpable.keep_to_ourselves()  # the child inherits the limit; it and its workers get passwords
     reading, writing = os.pipe()
     passed = {"RENEWCTL_EVENTS_FD": writing} | ({} if permit is None else {"RENEWCTL_PERMIT_FD": permit})
     with os.fdopen(reading, encoding="utf-8") as events:
