@@ -29,6 +29,7 @@ PORTAL = "https://identity.apple.com/pushcert/"
 _NODE_AWAY = frozenset(
     {
         Reason.NODE_NO_ANSWER,
+        Reason.NODE_SSH_FAILED,
         Reason.NODE_TIMEOUT,
         Reason.NODE_UNREACHABLE,
         Reason.DATABASE_UNREACHABLE,

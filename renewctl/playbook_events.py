@@ -54,13 +54,15 @@ class NodeUnreachable:
     """Ansible could not reach a node.
 
     Attributes:
-        address: the host it tried, where the inventory names one.
+        address: the host it tried.
         detail: what ssh said.
+        command: what shows a person the same.
     """
 
     node: str
     address: str
     detail: str
+    command: str
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,7 @@ def _pair(value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return None if value is None else _values(value)
 
 
-_OF_UNREACHABLE = ("node", "address", "detail")
+_OF_UNREACHABLE = ("node", "address", "detail", "command")
 _MARKS = ("serial", "fingerprint", "key_fingerprint", "issuer")
 
 _EVENTS: Mapping[str, Callable[[Mapping[str, Any]], PlaybookEvent]] = {

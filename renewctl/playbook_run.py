@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
+from renewctl import undumpable
 from renewctl.errors import Refused, Unusable
 from renewctl.playbook_events import (
     Ended,
@@ -106,9 +107,6 @@ _FIXED = {
 _UNLESS_CHOSEN = {
     # A node is mostly waited for: its second push, its devices. By itself Ansible asks five at once.
     "ANSIBLE_FORKS": "25",
-    # A cut link must end within 15 s; by itself ssh waits for ever.
-    "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s"
-    " -o ServerAliveInterval=5 -o ServerAliveCountMax=3",
 }
 
 _TAIL_LINES, _TAIL_CHARACTERS = 20, 2000
@@ -236,8 +234,13 @@ class _Gathered:
             self.results[event.node] = NodeResult(
                 event.node,
                 "unknown",
-                reason=Reason.NODE_UNREACHABLE,
-                values={"node": event.node, "address": event.address or event.node, "got": event.detail},
+                reason=Reason.NODE_SSH_FAILED,
+                values={
+                    "node": event.node,
+                    "address": event.address,
+                    "got": event.detail,
+                    "command": event.command,
+                },
             )
         elif isinstance(event, PushServiceChecked):
             self.push_service = event
@@ -331,6 +334,7 @@ class _Tail:
 def _child(
     arguments: Sequence[str], folder: Path, environment: Mapping[str, str], permit: int | None
 ) -> Iterator[tuple[subprocess.Popen[str], IO[str], _Tail]]:
+    undumpable.keep_to_ourselves()  # the child inherits the limit; it and its workers get passwords
     reading, writing = os.pipe()
     passed = {"RENEWCTL_EVENTS_FD": writing} | ({} if permit is None else {"RENEWCTL_PERMIT_FD": permit})
     with os.fdopen(reading, encoding="utf-8") as events:

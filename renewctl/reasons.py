@@ -228,6 +228,7 @@ class Reason(StrEnum):
     NODE_FILES_CHANGED = "node_files_changed"
     NODE_WRITE_FAILED = "node_write_failed"
     NODE_READ_BACK_DIFFERS = "node_read_back_differs"
+    NODE_SSH_FAILED = "node_ssh_failed"
     NODE_STEP_FAILED = "node_step_failed"
     NODE_STEP_UNFINISHED = "node_step_unfinished"
     NODE_STEP_UNDONE = "node_step_undone"

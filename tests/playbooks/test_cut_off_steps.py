@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from ansible_collections.renewctl.mdm.plugins.module_utils import node_step
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget, Said
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
 
 from renewctl import verification
@@ -71,7 +71,7 @@ class Node:
         """Nobody has named one."""
         return None
 
-    def send(self, _command: str, data: bytes) -> tuple[int, str]:
+    def send(self, _command: str, data: bytes, _seconds: float) -> Said:
         """Carry out an order; exit code and what was printed."""
         size, _, rest = data.partition(b"\n")
         order = rest[int(size) :]
@@ -95,7 +95,7 @@ class Node:
         assert code in {0, -9}
         if trouble is not None:
             self.met, self.trouble = code != 0 or met_ == "True", None
-        return code, said_
+        return Said(code, said_, "")
 
     def does(self, state: str, run: int) -> dict[str, Any]:
         """What a step says that is asked for as the action plugin does; after a wrong one it is put back."""

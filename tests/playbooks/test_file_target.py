@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget, Said
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget
@@ -33,6 +33,8 @@ class Remote:
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
         self.code = 0
+        self.complaint = ""
+        self.seconds: list[float] = []
         self.after: dict[str, Any] | None = None
         self.steps: list[dict[str, Any]] = []
         self.files: list[dict[str, bytes]] = []
@@ -42,9 +44,10 @@ class Remote:
         """Nobody has named one."""
         return None
 
-    def send(self, command: str, data: bytes) -> tuple[int, str]:
+    def send(self, command: str, data: bytes, seconds: float) -> Said:
         """Take an order apart, as the program on the node does, and answer it."""
         self.commands.append(command)
+        self.seconds.append(seconds)
         size, _, rest = data.partition(b"\n")
         line, _, files = rest[int(size) :].partition(b"\n")
         order = json.loads(line)
@@ -55,13 +58,13 @@ class Remote:
         self.files.append(taken)
         answer = self.answers.get(order["op"], True)
         if isinstance(answer, str):
-            return self.code, answer
+            return Said(self.code, answer, self.complaint)
         told = (
             answer
             if isinstance(answer, dict) and "reason" in answer
             else {"done": answer, "look": self.after}
         )
-        return self.code, f"Last login: today\nrenewctl-answer {json.dumps(told)}\n"
+        return Said(self.code, f"Last login: today\nrenewctl-answer {json.dumps(told)}\n", self.complaint)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +168,45 @@ def test_what_a_node_refuses(tmp_path: Path, pair: Issued) -> None:
             Reason.NODE_STEP_FAILED,
             {"node": "f1", "got": f"look, exit {code}"},
         )
+
+
+def test_what_is_told_of_a_step_that_never_answered(
+    tmp_path: Path, pair: Issued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words of sudo or a shell; of a Python error its type alone; nothing where a key was sent along."""
+    reload = "/usr/bin/reload-mdm"
+    (tmp_path / "allowed").write_text(f"{reload}\n")
+    monkeypatch.setenv("RENEWCTL_ALLOWED_COMMANDS", str(tmp_path / "allowed"))
+    broken = Remote(look="", fence="", switch="")
+    broken.code = 1
+    node = target(tmp_path, broken, reload=[reload])
+    for complaint, told in (
+        (
+            "Welcome\nsudo: unknown user: \x1b[1mnosuch\nsudo: audit\n",
+            ": sudo: unknown user: [1mnosuch; sudo: audit",
+        ),
+        ("Traceback (most recent call last):\n  ...\nValueError: MIIEvQIBADAN\n", ": ValueError"),
+        ("", ""),
+    ):
+        broken.complaint = complaint
+        assert fault_of(node.run).values["got"] == f"look, exit 1{told}"
+        assert fault_of(lambda: node.fence(check=False)).values["got"] == f"fence, exit 1{told}"
+    broken.complaint = "sh: 5: MIIEvQIBADAN: not found"
+    assert fault_of(lambda: node.install(opened(pair))).values["got"] == "switch, exit 1"
+
+
+def test_a_step_may_take_as_long_as_the_node_needs(
+    tmp_path: Path, pair: Issued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One before it may hold the lock, ours may reload and, where it goes back, reload again."""
+    reload = "/usr/bin/reload-mdm"
+    (tmp_path / "allowed").write_text(f"{reload}\n")
+    monkeypatch.setenv("RENEWCTL_ALLOWED_COMMANDS", str(tmp_path / "allowed"))
+    remote = Remote(look=look_of(found_at("/etc/my mdm/push.pem", pair.pem.decode())), switch=True)
+    node = target(tmp_path, remote, reload=[reload])
+    node.run()
+    node.install(opened(pair))
+    assert remote.seconds == [30.0, 150.0]
 
 
 def test_without_a_run_nothing_is_changed(tmp_path: Path, pair: Issued) -> None:

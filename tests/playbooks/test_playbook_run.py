@@ -89,13 +89,11 @@ def test_the_environment_is_scrubbed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("ANSIBLE_SSH_COMMON_ARGS", "-J jump")
-    monkeypatch.delenv("ANSIBLE_SSH_ARGS", raising=False)
     host = {"renewctl_node": {**API_NODE["renewctl_node"], "password": {"env": "NODE_PASSWORD"}}}
     given = playbook_run._environment(tmp_path, {"n1": host})
     assert given["ANSIBLE_DEBUG"] == given["ANSIBLE_KEEP_REMOTE_FILES"] == "0"
     assert given["ANSIBLE_CONFIG"] == str(tmp_path / "ansible.cfg")
     assert given["ANSIBLE_SSH_COMMON_ARGS"] == "-J jump"
-    assert "ServerAliveInterval" in given["ANSIBLE_SSH_ARGS"]
     assert given["NODE_PASSWORD"] == "1"
     assert "MY_SECRET" not in given
 
@@ -191,7 +189,9 @@ def test_events_are_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = SimpleNamespace(host=FakeHost(), task=task(), result={"msg": "x"})
     callback.v2_runner_on_failed(failed)
     callback.v2_runner_on_failed(failed, ignore_errors=True)
-    callback.v2_runner_on_unreachable(SimpleNamespace(host=FakeHost(), result={"msg": "ssh:\nrefused"}))
+    callback.v2_runner_on_unreachable(
+        SimpleNamespace(host=FakeHost(), result={"msg": "via ssh: Hello\nrefused"})
+    )
     os.close(writing)
     with os.fdopen(reading) as pipe:
         lines = pipe.read().splitlines()
@@ -201,7 +201,7 @@ def test_events_are_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(done, NodeDone)
     assert getattr(apns, "accepted", None) is True
     assert stopped == NodeStopped("n1", "Gate")
-    assert unreachable == NodeUnreachable("n1", "192.0.2.1", "refused")
+    assert unreachable == NodeUnreachable("n1", "192.0.2.1", "refused", "ssh 192.0.2.1 true")
 
 
 @pytest.mark.parametrize(

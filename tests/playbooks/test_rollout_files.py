@@ -172,10 +172,10 @@ def test_an_unreachable_host_changes_nothing_anywhere(mdm: World, ssh: Sshd) -> 
     Files(mdm, ssh)
     mdm.hosts["f1"]["renewctl_node"]["install"]["variables"] = {**ssh.variables, "ansible_port": 1}
     ended = mdm.run("rollout")
-    assert (ended.results["f1"].outcome, ended.results["f1"].reason) == ("unknown", Reason.NODE_UNREACHABLE)
+    assert (ended.results["f1"].outcome, ended.results["f1"].reason) == ("unknown", Reason.NODE_SSH_FAILED)
     assert mdm.changes() == {"n1": []}
     dry = mdm.run("rollout", check=True)
-    assert (dry.results["f1"].outcome, dry.results["f1"].reason) == ("unknown", Reason.NODE_UNREACHABLE)
+    assert (dry.results["f1"].outcome, dry.results["f1"].reason) == ("unknown", Reason.NODE_SSH_FAILED)
     assert dry.results["n1"].outcome == "would_install"
 
 

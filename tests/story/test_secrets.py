@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509 import load_pem_x509_certificate
 
-from renewctl.keys.unseal import open_key
+from renewctl.keys.unseal import new_identity, open_key
 from renewctl.sandbox.stage import Stage
 from renewctl.sandbox.worlds import NODES, world
 from renewctl.secrets import Kind, SecretRef
@@ -38,7 +38,7 @@ from tests.support.cli import Done
 from tests.support.leaks import Seen, files_in, forms_of_key, forms_of_text, leaks, watched
 from tests.support.operator import Operator, operator
 from tests.support.postgres import Database, database
-from tests.support.sandbox_parts import eventually
+from tests.support.sandbox_parts import eventually, now
 from tests.support.sshd import sshd
 
 __all__ = ["database"]
@@ -83,8 +83,10 @@ def test_a_whole_renewal_shows_and_leaves_no_secret(
             _keep_all_in(database, person)
         loud = _Loud(person, temporary, ssh)
         with watched(temporary, whose=str(temporary)) as seen:
-            loud.whole_renewal()
+            loud.there_and_back()
             loud.killed_roll_out()
+            loud.to_the_end()
+            loud.upkeep()
         places = {"output": loud.told.encode(), **seen.places, **_left_behind(person, temporary)}
         wanted = _secrets(person, database)
         if database is not None:
@@ -150,23 +152,26 @@ class _Loud:
             text=True,
         )
 
-    def whole_renewal(self) -> None:
+    def well(self, *words: str | Path) -> None:
+        """One command that does what it is asked."""
+        done = self.run(*words)
+        assert done.code == 0, (words, done.out, done.err)
+
+    def there_and_back(self) -> None:
         """From `init` to a roll-out and back."""
         stage, request = self.person.world.stage, self.person.request
         self.run("init", "--existing")
         passphrase, bundle = stage.identity.with_name("passphrase"), self.person.folder / "old.p12"
         passphrase.write_text(PASSPHRASE)
         bundle.write_bytes(_bundle(stage, PASSPHRASE))
-        adopted = self.run("adopt", "--certificate", bundle, "--key", bundle, "--passphrase-file", passphrase)
-        assert adopted.code == 0, adopted
-        self.run("renewal", "open")
+        self.well("adopt", "--certificate", bundle, "--key", bundle, "--passphrase-file", passphrase)
+        self.well("renewal", "open")
         self.run("renewal", "request", "--out", request)
         self.run("keys", "check")
-        accepted = self.run("renewal", "accept", self.person.world.person(request))
-        assert accepted.code == 0, accepted
-        for words in (("renewal", "roll-out", *QUICK), ("renewal", "roll-back", *QUICK)):
-            done = self.run(*words)
-            assert done.code == 0, done.out + done.err
+        self.well("renewal", "accept", self.person.world.person(request))
+        self.well("renewal", "roll-out", "--dry-run")
+        self.well("renewal", "roll-out", *QUICK)
+        self.well("renewal", "roll-back", *QUICK)
         self.run("renewal", "show")
 
     def killed_roll_out(self) -> None:
@@ -178,6 +183,27 @@ class _Loud:
         out, err = process.communicate(timeout=60)
         self.told += out + err
         assert process.returncode == -signal.SIGKILL
+
+    def to_the_end(self) -> None:
+        """On from where the killed one stopped; proven once more, and closed."""
+        self.well("renewal", "roll-out", *QUICK)
+        self.well("renewal", "verify", *QUICK)
+        self.well("renewal", "close")
+
+    def upkeep(self) -> None:
+        """What is done after it: a second recipient, a backup, what an auditor is shown."""
+        identity, recipient = new_identity()
+        self.person.world.stage.identity.with_name("second.txt").write_text(f"{identity}\n")
+        inventory = yaml.safe_load(self.person.world.inventory.read_text())
+        inventory["keys"]["recipients"].append(recipient)
+        self.person.world.inventory.write_text(yaml.safe_dump(inventory))
+        self.well("keys", "rekey")
+        self.well("keys", "check")
+        self.well("backup", "kept.tar")
+        self.well("audit", "report", "--year", str(now().year), "--out", "year.html")
+        for words in (("log", "--format", "csv"), ("log", "--json"), ("verify",)):
+            self.well("audit", *words)
+        self.run("status")
 
 
 @contextmanager
@@ -234,9 +260,9 @@ def _secrets(person: Operator, database: Database | None) -> dict[str, set[bytes
     texts |= {"passphrase of a PKCS#12 file": PASSPHRASE, "password of a node's PKCS#12 file": CONSUMER}
     if database is not None:
         texts["password of the database"] = database.password
-    texts["identity"] = next(
-        line for line in stage.identity.read_text().splitlines() if line.startswith("AGE-SECRET-KEY-")
-    )
+    for name in (stage.identity.name, "second.txt"):
+        lines = stage.identity.with_name(name).read_text().splitlines()
+        texts[f"identity in {name}"] = next(line for line in lines if line.startswith("AGE-SECRET-KEY-"))
     return {
         **{name: forms_of_key(pem) for name, pem in keys.items()},
         **{name: forms_of_text(text) for name, text in texts.items()},
@@ -259,6 +285,8 @@ def _was_worth_it(loud: _Loud, seen: Seen, places: dict[str, bytes]) -> None:
     assert b"ansible" in seen.places["processes"]
     assert any("renewctl-run-" in place and not place.startswith("while") for place in places)
     assert seen.core_limits == {b"0 0"}
+    assert any(place.endswith("kept.tar") for place in places)
+    assert any(b"audit" in content for place, content in places.items() if place.endswith("year.html"))
 
 
 def _only_the_nodes_own_key_files_hold_one(node: Path, wanted: dict[str, set[bytes]]) -> None:

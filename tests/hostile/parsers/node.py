@@ -14,7 +14,7 @@ from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk
 from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Fault
 from ansible_collections.renewctl.mdm.plugins.module_utils.pair_files import PairFiles
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import agreement, worker
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget, Said
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import observation_json
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
@@ -104,16 +104,16 @@ def _pair_on_disk() -> Made:
 
 
 class _Remote:
-    """A node that prints what it is told to."""
+    """A node that says what it is told to, as an answer and as a complaint."""
 
-    def __init__(self, printed: str) -> None:
-        self._printed = printed
+    def __init__(self, printed: str, complained: str = "") -> None:
+        self._said = Said(0, printed, complained)
 
     def python(self) -> str | None:
         return None
 
-    def send(self, _command: str, _data: bytes) -> tuple[int, str]:
-        return 0, self._printed
+    def send(self, _command: str, _data: bytes, _seconds: float) -> Said:
+        return self._said
 
 
 def _answers() -> Made:
@@ -140,6 +140,8 @@ def _answers() -> Made:
                 step()
         with suppress(NodeFault):
             json.dumps(observation_json(target.server.observe(NOW)))
+        with suppress(NodeFault):
+            FileTarget(server, install, settings, _Remote("", printed)).run()
 
     place = {
         "path": "/etc/mdm/push.pem",
@@ -233,7 +235,7 @@ PARSERS = [
     Parser(
         "node.answers",
         _answers,
-        [f"{_PLUGINS}.file_target", f"{_PLUGINS}.node_program", f"{_PLUGINS}.results"],
+        [f"{_PLUGINS}.{one}" for one in ("file_target", "link", "node_program", "results")],
         (RenewctlError,),
         json=True,
     ),

@@ -50,7 +50,13 @@ _EVENTS: list[dict[str, Any]] = [
     _DONE,
     {**_DONE, "outcome": "held", "reason": "run_superseded", "values": {"got": 1, "expected": 7}},
     {**_DONE, "state": "put_back", "outcome": "put_back", "reason": None},
-    {"event": "unreachable", "node": "n1", "address": "10.0.0.1", "detail": "no route"},
+    {
+        "event": "unreachable",
+        "node": "n1",
+        "address": "10.0.0.1",
+        "detail": "no route",
+        "command": "ssh n1 true",
+    },
     {"event": "stopped", "node": "n1", "task": "gate"},
     {"event": "apns", "outcome": "accepted", "new": {}, "previous": None, "reason": None, "values": {}},
 ]

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps, versions, worker
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import link, steps, versions, worker
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget, Said
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import of_error, of_foreign
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget, Target
 
-from renewctl.errors import RenewctlError
+from renewctl.errors import NodeFault, RenewctlError
 from renewctl.reasons import Reason
 from renewctl.servers import registry
 
@@ -54,6 +54,7 @@ class ActionModule(ActionBase):
         server = registry.connect(settings.node, topics, before_change=worker.require_watched)
         if settings.node.install is None:
             return ApiTarget(server)
+        link.prepare(self._connection)
         return FileTarget(server, settings.node.install, settings, _Connection(self, task_vars))
 
 
@@ -68,8 +69,14 @@ class _Connection:
         named = self._action._templar.template((self._task_vars or {}).get("ansible_python_interpreter"))  # noqa: SLF001
         return None if named is None or str(named).startswith("auto") else str(named)
 
-    def send(self, command: str, data: bytes) -> tuple[int, str]:
+    def send(self, command: str, data: bytes, seconds: float) -> Said:
         # Not a module: its arguments show under ANSIBLE_DEBUG even in tasks with no_log, what a command is
         # given on its standard input shows nowhere (facts/stack.md §3).
-        told = self._action._low_level_execute_command(command, in_data=data)  # noqa: SLF001 - what action plugins have
-        return int(told["rc"]), str(told["stdout"])
+        try:
+            with link.within(seconds, self._action._connection):  # noqa: SLF001
+                told = self._action._low_level_execute_command(command, in_data=data)  # noqa: SLF001 - what action plugins have
+        except AnsibleConnectionFailure:
+            raise  # unreachable: Ansible's own to tell
+        except AnsibleError as error:  # sudo asks for a password, say
+            raise NodeFault(Reason.NODE_STEP_FAILED, got=link.last_words(str(error))) from None
+        return Said(int(told["rc"]), str(told["stdout"]), str(told["stderr"]))

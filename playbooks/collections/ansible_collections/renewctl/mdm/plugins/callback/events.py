@@ -18,10 +18,7 @@ requirements:
 """
 
 from ansible.plugins.callback import CallbackBase
-from ansible_collections.renewctl.mdm.plugins.plugin_utils import worker
-
-#: Characters of what ssh says of an unreachable node.
-LONGEST = 200
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import link, worker
 
 #: All of a result that is told.
 KEYS = ("node", "outcome", "changed", "observation", "proof", "reason", "values")
@@ -48,9 +45,14 @@ class CallbackModule(CallbackBase):
         self._result(result, failed=not ignore_errors)
 
     def v2_runner_on_unreachable(self, result):
-        where = str(result.host.get_vars().get("ansible_host", ""))
-        said = str(result.result.get("msg", "")).strip().splitlines() or [""]
-        self._tell("unreachable", node=result.host.get_name(), address=where, detail=said[-1][:LONGEST])
+        node, variables = result.host.get_name(), result.host.get_vars()
+        self._tell(
+            "unreachable",
+            node=node,
+            address=str(variables.get("ansible_host") or node),
+            detail=link.last_words(str(result.result.get("msg", ""))),
+            command=link.try_by_hand(node, variables),
+        )
 
     def _result(self, result, failed=False):
         told = result.result

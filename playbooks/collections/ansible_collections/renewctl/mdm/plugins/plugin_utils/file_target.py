@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from ansible_collections.renewctl.mdm.plugins.module_utils import veil
-from ansible_collections.renewctl.mdm.plugins.plugin_utils import node_program, pkcs12
+from ansible_collections.renewctl.mdm.plugins.module_utils import node_reload, pair_files, veil
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import link, node_program, pkcs12
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import plain
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
@@ -45,14 +45,22 @@ _SEEN_THERE = frozenset(
 )
 
 
+class Said(NamedTuple):
+    """What a command said: exit code, standard output, standard error."""
+
+    code: int
+    printed: str
+    complained: str
+
+
 class Remote(Protocol):
     """What the action plugin lends: the connection to the node."""
 
     def python(self) -> str | None:
         """The node's Python, where an inventory names one."""
 
-    def send(self, command: str, data: bytes) -> tuple[int, str]:
-        """Run a command with `data` on its standard input; its exit code, and what it printed."""
+    def send(self, command: str, data: bytes, seconds: float) -> Said:
+        """Run a command with `data` on its standard input, which may take the node so many seconds."""
 
 
 class FileTarget:
@@ -178,16 +186,21 @@ class FileTarget:
             **more,
         }
         command = node_program.command(self._remote.python())
-        code, printed = self._remote.send(command, node_program.message(order, files or {}))
-        told = node_program.answer(printed)
+        sent = node_program.message(order, files or {})
+        said = self._remote.send(command, sent, _longest(order["reloads"]))
+        told = node_program.answer(said.printed)
         if told is not None and "reason" not in told:
             self._after = told.get("look")
             return told
-        reason, values = Reason.NODE_STEP_FAILED, {"got": f"{op}, exit {code}"}
-        if told is not None and str(told["reason"]) in _REASONS:
-            said = told.get("values")
+        reason, values = Reason.NODE_STEP_FAILED, {"got": f"{op}, exit {said.code}"}
+        if (
+            told is None and not files
+        ):  # whatever reads our order may repeat it: a shell, say, a line of the key
+            values["got"] += _complaint(said.complained)
+        elif told is not None and str(told["reason"]) in _REASONS:
+            why = told.get("values")
             reason = Reason(told["reason"])
-            values = {name: plain(value) for name, value in said.items()} if isinstance(said, dict) else {}
+            values = {name: plain(value) for name, value in why.items()} if isinstance(why, dict) else {}
         raise NodeFault(reason, **{"node": self._settings.node.name, **values})
 
     def _require_token(self) -> None:
@@ -229,6 +242,19 @@ def _unveiled(told: Any, secret: bytes, paths: list[str]) -> list[bytes | None]:
         None if one is None else veil.veiled(base64.b64decode(str(one), validate=True), secret, path)
         for path, one in zip(paths, told, strict=True)
     ]
+
+
+def _complaint(text: str) -> str:
+    """What sudo or a shell said; of a Python error only its type, since its text may hold anything."""
+    if "Traceback (most recent call last)" in text:
+        return f": {link.last_words(text).partition(':')[0]}"
+    said = link.last_words(text, lines=2)
+    return f": {said}" if said else ""
+
+
+def _longest(reloads: list[list[str]]) -> float:
+    """Seconds a step may take a node: it waits for one before it, reloads, goes back, reloads again."""
+    return 2 * (pair_files.STEP_SECONDS + 2 * node_reload.RELOAD_SECONDS * len(reloads))
 
 
 def _is_a_look(done: Any, places: int) -> bool:
