@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.renewctl.mdm.plugins.module_utils import node_step
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget, Said
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
 from cryptography.hazmat.primitives.serialization import pkcs12
 
@@ -56,7 +56,7 @@ class Node:
         """Nobody has named one."""
         return None
 
-    def send(self, _command: str, data: bytes) -> tuple[int, str]:
+    def send(self, _command: str, data: bytes, _seconds: float) -> Said:
         """Carry out an order, or say what is to be said instead."""
         size, _, rest = data.partition(b"\n")
         order = rest[int(size) :]
@@ -67,7 +67,7 @@ class Node:
                 node_step.main(io.BytesIO(order))
             said = out.getvalue()
         self.printed.append(said)
-        return 0, said
+        return Said(0, said, "")
 
     def install(self, pair: Issued) -> bool:
         """As the step `present` does."""
