@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -60,6 +61,8 @@ def make_app(exporter: _Exporter, status: Route) -> Router:
         lambda: exporter.watching.inventory, lambda: exporter.watching.snapshot, lambda: exporter.modules
     )
 
+    reloading = Reloading(exporter.reload)
+
     async def metrics(request: Request) -> Response:
         return _answer(request, exporter.watching.page, exporter.reloads.part)
 
@@ -74,7 +77,7 @@ def make_app(exporter: _Exporter, status: Route) -> Router:
     async def reload(request: Request) -> Response:
         if of_another_site(request.headers):
             return PlainTextResponse(_CROSS_SITE, status_code=403)
-        fault = await run_in_threadpool(exporter.reload)
+        fault = await reloading.next()
         if fault is None:
             return PlainTextResponse("reloaded\n")
         return PlainTextResponse("".join(f"{line}\n" for line in words(fault)), status_code=500)
@@ -88,6 +91,32 @@ def make_app(exporter: _Exporter, status: Route) -> Router:
             status,
         ]
     )
+
+
+class Reloading:
+    """Reloads asked for over HTTP: one at a time, and one waits, for however many ask meanwhile.
+
+    So each is told of a reload that began after it was asked for.
+
+    Args:
+        reload: done in a thread; gives the fault, if any.
+    """
+
+    def __init__(self, reload: Callable[[], RenewctlError | None]) -> None:
+        self._reload = reload
+        self._one_at_a_time = asyncio.Lock()
+        self._waiting: asyncio.Task[RenewctlError | None] | None = None
+
+    async def next(self) -> RenewctlError | None:
+        """What the next one to begin comes to."""
+        if self._waiting is None:
+            self._waiting = asyncio.create_task(self._run())
+        return await asyncio.shield(self._waiting)
+
+    async def _run(self) -> RenewctlError | None:
+        async with self._one_at_a_time:
+            self._waiting = None
+            return await run_in_threadpool(self._reload)
 
 
 def _answer(request: Request, page: Page, own: Part | None = None) -> Response:

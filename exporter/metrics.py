@@ -101,8 +101,8 @@ NODE_UP = Definition(
     "1 if the node answered when last asked; a node of files alone: if they could be read. "
     f"0 before the first answer. {POLLED}",
     ("node", "product"),
-    "A node of files alone on another host: from here there is nothing to ask; mdm_node_failures says so. "
-    "Else never, for a node of the inventory.",
+    "A node of files alone on another host, or of a PKCS#12 file that no roll-out made: from here there is "
+    "nothing to ask; mdm_node_failures says so. Else never, for a node of the inventory.",
     ("mdm_node_up == 0", "nodes that are silent now"),
 )
 NODE_FAILURES = Definition(

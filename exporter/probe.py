@@ -16,6 +16,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from starlette.concurrency import run_in_threadpool
+
 from exporter.collectors import certificates, devices, files, nodes
 from exporter.families import Family, single
 from exporter.metrics import PROBE_DURATION, PROBE_SUCCESS
@@ -72,6 +74,8 @@ class Prober:
         self._modules = modules
         self._known: OrderedDict[Node, NodeFacts] = OrderedDict()
         self._under_way = 0
+        self._rendered: dict[str, tuple[tuple[object, ...], Part]] = {}
+        self._one_at_a_time = asyncio.Lock()
 
     async def page(self, target: str, module: str, scrape_timeout: str) -> Page:
         """What there is to say of a target.
@@ -88,14 +92,33 @@ class Prober:
         inventory = self._inventory()
         node = next((node for node in inventory.nodes if node.name == target), None)
         if node is not None:
-            snapshot = self._snapshot()
+            facts, part = await self._known_of(node, inventory)
         else:
             node = self._allowed(target, module, inventory)
             facts = await self._asked(node, inventory, seconds_for(scrape_timeout))
-            snapshot = Snapshot().with_node(node.name, facts)
-        alone = replace(inventory, nodes=(node,))
-        families = self._families(alone, snapshot, time.monotonic() - began)
-        return Page([Part(families)], of_process=False)
+            part = Part(_of_node(node, inventory, Snapshot().with_node(node.name, facts)))
+        well = facts.looked_at is not None and facts.up is not False and not facts.failures
+        took = single(PROBE_DURATION, time.monotonic() - began)
+        return Page([part, Part((single(PROBE_SUCCESS, well), took))], of_process=False)
+
+    async def _known_of(self, node: Node, inventory: Inventory) -> tuple[NodeFacts, Part]:
+        """What is known of a node; rendered once after each look, however many ask.
+
+        In a thread, one at a time: it may be ten thousand files, and nobody else is to wait for them.
+        """
+        async with self._one_at_a_time:
+            snapshot = self._snapshot()
+            basis = inventory, snapshot.nodes.get(node.name), snapshot.renewals, snapshot.adopted
+            kept = self._rendered.get(node.name)
+            if kept is None or any(one is not other for one, other in zip(kept[0], basis, strict=True)):
+                self._forget_others(inventory)
+                part = await run_in_threadpool(Part, _of_node(node, inventory, snapshot))
+                kept = self._rendered[node.name] = basis, part
+        return snapshot.node(node.name), kept[1]
+
+    def _forget_others(self, inventory: Inventory) -> None:
+        """A node that went out of the inventory takes up no room."""
+        self._rendered = {name: kept for name, kept in self._rendered.items() if kept[0][0] is inventory}
 
     def _allowed(self, target: str, name: str, inventory: Inventory) -> Node:
         from exporter.probe_config import read_target  # noqa: PLC0415 - only for strangers
@@ -133,9 +156,12 @@ class Prober:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(arrived, change)
 
+        try:
+            # A thread of its own, which nobody has to wait for: an executor's would hold up the end.
+            threading.Thread(target=ask, name=f"probe {node.name}", daemon=True).start()
+        except RuntimeError:
+            raise Refusal(503, "the system gives no thread to ask in; see its limits on tasks") from None
         self._under_way += 1
-        # A thread of its own, which nobody has to wait for: an executor's would hold up the end.
-        threading.Thread(target=ask, name=f"probe {node.name}", daemon=True).start()
         try:
             change = await asyncio.wait_for(answer, seconds)
         except TimeoutError:
@@ -150,13 +176,11 @@ class Prober:
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
-    def _families(self, alone: Inventory, snapshot: Snapshot, took: float) -> Iterator[Family]:
-        for subject in (certificates, files, nodes, devices):
-            yield from subject.collect(alone, snapshot)
-        facts = snapshot.node(alone.nodes[0].name)
-        well = facts.looked_at is not None and facts.up is not False and not facts.failures
-        yield single(PROBE_SUCCESS, well)
-        yield single(PROBE_DURATION, took)
+
+def _of_node(node: Node, inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
+    alone = replace(inventory, nodes=(node,))
+    for subject in (certificates, files, nodes, devices):
+        yield from subject.collect(alone, snapshot)
 
 
 def seconds_for(scrape_timeout: str) -> float:

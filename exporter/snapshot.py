@@ -149,12 +149,16 @@ def _with_last_known(file: SeenFile, before: SeenFile | None) -> SeenFile:
     return SeenFile(file.path, before.topic, before.not_after, file.reason)
 
 
+_HIDDEN_FROM_HERE = {Reason.NODE_CERTIFICATE_ELSEWHERE, Reason.NODE_CERTIFICATE_LOCKED}
+"""A look cannot tell it: a roll-out makes both known, and until then nobody can mend it."""
+
+
 def _answered(seen: Observation) -> bool | None:
     """What the node says of itself; a node without a process to ask: whether its files could be read."""
     if seen.up is not None:
         return seen.up
     reasons = {failure.reason for failure in seen.failures}
-    if not seen.certificates and reasons == {Reason.NODE_CERTIFICATE_ELSEWHERE}:
+    if not seen.certificates and reasons and reasons <= _HIDDEN_FROM_HERE:
         return None
     # A folder may hold other certificates than push certificates; a bad file beside them is no silent node.
     read = bool(seen.certificates) or any(file.not_after is not None for file in seen.files or ())

@@ -5,6 +5,7 @@
 - A head has a longest size; uvicorn with httptools knows none.
 - An answer has a deadline until its last byte is taken: sheds who reads a byte a second.
 - What waits for a slow reader is a few pieces of one answer: the next request is begun when it is taken.
+- It ends with its next answer when another one would begin differently: scrapers keep theirs for years.
 - There is room for so many connections; one more pushes out whoever has kept us waiting longest.
 """
 
@@ -89,14 +90,25 @@ class Crowd:
 
 
 class HttpConnection(HttpToolsProtocol):
-    """uvicorn's connection, on the clock whenever it is the other side's turn."""
+    """uvicorn's connection, on the clock whenever it is the other side's turn.
+
+    Args:
+        greeting: what it began with; None: plain HTTP.
+        newest: gives what a connection would begin with now.
+    """
 
     def __init__(
-        self, crowd: Crowd, config: Config, state: ServerState, greeting: Greeting | None = None
+        self,
+        crowd: Crowd,
+        config: Config,
+        state: ServerState,
+        greeting: Greeting | None,
+        newest: Callable[[], Greeting | None],
     ) -> None:
         super().__init__(config=config, server_state=state, app_state={})
         self._crowd = crowd
         self._greeting = greeting
+        self._newest = newest
         self._in_head = True
         self._head_bytes = 0
         self._head_clock: asyncio.TimerHandle | None = None
@@ -142,7 +154,8 @@ class HttpConnection(HttpToolsProtocol):
             return
         self._crowd.moved(self.transport)
         self._expect_reader()
-        self.server_state.default_headers = _dated(int(time.time()))
+        outdated = self._newest() is not self._greeting  # who was let in then may have to stay out now
+        self.server_state.default_headers = _common(int(time.time()), outdated)
         if not self.expect_100_continue:
             self._set_tcp(socket.TCP_CORK, 1)
         super().on_headers_complete()
@@ -232,5 +245,7 @@ class HttpConnection(HttpToolsProtocol):
 
 
 @lru_cache(1)
-def _dated(second: int) -> list[tuple[bytes, bytes]]:
-    return [(b"date", formatdate(second, usegmt=True).encode())]
+def _common(second: int, last: bool) -> list[tuple[bytes, bytes]]:
+    """Headers of every answer; the last one of a connection says so."""
+    closing = [(b"connection", b"close")] if last else []
+    return [(b"date", formatdate(second, usegmt=True).encode()), *closing]

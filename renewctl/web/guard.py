@@ -49,7 +49,8 @@ class Guard:
             return None
         given = credentials(Headers(scope=scope).get("authorization", ""))
         try:
-            if given is not None and await self._passwords.right(config.users, *given):
+            address = (scope.get("client") or ("",))[0]
+            if given is not None and await self._passwords.right(config.users, *given, address):
                 return None
         except Busy:
             return PlainTextResponse(

@@ -87,7 +87,7 @@ class QuietServer(Server):
 
         def greet() -> asyncio.BaseProtocol:
             greeting = site.tls()
-            http = HttpConnection(crowd, config, self.server_state, greeting)
+            http = HttpConnection(crowd, config, self.server_state, greeting, site.tls)
             if greeting is None:
                 return http
             from renewctl.web.handshake import TlsConnection  # noqa: PLC0415 - only where TLS is used

@@ -160,6 +160,20 @@ def test_other_certificates_of_a_watched_folder_fire_by_their_file(tmp_path: Pat
         )
 
 
+def test_an_older_certificate_behind_a_push_certificate_fires_by_its_file(tmp_path: Path) -> None:
+    """The topic tells the push certificate's date alone; last year's push certificate beside it fires by its topic alone."""
+    for name, days, uid in (("push", 300, TOPIC), ("behind", 20, "intermediate"), ("other", 20, TOPIC)):
+        _serve(tmp_path / f"{name}.pem", days, uid)
+    with (tmp_path / "push.pem").open("ab") as chain:
+        chain.write((tmp_path / "behind.pem").read_bytes())
+    inventory(tmp_path, [files_node(name, tmp_path / f"{name}.pem") for name in ("push", "other")])
+    with (
+        exporter(tmp_path) as running,
+        prometheus_server.running(tmp_path, f"127.0.0.1:{running.port}") as server,
+    ):
+        _fires_once_each(server, "node", {"MdmCertificateFileExpiryDue": "push"})
+
+
 def test_what_else_expires_and_a_refused_reload_fire(tmp_path: Path) -> None:
     """A certificate that ends in 20 days, one that ended, one that is not there; then an inventory with a slip.
 

@@ -183,6 +183,21 @@ def test_100_scrapes_at_once(target: Attacked) -> None:
     assert target.grown < 100
 
 
+def test_100_probes_of_a_large_node_at_once(target: Attacked) -> None:
+    """Scrapes are answered meanwhile, and the node is rendered once, not a hundred times."""
+
+    def probe(_: int) -> int:
+        return ask(target.port, "/probe?target=a", tls=target.tls, headers={"Accept-Encoding": "gzip"}).status
+
+    with ThreadPoolExecutor(100) as pool:
+        probing = [pool.submit(probe, number) for number in range(100)]
+        time.sleep(0.3)
+        took = target.scrape()
+        assert [one.result() for one in probing] == [200] * 100
+    assert took < 1
+    assert target.grown < 100
+
+
 def test_readers_of_a_byte_a_second(target: Attacked) -> None:
     """Others are answered meanwhile, and what they do not take does not pile up."""
     slow = [target.connect(window=4096) for _ in range(20)]

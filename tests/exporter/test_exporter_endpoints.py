@@ -137,7 +137,7 @@ def test_health_alone_has_an_address_of_its_own(place: Path) -> None:
     """Several addresses for everything, one for probes, where nothing else is to be had."""
     flags = ["--web.listen-address=127.0.0.1:0", "--web.probe-listen-address=127.0.0.1:0"]
     with exporter(place, *flags) as running:
-        running.wait_for(UP.format("a"), 1)
+        running.wait(lambda _: running.get("/-/ready").status == 200, "ready")
         ports = re.findall(r"listening on 127.0.0.1:(\d+) for (\w+)", running.log.read_text())
         assert [what for _, what in ports] == ["everything", "everything", "health"]
         statuses = {port: [status(port, path) for path in ("/-/ready", "/metrics", "/")] for port, _ in ports}

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from exporter import probe as probing
+from exporter.families import Family
 from exporter.probe import Prober, Refusal
 from exporter.probe_config import Module, read_target
 from exporter.rendering import Format, Page
-from exporter.snapshot import Snapshot
-from renewctl.inventory.reading import Node, Product
+from exporter.snapshot import Known, Snapshot
+from renewctl.inventory.reading import Inventory, Node, Product
 from renewctl.observation import Observation
 from renewctl.servers import registry
-from tests.support.exporter_values import inventory, node, seen, served
+from tests.support.exporter_values import NOW, inventory, node, seen, served
 
 
 class FakeServers:
@@ -75,6 +76,67 @@ def test_a_node_of_the_inventory_is_never_asked(servers: FakeServers) -> None:
     assert "probe_success 0.0" in told
     assert 'mdm_node_up{node="a"' in told
     assert servers.asked == []
+
+
+def test_a_node_is_rendered_once_after_each_look_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ask: it may be ten thousand files. What a later look or another inventory tells is shown."""
+    rendered: list[int] = []
+
+    def render(node: Node, of: Inventory, known: Snapshot) -> Iterator[Family]:
+        rendered.append(threading.get_ident())
+        yield from of_node(node, of, known)
+
+    of_node = probing._of_node
+    monkeypatch.setattr(probing, "_of_node", render)
+    now = [(inventory(node("a"), node("b")), Snapshot())]
+    one = Prober(lambda: now[-1][0], lambda: now[-1][1], dict)
+
+    async def crowd() -> list[str]:
+        return [text(page) for page in await asyncio.gather(*(one.page("a", "", "") for _ in range(20)))]
+
+    def looked_at(name: str) -> None:
+        of, known = now[-1]
+        now.append((of, known.with_node(name, known.node(name).after(seen(served())))))
+
+    async def all_of_it() -> None:
+        assert all("probe_success 0.0" in told for told in await crowd())
+        looked_at("b")
+        await crowd()
+        assert len(rendered) == 1
+        looked_at("a")
+        assert all("probe_success 1.0" in told for told in await crowd())
+        assert len(rendered) == 2
+        now.append((now[-1][0], replace(now[-1][1], adopted={"tokyo": Known(served(), NOW)})))
+        await crowd()
+        assert len(rendered) == 3
+        now.append((inventory(node("a", storage="shared")), now[-1][1]))
+        await crowd()
+        assert len(rendered) == 4
+        assert threading.get_ident() not in rendered
+        assert list(one._rendered) == ["a"]
+
+    asyncio.run(all_of_it())
+
+
+def test_a_place_is_not_lost_with_a_thread_that_the_system_refuses(
+    servers: FakeServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit on tasks that was reached for a moment: 503 as long as it lasts, and every place is there after it."""
+    monkeypatch.setattr(probing, "CONCURRENCY", 1)
+    one = prober(open=OPEN)
+
+    def refused(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def twice() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refused)
+            with pytest.raises(Refusal) as refusal:
+                await one.page("x.mdm.example", "open", "")
+        assert refusal.value.status == 503
+        assert "probe_success 1.0" in text(await one.page("x.mdm.example", "open", ""))
+
+    asyncio.run(twice())
 
 
 def test_a_stranger_that_falls_silent_keeps_its_last_date(servers: FakeServers) -> None:

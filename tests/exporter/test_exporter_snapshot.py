@@ -73,6 +73,15 @@ def test_a_node_of_files_is_up_if_they_could_be_read() -> None:
     assert NodeFacts().after(seen(up=None, failures=elsewhere)).up is None
 
 
+def test_a_pkcs12_file_that_no_roll_out_made_says_nothing_about_its_node() -> None:
+    """Nobody can see into it until the first roll-out; beside a file that is missing the node is down all the same."""
+    locked = Failure(Reason.NODE_CERTIFICATE_LOCKED)
+    assert NodeFacts().after(seen(up=None, failures=(locked,))).up is None
+    assert NodeFacts().after(seen(served(), up=None, failures=(locked,))).up is True
+    missing = Failure(Reason.NODE_CERTIFICATE_UNREADABLE)
+    assert NodeFacts().after(seen(up=None, failures=(locked, missing))).up is False
+
+
 def test_an_overdue_look_is_a_failure_and_takes_nothing_away() -> None:
     """Nothing heard: the facts stay."""
     facts = NodeFacts().after(seen(served(), devices=COUNTS)).failing(NOW, Reason.NODE_TIMEOUT)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -127,3 +129,29 @@ def test_guessing_passwords_and_holding_connections_stops_no_scrape(place: Path)
         assert 401 in statuses
         assert "Traceback" not in running.log.read_text()
         assert running.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_flood_of_guesses_keeps_no_scraper_from_its_first_answer(place: Path) -> None:
+    """Begun before anybody is known: even from the scraper's own address, by its own name, without a pause."""
+    users = {"alice": bcrypt.hashpw(b"swordfish", bcrypt.gensalt(10)).decode()}
+    write_config(place, {"basic_auth_users": users})
+    over = threading.Event()
+
+    def flood(port: int, guesser: int) -> None:
+        for number in itertools.count():
+            if over.is_set():
+                return
+            assert ask(port, headers=basic("alice", f"{guesser} {number}")).status in {401, 503}
+
+    with (
+        exporter(place, f"--web.config.file={place / 'web.yml'}") as running,
+        ThreadPoolExecutor(12) as pool,
+    ):
+        floods = [pool.submit(flood, running.port, guesser) for guesser in range(12)]
+        time.sleep(2)
+        try:
+            assert ask(running.port, "/metrics", headers=ALICE).status == 200
+        finally:
+            over.set()
+        assert [one.result() for one in floods] == [None] * 12

@@ -184,6 +184,7 @@ def test_guesses_wait_in_line_and_the_line_is_short(monkeypatch: pytest.MonkeyPa
     """One check at a time, whatever the number of guesses; who is known already does not wait at all."""
     counted = Counted(0.02)
     monkeypatch.setattr(checking, "_fits", counted)
+    monkeypatch.setattr(checking, "LONGEST_QUEUE", 8)
 
     async def attack() -> tuple[list[object], bool]:
         passwords = Passwords()
@@ -200,6 +201,69 @@ def test_guesses_wait_in_line_and_the_line_is_short(monkeypatch: pytest.MonkeyPa
     assert counted.most == 1
     assert sum(isinstance(one, Busy) for one in ended) == 50 - checking.LONGEST_QUEUE
     assert ended.count(False) == checking.LONGEST_QUEUE
+
+
+@pytest.mark.parametrize(
+    ("crowd", "newcomer", "let_in"),
+    [
+        (["10.0.0.1"] * 20, "10.0.0.2", True),
+        (["10.0.0.1"] * 20, "10.0.0.1", False),
+        ([f"2001:db8::{number:x}" for number in range(20)], "2001:db8:0:1::1", True),
+        ([f"2001:db8::{number:x}" for number in range(20)], "2001:db8::ffff:1%eth0", False),
+        (["::ffff:10.0.0.1"] * 20, "::ffff:10.0.0.2", True),
+        ([f"10.0.0.{number}" for number in range(20)], "10.0.1.1", False),
+        (["/run/socket"] * 20, "10.0.0.2", True),
+    ],
+    ids=[
+        "another",
+        "the same",
+        "another /64",
+        "the same /64",
+        "mapped",
+        "a crowd of addresses",
+        "no address",
+    ],
+)
+def test_whoever_has_most_in_the_line_makes_room(
+    monkeypatch: pytest.MonkeyPatch, crowd: list[str], newcomer: str, let_in: bool
+) -> None:
+    """So one address cannot shut another out: it loses its latest guess, which is told to come again."""
+    monkeypatch.setattr(checking, "_fits", Counted(0.01))
+    monkeypatch.setattr(checking, "LONGEST_QUEUE", 4)
+
+    async def attack() -> tuple[list[object], object]:
+        passwords = Passwords()
+        guesses = []
+        for number, address in enumerate(crowd):
+            guesses.append(
+                asyncio.create_task(passwords.right(CHEAP, "alice", str(number).encode(), address))
+            )
+            await asyncio.sleep(0)
+        scrape = asyncio.create_task(passwords.right(CHEAP, "alice", b"swordfish", newcomer))
+        ended = await asyncio.gather(*guesses, scrape, return_exceptions=True)
+        assert passwords._line == {}
+        return ended[:-1], ended[-1]
+
+    ended, scraped = asyncio.run(attack())
+    assert (scraped is True) if let_in else isinstance(scraped, Busy)
+    assert ended.count(False) == 4 - let_in
+    assert sum(isinstance(one, Busy) for one in ended) == 16 + let_in
+
+
+def test_a_scrape_that_is_given_up_leaves_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of the program, for example: as what it is, not as a busy line."""
+    monkeypatch.setattr(checking, "_fits", Counted(0.05))
+
+    async def leave() -> Passwords:
+        passwords = Passwords()
+        one = asyncio.create_task(passwords.right(CHEAP, "alice", b"swordfish"))
+        await asyncio.sleep(0)
+        one.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await one
+        return passwords
+
+    assert asyncio.run(leave())._line == {}
 
 
 def test_whoever_does_not_fit_into_the_line_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:

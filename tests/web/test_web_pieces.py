@@ -107,7 +107,7 @@ def begun_requests(*steps: str) -> list[int]:
     async def play() -> list[int]:
         reader: Any = Reader()
         config = Config(app, ws="none", lifespan="off", log_config=None, proxy_headers=False)
-        one = connection.HttpConnection(connection.Crowd(9), config, ServerState())
+        one = connection.HttpConnection(connection.Crowd(9), config, ServerState(), None, lambda: None)
         one.connection_made(reader)
         counts = []
         for step in steps:

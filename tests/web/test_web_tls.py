@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import ipaddress
 import socket
 import ssl
@@ -131,6 +132,29 @@ def test_another_client_ca_counts_from_the_next_connection_on(place: Path) -> No
         (place / "another.pem").write_bytes(Authority("third").pem)
         write_config(place, {"tls_server_config": {**MUTUAL, "client_ca_file": "another.pem"}})
         assert not let_in(running.port, place, "known")
+
+
+def test_an_open_connection_is_answered_once_more_and_closed_when_another_ca_holds(place: Path) -> None:
+    """Scrapers keep theirs for years; a web config that is broken meanwhile closes none."""
+    with web_server(write_config(place, {"tls_server_config": MUTUAL})) as running:
+        context = client(place / "ca.pem", place / "known.pem")
+        kept = http.client.HTTPSConnection("127.0.0.1", running.port, timeout=30, context=context)
+
+        def closed_after() -> bool:
+            kept.request("GET", "/")
+            answer = kept.getresponse()
+            assert (answer.status, answer.read()) == (200, b"hello")
+            return answer.getheader("Connection") == "close"
+
+        assert [closed_after(), closed_after()] == [False, False]
+        write_config(place, {"tls_server_config": {**MUTUAL, "client_ca_file": "absent.pem"}})
+        assert not closed_after()
+        (place / "another.pem").write_bytes(Authority("third").pem)
+        write_config(place, {"tls_server_config": {**MUTUAL, "client_ca_file": "another.pem"}})
+        assert closed_after()
+        with pytest.raises((ssl.SSLError, ConnectionError, http.client.HTTPException)):
+            closed_after()  # over a new connection, which http.client makes by itself
+        kept.close()
 
 
 def agreed(port: int, place: Path, version: ssl.TLSVersion) -> tuple[str, str] | None:
