@@ -169,6 +169,7 @@ class Reason(StrEnum):
     DATABASE_ERROR = "database_error"
     DATABASE_ZONE = "database_zone"
     FOLDER_UNREADABLE = "folder_unreadable"
+    FOLDER_EMPTY = "folder_empty"
     NODE_CERTIFICATE_UNREADABLE = "node_certificate_unreadable"
     NODE_CERTIFICATE_ELSEWHERE = "node_certificate_elsewhere"
     NODE_CERTIFICATE_LOCKED = "node_certificate_locked"
@@ -367,6 +368,7 @@ NODE_REASONS: tuple[Reason, ...] = (
     Reason.DATABASE_ERROR,
     Reason.DATABASE_ZONE,
     Reason.FOLDER_UNREADABLE,
+    Reason.FOLDER_EMPTY,
     Reason.NODE_CERTIFICATE_UNREADABLE,
     Reason.NODE_CERTIFICATE_ELSEWHERE,
     Reason.NODE_CERTIFICATE_LOCKED,

@@ -14,10 +14,11 @@ from exporter.snapshot import FORGET_AFTER, NodeFacts, Snapshot
 from renewctl.inventory.reading import Product
 from renewctl.observation import Failure, Observation, SeenFile, Source
 from renewctl.reasons import Reason
+from renewctl.servers.files import Files
 from tests.servers.test_certificate_files import topic
 from tests.support.certs import apple_like
 from tests.support.exporter_process import TOPIC, Exporter, exporter, files_node, inventory
-from tests.support.exporter_values import NOW, node, seen, served, value
+from tests.support.exporter_values import NOW, folder_node, node, seen, served, value
 from tests.support.exporter_values import inventory as values_inventory
 
 ENDS = datetime(2027, 1, 4, tzinfo=UTC)
@@ -153,6 +154,22 @@ def test_a_file_that_comes_back_is_as_good_as_new() -> None:
     """Put away and put back."""
     facts = NodeFacts().after(look(FILE)).after(look()).after(look(FILE))
     assert (facts.files, facts.failures) == ((FILE,), ())
+
+
+def test_a_folder_that_was_emptied_is_never_well_again(tmp_path: Path) -> None:
+    """Not even when its files are forgotten, nor after a restart that knows of none: the node is silent till one is there."""
+    server = Files(folder_node(str(tmp_path)))
+    (tmp_path / "a.pem").write_bytes(certificate(1))
+    full = NodeFacts().after(server.observe(NOW))
+    (tmp_path / "a.pem").unlink()
+    emptied = full.after(server.observe(NOW + timedelta(days=1)))
+    month = NOW + timedelta(days=30)
+    for before in (emptied.after(server.observe(NOW + timedelta(days=2))), NodeFacts()):
+        facts = before.after(server.observe(month))
+        assert (facts.files, facts.up, facts.failures) == ((), False, (Reason.FOLDER_EMPTY,))
+        assert facts.last_success == before.last_success != month
+    (tmp_path / "a.pem").write_bytes(certificate(1))
+    assert emptied.after(server.observe(month)).up is True
 
 
 def unlisted() -> Observation:
