@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from renewctl import __version__, messages
 from renewctl.errors import RenewctlError, Unusable
 from renewctl.inventory.reading import Inventory, load
 from renewctl.reasons import Reason
+from renewctl.web.addresses import host_and_port
 
 DEFAULT_PORT = 10092
 """Exporters' ports up to about 10060 are taken."""
@@ -20,6 +22,8 @@ DEFAULT_PORT = 10092
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; gives the exit code: 0 after SIGTERM, 1 cannot listen, 2 command line or inventory unusable."""
+    # Else a reload asked for now would end the process. It is done once the server is there to take it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     flags = _parser().parse_args(arguments)
     logs.to_stderr(flags.log_level, flags.log_format)
     try:
@@ -35,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(inventory: Inventory, flags: argparse.Namespace) -> None:
-    """The files beside the inventory, those they name included."""
+    """Addresses, and the files beside the inventory, those they name included."""
+    for address in (*flags.listen_addresses, *flags.probe_listen_addresses):
+        host_and_port(address)
     if flags.web_config_file:
         from renewctl.web.live import LiveConfig  # noqa: PLC0415 - only where it is used
 
