@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exporter import logs
-from renewctl import __version__, messages
+from renewctl import __version__, localfile, messages
 from renewctl.errors import RenewctlError, Unusable
 from renewctl.inventory.reading import Inventory, load
 from renewctl.reasons import Reason
@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.to_stderr(flags.log_level, flags.log_format)
     try:
         inventory = load(flags.config_file)
+        _check_snapshot_file(flags.snapshot_file)
         if flags.config_check:
             _check(inventory, flags)
         else:
@@ -50,6 +51,12 @@ def _check(inventory: Inventory, flags: argparse.Namespace) -> None:
         from exporter.running import read_modules  # noqa: PLC0415 - only where it is used
 
         read_modules(flags.probe_config_file, inventory)
+
+
+def _check_snapshot_file(path: Path | None) -> None:
+    """Refuse what is there and is no file: a folder keeps nothing, and a pipe or device would be replaced."""
+    if path is not None and localfile.exists(path) and not path.is_file():
+        raise Unusable(Reason.SNAPSHOT_FILE_UNUSABLE, path=str(path))
 
 
 def _run(inventory: Inventory, flags: argparse.Namespace) -> None:

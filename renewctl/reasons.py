@@ -322,6 +322,7 @@ class Reason(StrEnum):
     # Exporter
     LISTEN_ADDRESS_INVALID = "listen_address_invalid"
     LISTEN_FAILED = "listen_failed"
+    SNAPSHOT_FILE_UNUSABLE = "snapshot_file_unusable"
     PROBE_CREDENTIAL_FOR_MANY = "probe_credential_for_many"
     WEB_KEY_MISSING = "web_key_missing"
     WEB_CLIENT_UNVERIFIED = "web_client_unverified"

@@ -217,9 +217,15 @@ def test_a_damaged_file_is_no_reason_not_to_start(
 def test_an_unreadable_file_is_no_reason_not_to_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A folder of that name, as one that stands for every error of reading."""
-    assert starting_snapshot(tmp_path, inventory()) == Snapshot(store_up=False)
-    assert "directory" in caplog.text
+    """A folder of that name, a pipe that nobody writes to; and a pipe beside it holds up no writing."""
+    os.mkfifo(tmp_path / "snapshot.json.new")
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        assert starting_snapshot(path, inventory()) == Snapshot(store_up=False)
+        assert "not a regular file" in caplog.text
+        caplog.clear()
+    with pytest.raises(OSError, match="No such device"):
+        snapshot_file.save(tmp_path / "snapshot.json", Snapshot())
 
 
 def test_nodes_that_left_the_inventory_are_forgotten(tmp_path: Path) -> None:
