@@ -63,7 +63,7 @@ def test_a_reload_right_after_the_start_ends_no_service(site: Site) -> None:
     """Whether Python was there yet or not: the service is, and shows its nodes."""
     eventually(lambda: bool(site.series("mdm_node_up")))
     nodes = _nodes(site)
-    site.host.run("systemctl", "restart", "renewctl-exporter")
-    site.host.run("systemctl", "reload", "renewctl-exporter")
+    unit = "renewctl-exporter.service"
+    site.host.run("sh", "-c", f"systemctl restart {unit} && systemctl kill --signal=HUP {unit}")
     eventually(lambda: site.property("ActiveState") == "active" and bool(site.series("mdm_node_up")))
     assert _nodes(site) == nodes
