@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from exporter.poller import Change
 from exporter.secrets_allowed import by_command
-from exporter.snapshot import ExpiryFacts, Snapshot
+from exporter.snapshot import ExpiryFacts, Snapshot, not_later
 from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Expiring, ExpiryKind, Inventory
 from renewctl.reasons import Reason
@@ -60,9 +60,12 @@ class ExpiryLook:
         return expiry_of(self._one)
 
     def _failing(self, reason: Reason) -> Change:
+        now = datetime.now(UTC)
+
         def change(snapshot: Snapshot) -> Snapshot:
             before = snapshot.expiries.get(self._key, ExpiryFacts())
-            return self._publish(snapshot, replace(before, reason=reason))
+            last = not_later(before.last_success, now)
+            return self._publish(snapshot, replace(before, reason=reason, last_success=last))
 
         return change
 

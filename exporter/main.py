@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from exporter import logs
-from renewctl import __version__, messages
+from renewctl import __version__, localfile, messages
 from renewctl.errors import RenewctlError, Unusable
 from renewctl.inventory.reading import Inventory, load
 from renewctl.reasons import Reason
+from renewctl.web.addresses import host_and_port
 
 DEFAULT_PORT = 10092
 """Exporters' ports up to about 10060 are taken."""
@@ -20,10 +22,13 @@ DEFAULT_PORT = 10092
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; gives the exit code: 0 after SIGTERM, 1 cannot listen, 2 command line or inventory unusable."""
+    # Else a reload asked for now would end the process. It is done once the server is there to take it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     flags = _parser().parse_args(arguments)
     logs.to_stderr(flags.log_level, flags.log_format)
     try:
         inventory = load(flags.config_file)
+        _check_snapshot_file(flags.snapshot_file)
         if flags.config_check:
             _check(inventory, flags)
         else:
@@ -35,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(inventory: Inventory, flags: argparse.Namespace) -> None:
-    """The files beside the inventory, those they name included."""
+    """Addresses, and the files beside the inventory, those they name included."""
+    for address in (*flags.listen_addresses, *flags.probe_listen_addresses):
+        host_and_port(address)
     if flags.web_config_file:
         from renewctl.web.live import LiveConfig  # noqa: PLC0415 - only where it is used
 
@@ -44,6 +51,12 @@ def _check(inventory: Inventory, flags: argparse.Namespace) -> None:
         from exporter.running import read_modules  # noqa: PLC0415 - only where it is used
 
         read_modules(flags.probe_config_file, inventory)
+
+
+def _check_snapshot_file(path: Path | None) -> None:
+    """Refuse what is there and is no file: a folder keeps nothing, and a pipe or device would be replaced."""
+    if path is not None and localfile.exists(path) and not path.is_file():
+        raise Unusable(Reason.SNAPSHOT_FILE_UNUSABLE, path=str(path))
 
 
 def _run(inventory: Inventory, flags: argparse.Namespace) -> None:

@@ -308,6 +308,14 @@ LAST_ROUND = Definition(
     "Never.",
     ("time() - mdm_exporter_last_round_timestamp_seconds > 900", "an exporter that no longer asks"),
 )
+SNAPSHOT_WRITTEN = Definition(
+    "mdm_exporter_snapshot_written",
+    "1 if what is known was written to the snapshot file when last tried, 0 if not (then a restart forgets "
+    f"the dates of silent nodes, or shows older ones) or not yet. {POLLED}",
+    (),
+    "No snapshot file is configured.",
+    ("mdm_exporter_snapshot_written == 0", "exporters that would not remember over a restart"),
+)
 RELOAD_SUCCESSFUL = Definition(
     "mdm_exporter_config_last_reload_successful",
     "1 if the inventory and what stands beside it (web config, modules of /probe) were read successfully "
@@ -335,7 +343,7 @@ METRICS: tuple[Definition, ...] = (
     DEVICES_ENROLLED, DEVICES_SEEN, DEVICE_LAST_SEEN, DEVICES_DROPPED,
     TOPIC_WINDOW, TOPIC_INFO, TOPIC_NODE, TOPIC_EXPIRY_KNOWN,
     RENEWAL_PHASE, RENEWAL_ACCEPTED, RENEWAL_NODES_OWED, RENEWAL_NODE_OWED,
-    STORE_UP, STORE_HEAD, BUILD_INFO, LAST_ROUND, RELOAD_SUCCESSFUL, RELOAD_SUCCESS,
+    STORE_UP, STORE_HEAD, BUILD_INFO, LAST_ROUND, SNAPSHOT_WRITTEN, RELOAD_SUCCESSFUL, RELOAD_SUCCESS,
     *PROCESS,
 )  # fmt: skip
 """In the order of the reference page."""

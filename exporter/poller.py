@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import random
 import threading
 import time
@@ -11,6 +12,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from exporter.snapshot import Snapshot
+from exporter.vital import vital_thread
+
+log = logging.getLogger("exporter")
 
 Change = Callable[[Snapshot], Snapshot]
 """What a look learned, as a change of the snapshot. Quick and pure but for logging."""
@@ -84,7 +88,8 @@ class Poller:
         self._unasked: set[str] = set()
         self._leaving = False
         self._wake = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
+        self._refused = False
+        self._thread = vital_thread("poller", self._run)
         self._take(looks)
 
     def start(self) -> None:
@@ -147,9 +152,23 @@ class Poller:
     def _begin_due(self, now: float) -> None:
         while self._due and self._due[0][0] <= now and self._places() > 0:
             _, name = heapq.heappop(self._due)
-            look = self._looks[name]
-            self._under_way[name] = _UnderWay(look, now + LOOK_SECONDS)
-            threading.Thread(target=self._look, args=(name, look), name=f"look {name}", daemon=True).start()
+            if not self._begun(name, now):
+                heapq.heappush(self._due, (now + self._interval, name))
+
+    def _begun(self, name: str, now: float) -> bool:
+        """Whether the look has a thread; the system may have none left, for a while."""
+        look = self._looks[name]
+        thread = threading.Thread(target=self._look, args=(name, look), name=f"look {name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self._refused:
+                log.warning("looks cannot begin and are tried again: %s", error)
+            self._refused = True
+            return False
+        self._refused = False
+        self._under_way[name] = _UnderWay(look, now + LOOK_SECONDS)
+        return True
 
     def _note_overdue(self, now: float) -> None:
         for name, under_way in self._under_way.items():
@@ -176,7 +195,12 @@ class Poller:
             self._wake.notify()
 
     def _apply(self, name: str, change: Change) -> None:
-        self.snapshot = change(self.snapshot)
+        try:
+            self.snapshot = change(self.snapshot)
+        except Exception as error:
+            # What is known stays, and so does the place in the queue: whatever one look causes stays with it.
+            log.error("what a look at %s told cannot be taken: %s", name, type(error).__name__)  # noqa: TRY400
+            log.debug("%s", name, exc_info=error)
         self._unasked.discard(name)
         self._changed()
 

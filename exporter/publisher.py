@@ -1,4 +1,4 @@
-"""Renders the snapshot when it changed, and keeps it on disk. Its own thread: nobody waits for it."""
+"""Renders the snapshot when it changed, and has it kept on disk. Its own thread: nobody waits for it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from exporter import collectors, snapshot_file
+from exporter import collectors
+from exporter.keeping import Keeper
 from exporter.rendering import Page, Part
 from exporter.snapshot import Snapshot
+from exporter.vital import vital_thread
 from renewctl.inventory.reading import Inventory
 
 log = logging.getLogger("exporter")
@@ -28,30 +29,25 @@ class Publisher:
     """Turns the newest snapshot into the page that scrapes are answered with.
 
     Args:
-        newest: gives the newest snapshot.
-        path: where the snapshot is kept; None: nowhere.
+        newest: gives the inventory in use and the newest snapshot of it.
+        keeper: is given snapshots to keep.
         changed: set whenever there is a newer snapshot.
     """
 
     def __init__(
-        self,
-        inventory: Inventory,
-        newest: Callable[[], Snapshot],
-        path: Path | None,
-        changed: threading.Event,
+        self, newest: Callable[[], tuple[Inventory, Snapshot]], keeper: Keeper, changed: threading.Event
     ) -> None:
-        self._inventory = inventory
         self._newest = newest
-        self._path = path
-        self._written = True
+        self._keeper = keeper
         self._kept: tuple[object, ...] | None = None
         self._keep_again = 0.0
         self._changed = changed
         self._leaving = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._one_at_a_time = threading.Lock()
+        self._thread = vital_thread("publisher", self._run)
         self._basis: tuple[object, ...] | None = None
         self._steady = Part(())
-        self.page = self._rendered(newest())
+        self.page = self._rendered(*newest())
 
     def start(self) -> None:
         """Begin to follow changes."""
@@ -62,7 +58,21 @@ class Publisher:
         self._leaving.set()
         self._changed.set()
         self._thread.join()
-        self._keep(self._newest())
+        self._keeper.keep(self._newest()[1])
+
+    def publish(self) -> None:
+        """Make the page anew at once: it is there when this returns, unless it cannot be rendered."""
+        with self._one_at_a_time:
+            inventory, snapshot = self._newest()
+            try:
+                self.page = self._rendered(inventory, snapshot)
+            except Exception:
+                # The page before stays: whatever a node said must not blank what the others say.
+                log.exception("the snapshot could not be rendered")
+            basis = collectors.basis(inventory, snapshot)
+            if basis != self._kept or time.monotonic() >= self._keep_again:
+                self._kept, self._keep_again = basis, time.monotonic() + _KEEP_SECONDS
+                self._keeper.keep(snapshot)
 
     def _run(self) -> None:
         while True:
@@ -71,34 +81,12 @@ class Publisher:
                 return
             self._changed.clear()
             began = time.monotonic()
-            self._publish(self._newest())
+            self.publish()
             self._leaving.wait(max(_SHORTEST_PAUSE_SECONDS, _SHARE * (time.monotonic() - began)))
 
-    def _publish(self, snapshot: Snapshot) -> None:
-        try:
-            self.page = self._rendered(snapshot)
-        except Exception:
-            # The page before stays: whatever a node said must not blank what the others say.
-            log.exception("the snapshot could not be rendered")
-        basis = collectors.basis(self._inventory, snapshot)
-        if basis != self._kept or time.monotonic() >= self._keep_again:
-            self._kept, self._keep_again = basis, time.monotonic() + _KEEP_SECONDS
-            self._keep(snapshot)
-
-    def _rendered(self, snapshot: Snapshot) -> Page:
-        basis = collectors.basis(self._inventory, snapshot)
+    def _rendered(self, inventory: Inventory, snapshot: Snapshot) -> Page:
+        basis = collectors.basis(inventory, snapshot)
         if basis != self._basis:
-            self._steady, self._basis = Part(collectors.steady(self._inventory, snapshot)), basis
-        return Page((self._steady, Part(collectors.lively(self._inventory, snapshot))))
-
-    def _keep(self, snapshot: Snapshot) -> None:
-        if self._path is None:
-            return
-        try:
-            snapshot_file.save(self._path, snapshot)
-        except OSError as error:
-            if self._written:
-                log.warning("snapshot file %s cannot be written: %s", self._path, error.strerror)
-            self._written = False
-        else:
-            self._written = True
+            self._steady, self._basis = Part(collectors.steady(inventory, snapshot)), basis
+        lively = (*collectors.lively(inventory, snapshot), *self._keeper.families())
+        return Page((self._steady, Part(lively)))

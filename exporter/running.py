@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 import threading
 from collections.abc import Mapping, Sequence
@@ -98,7 +97,7 @@ class Exporter:
 
 
 def run(settings: Settings, inventory: Inventory) -> None:
-    """Serve until SIGTERM or SIGINT; SIGHUP reads everything again.
+    """Serve until SIGTERM or SIGINT; SIGHUP reads everything again; one that came while it was blocked, too.
 
     Raises:
         Unusable: the web config or the modules of /probe cannot be used.
@@ -110,7 +109,6 @@ def run(settings: Settings, inventory: Inventory) -> None:
     sites = [exporter.site(listeners)]
     if probed:
         sites.append(Site(make_health_app(lambda: exporter.watching.ready), probed))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server is there to take it
     exporter.watching.start()
     for site in sites:
         _tell(site, "everything" if site is sites[0] else "health alone")

@@ -15,7 +15,16 @@ from renewctl.reasons import Reason
 from renewctl.renewal.history import TopicHistory
 
 FORGET_AFTER = timedelta(days=7)
-"""A file gone from a watched folder is told of for so long; one that the inventory names, for ever."""
+"""A file gone from a watched folder is told of for so long, counted while somebody looks; one that the
+inventory names, for ever."""
+
+_NO_JUMP = timedelta(days=1)
+"""Longer than this no two looks are apart, unless the clock was set or nobody was watching."""
+
+
+def not_later(at: datetime | None, now: datetime) -> datetime | None:
+    """An instant that a clock running ahead may have told."""
+    return at if at is None else min(at, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,9 @@ class NodeFacts:
 
     def after(self, seen: Observation, seconds: float = 0) -> NodeFacts:
         """These facts after one more look, which took so long."""
+        known = self.as_of(seen.at)
+        if known is not self:
+            return known.after(seen, seconds)
         files, gone = self._files(seen)
         failures = (*(failure.reason for failure in seen.failures), *(Reason.NODE_FILE_MISSING,) * len(gone))
         failed = bool(failures) or seen.up is False
@@ -107,7 +119,29 @@ class NodeFacts:
 
     def failing(self, at: datetime, reason: Reason) -> NodeFacts:
         """These facts while a look has given nothing for long."""
-        return replace(self, looked_at=at, up=False, failures=(reason,))
+        return replace(self.as_of(at), looked_at=at, up=False, failures=(reason,))
+
+    def as_of(self, now: datetime) -> NodeFacts:
+        """These facts at a look, before which the clock may have jumped.
+
+        What was seen while it ran ahead was seen now at the latest: else it would outrank, for years, what is
+        seen from here on. And no jump makes a week: files that are gone begin theirs anew.
+        """
+        gone = self.gone
+        if gone and self.looked_at is not None and abs(now - self.looked_at) > _NO_JUMP:
+            gone = dict.fromkeys(gone, now)
+        times = (self.looked_at, self.last_success, self.told_at, self.devices_at, *(k.at for k in self.kept))
+        if gone == self.gone and all(at is None or at <= now for at in times):
+            return self
+        return replace(
+            self,
+            looked_at=not_later(self.looked_at, now),
+            last_success=not_later(self.last_success, now),
+            told_at=not_later(self.told_at, now),
+            devices_at=not_later(self.devices_at, now),
+            kept=tuple(Known(known.served, min(known.at, now)) for known in self.kept),
+            gone=gone,
+        )
 
     def _kept(self, told: tuple[ServedCertificate, ...]) -> tuple[Known, ...]:
         if told is self.told:

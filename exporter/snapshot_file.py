@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from exporter.snapshot import ExpiryFacts, Known, NodeFacts, RenewalFacts, Snapshot
+from renewctl import localfile
 from renewctl.observation import DeviceCounts, SeenFile, ServedCertificate, Source
 from renewctl.reasons import Reason
 
 VERSION = 2
 """Of the file's format; another one is not read."""
+
+LIMIT = 64 << 20
+"""Bytes that are read: ten thousand certificates are three million."""
 
 
 class UnusableSnapshot(Exception):
@@ -30,7 +34,7 @@ def load(path: Path) -> Snapshot | None:
         UnusableSnapshot: unreadable, not ours, or damaged.
     """
     try:
-        stored = json.loads(path.read_bytes())
+        stored = json.loads(localfile.read(path, LIMIT))
         if stored["version"] != VERSION:
             raise UnusableSnapshot(f"version {stored['version']!r}, expected {VERSION}")
         return Snapshot(
@@ -65,7 +69,7 @@ def save(path: Path, snapshot: Snapshot) -> None:
         "store_read": _at_out(snapshot.store_read),
     }
     beside = path.with_name(f"{path.name}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o640)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(json.dumps(stored, separators=(",", ":")))
         file.flush()

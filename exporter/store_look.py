@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from exporter.poller import Change
 from exporter.secrets_allowed import by_command
-from exporter.snapshot import Known, RenewalFacts, Snapshot
+from exporter.snapshot import Known, RenewalFacts, Snapshot, not_later
 from renewctl import secrets
 from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Inventory
@@ -81,7 +81,10 @@ class StoreLook:
         return histories(events), head_of(events)
 
     def _down(self, why: str) -> Change:
-        return lambda snapshot: self._publish(replace(snapshot, store_up=False), why)
+        now = datetime.now(UTC)
+        return lambda snapshot: self._publish(
+            replace(snapshot, store_up=False, store_read=not_later(snapshot.store_read, now)), why
+        )
 
     def _publish(self, snapshot: Snapshot, words: str) -> Snapshot:
         if words != self._said:

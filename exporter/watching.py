@@ -6,6 +6,7 @@ import logging
 import threading
 from pathlib import Path
 
+from exporter.keeping import Keeper
 from exporter.looks import looks
 from exporter.poller import Poller
 from exporter.publisher import Publisher
@@ -27,15 +28,15 @@ class Watching:
     """
 
     def __init__(self, inventory: Inventory, snapshot_file: Path | None, poll_interval: float) -> None:
-        self._snapshot_file = snapshot_file
         self._was_ready = False
         self._changed = threading.Event()
         self._one_change = threading.Lock()
         self._inventory = inventory
         known = starting_snapshot(snapshot_file, inventory)
-        # One for all inventories: looks under way when one is changed are still known of after that.
+        # One of each for all inventories: looks under way when one is changed are still known of after
+        # that, and a change needs no new thread, which the system might refuse.
         self._poller = Poller(looks(inventory), known, poll_interval, self._changed.set)
-        self._publisher = self._publishing()
+        self._publisher = Publisher(lambda: self.known, Keeper(snapshot_file), self._changed)
 
     @property
     def inventory(self) -> Inventory:
@@ -81,13 +82,8 @@ class Watching:
     def change_to(self, inventory: Inventory) -> None:
         """Go on with another inventory; the page before stays until the new one is there."""
         self._was_ready = self.ready
-        self._publisher.stop()
         secrets.forget()  # a password may have changed with it
         with self._one_change:
             self._poller.change_to(looks(inventory), lambda known: fitting(known, inventory))
             self._inventory = inventory
-        self._publisher = self._publishing()
-        self._publisher.start()
-
-    def _publishing(self) -> Publisher:
-        return Publisher(self._inventory, lambda: self.snapshot, self._snapshot_file, self._changed)
+        self._publisher.publish()

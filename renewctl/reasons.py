@@ -169,6 +169,7 @@ class Reason(StrEnum):
     DATABASE_ERROR = "database_error"
     DATABASE_ZONE = "database_zone"
     FOLDER_UNREADABLE = "folder_unreadable"
+    FOLDER_EMPTY = "folder_empty"
     NODE_CERTIFICATE_UNREADABLE = "node_certificate_unreadable"
     NODE_CERTIFICATE_ELSEWHERE = "node_certificate_elsewhere"
     NODE_CERTIFICATE_LOCKED = "node_certificate_locked"
@@ -321,6 +322,7 @@ class Reason(StrEnum):
     # Exporter
     LISTEN_ADDRESS_INVALID = "listen_address_invalid"
     LISTEN_FAILED = "listen_failed"
+    SNAPSHOT_FILE_UNUSABLE = "snapshot_file_unusable"
     PROBE_CREDENTIAL_FOR_MANY = "probe_credential_for_many"
     WEB_KEY_MISSING = "web_key_missing"
     WEB_CLIENT_UNVERIFIED = "web_client_unverified"
@@ -367,6 +369,7 @@ NODE_REASONS: tuple[Reason, ...] = (
     Reason.DATABASE_ERROR,
     Reason.DATABASE_ZONE,
     Reason.FOLDER_UNREADABLE,
+    Reason.FOLDER_EMPTY,
     Reason.NODE_CERTIFICATE_UNREADABLE,
     Reason.NODE_CERTIFICATE_ELSEWHERE,
     Reason.NODE_CERTIFICATE_LOCKED,

@@ -95,12 +95,12 @@ def _folder_row(folder: FolderStatus, words: Words) -> list[Cell]:
     ]
 
 
-def _files(folder: FolderStatus, words: Words) -> Element | str | None:
-    """How many files there are of each level; None where nobody knows."""
+def _files(folder: FolderStatus, words: Words) -> Element | None:
+    """How many files there are of each level; None where none are known of."""
     if folder.counts:
         counted = (tag("li", words.level(level), f" {count}") for level, count in folder.counts.items())
         return tag("ul", *counted, class_="counts")
-    return None if folder.level is Level.UNKNOWN else words.text("page.files_none")
+    return None
 
 
 def _file_row(file: FileStatus, words: Words) -> list[Cell]:

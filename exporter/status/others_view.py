@@ -139,7 +139,7 @@ def _folder(node: Node, facts: NodeFacts, windows: Mapping[str, timedelta], now:
         level = min(counts, key=_RANKS.__getitem__)
         level = Level.ATTENTION if faults and level is Level.OK else level
     else:  # nothing is known, or nothing is there: not what anybody watches a folder for
-        level = Level.UNKNOWN if faults or facts.looked_at is None else Level.ATTENTION
+        level = Level.UNKNOWN
     return FolderStatus(
         node, facts, files, faults, {one: counts[one] for one in Level if one in counts}, level
     )

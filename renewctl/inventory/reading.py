@@ -202,9 +202,7 @@ def _inventory(path: Path, digest: str, documents: list[Fields]) -> Inventory:
     store.need("store", None)
     if not watched_only:
         documents[0].need("keys", keys)
-    folders_only = bool(inventory.nodes) and all(node.folder for node in inventory.nodes)
-    if not folders_only and not any(document.raw("topics") for document in documents):
-        documents[0].problem(Reason.INVENTORY_MISSING_KEY, "topics", expected="topics")
+    _need_topics_and_nodes(inventory, documents, watched_only=watched_only)
     for document in documents:
         document.done()
     _check_topics(inventory, topic_entries)
@@ -212,6 +210,16 @@ def _inventory(path: Path, digest: str, documents: list[Fields]) -> Inventory:
     topics = tuple(replace(topic, vendor=topic.vendor or inventory.vendor) for topic in inventory.topics)
     inventory = replace(inventory, topics=topics)
     return _check_nodes(inventory, node_entries)
+
+
+def _need_topics_and_nodes(inventory: Inventory, documents: list[Fields], *, watched_only: bool) -> None:
+    """Nodes always; topics where a node serves them, or a renewal is to be made."""
+    folders_only = bool(inventory.nodes) and all(node.folder for node in inventory.nodes)
+    named = {key: any(document.raw(key) for document in documents) for key in ("topics", "nodes")}
+    if not named["topics"] and not folders_only and (named["nodes"] or not watched_only):
+        documents[0].problem(Reason.INVENTORY_MISSING_KEY, "topics", expected="topics")
+    if not named["nodes"]:
+        documents[0].problem(Reason.INVENTORY_MISSING_KEY, "nodes", expected="nodes")
 
 
 def _check_version(document: Fields) -> None:

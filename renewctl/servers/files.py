@@ -36,7 +36,7 @@ class Files:
     def __init__(self, node: Node) -> None:
         self.node = node
         self._folder = None if node.folder is None else CertificateFolder(node.folder)
-        self._looked: tuple[tuple[Read, ...], Placed] = ((), Placed((), (), ()))
+        self._looked: tuple[tuple[Read, ...], Placed] | None = None
 
     def observe(self, now: datetime, *, certificates_alone: bool = False) -> Observation:  # noqa: ARG002 - no more is here
         """The certificates in its files."""
@@ -61,8 +61,8 @@ class Files:
             raise NodeFault(
                 Reason.FOLDER_UNREADABLE, node=self.node.name, path=str(self.node.folder), got=error.strerror
             ) from None
-        if reads is not self._looked[0]:
-            self._looked = reads, _of_folder(reads, self.node.name)
+        if self._looked is None or reads is not self._looked[0]:
+            self._looked = reads, _of_folder(reads, self.node)
         return self._looked[1]
 
     def install(self, pair: Pair) -> None:
@@ -119,10 +119,13 @@ def placed_certificates(node: Node) -> Placed:
     return Placed(tuple(found.values()), tuple(failures), tuple(files))
 
 
-def _of_folder(reads: tuple[Read, ...], node: str) -> Placed:
+def _of_folder(reads: tuple[Read, ...], node: Node) -> Placed:
+    failures = [_failure(read, node.name) for read in reads if read.seen.reason is not None]
+    if not reads:  # a mount that was lost, a slip in its path, a clean-up: nobody watches nothing on purpose
+        failures.append(Failure(Reason.FOLDER_EMPTY, {"node": node.name, "path": str(node.folder)}))
     return Placed(
         tuple(read.served for read in reads if read.served is not None and is_push_certificate(read.served)),
-        tuple(_failure(read, node) for read in reads if read.seen.reason is not None),
+        tuple(failures),
         tuple(read.seen for read in reads),
     )
 

@@ -12,23 +12,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn import Config, Server
 
-from renewctl.errors import Refused, Unusable
+from renewctl.errors import Refused
 from renewctl.reasons import Reason
+from renewctl.web.addresses import host_and_port
 from renewctl.web.connection import MAX_CONNECTIONS, Crowd, Greeting, HttpConnection
 from renewctl.web.pieces import in_pieces
-
-_PORT = re.compile(r"[0-9]{1,5}")
 
 log = logging.getLogger("web")
 
@@ -60,7 +59,8 @@ class QuietServer(Server):
 
     Args:
         sites: what to serve, each on its own sockets.
-        hang_up: called on SIGHUP, in a thread of its own; None leaves SIGHUP alone.
+        hang_up: called on SIGHUP, in a thread of its own; None leaves SIGHUP alone. One that
+            was blocked until now counts; after the end it is ignored.
     """
 
     _leave: asyncio.Event
@@ -101,15 +101,19 @@ class QuietServer(Server):
         """Note SIGTERM and SIGINT; unlike uvicorn's own, do not raise them again after a clean end."""
         loop = asyncio.get_running_loop()
         self._leave = asyncio.Event()
-        handled = [signal.SIGTERM, signal.SIGINT]
+        handled = (signal.SIGTERM, signal.SIGINT)
         for number in handled:
             loop.add_signal_handler(number, self._leave.set)
         if self._hang_up is not None:
-            handled.append(signal.SIGHUP)
-            loop.add_signal_handler(signal.SIGHUP, loop.run_in_executor, None, self._hang_up)
+            # The loop's own way would leave, at the end, a moment in which the signal kills.
+            later = partial(loop.call_soon_threadsafe, loop.run_in_executor, None, self._hang_up)
+            signal.signal(signal.SIGHUP, lambda *_: later())
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # one may be waiting since the start
         try:
             yield
         finally:
+            if self._hang_up is not None:
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
             for number in handled:
                 loop.remove_signal_handler(number)
 
@@ -125,19 +129,16 @@ def listen(address: str) -> socket.socket:
         Unusable: `listen_address_invalid`: not such an address.
         Refused: `listen_failed`: the address is taken, not ours, or not permitted.
     """
-    host, found, port = address.rpartition(":")
-    if not found or not _PORT.fullmatch(port) or int(port) > 65535:  # noqa: PLR2004 - ports have 16 bits
-        raise Unusable(Reason.LISTEN_ADDRESS_INVALID, got=address, expected="HOST:PORT | :PORT | [IPV6]:PORT")
-    host = host.removeprefix("[").removesuffix("]")
+    host, port = host_and_port(address)
     try:
         if host:
-            family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
-            return socket.create_server((host, int(port)), family=family, backlog=_BACKLOG)
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            return socket.create_server((host, port), family=family, backlog=_BACKLOG)
         if socket.has_dualstack_ipv6():
             return socket.create_server(
-                ("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
+                ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
             )
-        return socket.create_server(("0.0.0.0", int(port)), backlog=_BACKLOG)  # noqa: S104 - asked for
+        return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)  # noqa: S104 - asked for
     except (OSError, UnicodeError) as error:  # UnicodeError: a label of the host is too long
         got = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise Refused(Reason.LISTEN_FAILED, address=address, got=got) from None

@@ -57,3 +57,13 @@ def test_a_reload_takes_what_changed_and_keeps_what_cannot_be_used(site: Site) -
     eventually(lambda: (_nodes(site), _told(site)) == ({"n2"}, 1))
     assert site.property("MainPID") == pid
     assert site.property("ActiveState") == "active"
+
+
+def test_a_reload_right_after_the_start_ends_no_service(site: Site) -> None:
+    """Whether Python was there yet or not: the service is, and shows its nodes."""
+    eventually(lambda: bool(site.series("mdm_node_up")))
+    nodes = _nodes(site)
+    unit = "renewctl-exporter.service"
+    site.host.run("sh", "-c", f"systemctl restart {unit} && systemctl kill --signal=HUP {unit}")
+    eventually(lambda: site.property("ActiveState") == "active" and bool(site.series("mdm_node_up")))
+    assert _nodes(site) == nodes

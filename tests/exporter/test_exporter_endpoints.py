@@ -124,6 +124,40 @@ def test_no_page_of_another_site_reloads(place: Path) -> None:
         assert running.stop() == 0
 
 
+HANGING_UP = """
+import os, signal, sys
+from exporter import main
+load = main.load
+def hung_up_on(path):
+    found = load(path)
+    path.write_text(path.read_text().replace('"name": "a"', '"name": "b"'))
+    os.kill(os.getpid(), signal.SIGHUP)
+    return found
+main.load = hung_up_on
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+def test_a_reload_asked_for_during_the_start_is_done_after_it(place: Path) -> None:
+    """`systemctl reload` right after `start` ends nothing, and is not forgotten: the inventory had been read before."""
+    with exporter(place, program=("-c", HANGING_UP)) as running:
+        running.wait_for(UP.format("b"), 1)
+        assert running.log.read_text().count("inventory read again") == 1
+        assert running.stop() == 0
+
+
+def test_a_reload_asked_for_at_the_end_ends_nothing_halfway(place: Path) -> None:
+    """What is known is still written down, and the exit code is that of SIGTERM."""
+    for _ in range(3):
+        with exporter(place) as running:
+            running.wait_for(UP.format("a"), 1)
+            running.process.send_signal(signal.SIGTERM)
+            while running.process.poll() is None:
+                hang_up(running)
+            assert running.process.returncode == 0
+            assert "ended" in running.log.read_text()
+
+
 def test_a_reload_is_no_get(place: Path) -> None:
     """A link or a crawler reloads nothing."""
     with exporter(place) as running:

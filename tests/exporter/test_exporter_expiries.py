@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -51,6 +51,18 @@ def test_before_the_first_look_what_is_expected_is_zero_not_gone() -> None:
     assert value(known, Snapshot(), "mdm_expiry_known", kind="ade_token", name="dep", node="") == 0
     assert value(known, Snapshot(), "mdm_expiry_last_success_timestamp_seconds", name="dep") == 0
     assert value(known, Snapshot(), "mdm_expiry_timestamp_seconds") is None
+
+
+def test_a_clock_that_ran_ahead_silences_nobody() -> None:
+    """Last read in 2036, says the clock of then: while it cannot be read now, its age counts from now on at the latest."""
+    ahead = datetime.now(UTC) + timedelta(days=3650)
+    snapshot = Snapshot(expiries={KEY: ExpiryFacts(NOW, None, ahead)})
+    first = ExpiryLook(DEP).look()(snapshot)
+    second = ExpiryLook(DEP).overdue()(first)
+    last = first.expiries[KEY].last_success
+    assert last is not None
+    assert last <= datetime.now(UTC)
+    assert second.expiries[KEY].last_success == last
 
 
 def test_a_date_that_cannot_be_read_any_more_stays(monkeypatch: pytest.MonkeyPatch) -> None:

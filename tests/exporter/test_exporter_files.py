@@ -14,10 +14,11 @@ from exporter.snapshot import FORGET_AFTER, NodeFacts, Snapshot
 from renewctl.inventory.reading import Product
 from renewctl.observation import Failure, Observation, SeenFile, Source
 from renewctl.reasons import Reason
+from renewctl.servers.files import Files
 from tests.servers.test_certificate_files import topic
 from tests.support.certs import apple_like
 from tests.support.exporter_process import TOPIC, Exporter, exporter, files_node, inventory
-from tests.support.exporter_values import NOW, node, seen, served, value
+from tests.support.exporter_values import NOW, folder_node, node, seen, served, value
 from tests.support.exporter_values import inventory as values_inventory
 
 ENDS = datetime(2027, 1, 4, tzinfo=UTC)
@@ -143,16 +144,47 @@ def test_a_file_gone_from_a_folder_is_told_of_for_a_week() -> None:
     assert facts.gone == {"/pki/a.pem": NOW + timedelta(minutes=1)}
     assert facts.failures == (Reason.NODE_FILE_MISSING,)
     assert [known.served.topic for known in facts.certificates] == ["t"]
-    week = FORGET_AFTER / timedelta(minutes=1)
-    assert facts.after(look(minutes=week)).files == facts.files
-    forgotten = facts.after(look(minutes=week + 2))
+    for day in range(7):
+        facts = facts.after(look(minutes=day * 1440 + 2))
+        assert facts.files == (SeenFile("/pki/a.pem", "t", NOW, Reason.FILE_NOT_FOUND),)
+    assert timedelta(days=7) == FORGET_AFTER
+    forgotten = facts.after(look(minutes=7 * 1440 + 1))
     assert (forgotten.files, forgotten.failures, forgotten.certificates) == ((), (), ())
+
+
+@pytest.mark.parametrize("days", [8, -8, 3650, -20_000])
+def test_a_clock_that_jumps_makes_no_week(days: int) -> None:
+    """Neither there nor back: the week of a file that is gone begins anew, and comes to its end."""
+    facts = NodeFacts().after(look(FILE)).after(look(minutes=1))
+    facts = facts.after(look(minutes=days * 1440)).after(look(minutes=2))
+    for day in range(7):
+        facts = facts.after(look(minutes=day * 1440 + 2))
+        assert facts.failures == (Reason.NODE_FILE_MISSING,)
+    assert facts.after(look(minutes=7 * 1440 + 2)).files == ()
 
 
 def test_a_file_that_comes_back_is_as_good_as_new() -> None:
     """Put away and put back."""
     facts = NodeFacts().after(look(FILE)).after(look()).after(look(FILE))
     assert (facts.files, facts.failures) == ((FILE,), ())
+
+
+def test_a_folder_that_was_emptied_is_never_well_again(tmp_path: Path) -> None:
+    """Not even when its files are forgotten, nor after a restart that knows of none: the node is silent till one is there."""
+    server = Files(folder_node(str(tmp_path)))
+    (tmp_path / "a.pem").write_bytes(certificate(1))
+    full = NodeFacts().after(server.observe(NOW))
+    (tmp_path / "a.pem").unlink()
+    emptied = full.after(server.observe(NOW + timedelta(days=1)))
+    for day in range(2, 30):
+        emptied = emptied.after(server.observe(NOW + timedelta(days=day)))
+    month = NOW + timedelta(days=30)
+    for before in (emptied, NodeFacts()):
+        facts = before.after(server.observe(month))
+        assert (facts.files, facts.up, facts.failures) == ((), False, (Reason.FOLDER_EMPTY,))
+        assert facts.last_success == before.last_success != month
+    (tmp_path / "a.pem").write_bytes(certificate(1))
+    assert emptied.after(server.observe(month)).up is True
 
 
 def unlisted() -> Observation:

@@ -76,6 +76,35 @@ def test_an_address_that_is_none_is_exit_2(
     assert address in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", ["--web.listen-address", "--web.probe-listen-address"])
+def test_the_check_reads_addresses(flag: str, good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a start would refuse; it listens nowhere, so a taken one passes."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert main([f"--config.file={good}", "--config.check", f"{flag}={address}"]) == 0
+    assert main([f"--config.file={good}", "--config.check", f"{flag}=127.0.0.1:99999"]) == 2
+    assert "127.0.0.1:99999" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("check", [["--config.check"], []])
+@pytest.mark.parametrize("path", [".", "/", "", "/dev/null", "pipe"])
+def test_a_snapshot_file_that_is_none_is_exit_2(
+    path: str,
+    check: list[str],
+    good: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A folder keeps nothing; a pipe would hold up the start; what is there is left as it was."""
+    monkeypatch.chdir(good.parent)
+    os.mkfifo("pipe")
+    assert main([f"--config.file={good}", f"--snapshot.file={path}", *check]) == 2
+    told = capsys.readouterr().err
+    assert f"kept in {path or '.'}, which" in told
+    assert "--snapshot.file" in told
+    assert Path("pipe").is_fifo()
+
+
 def test_a_taken_address_is_exit_1(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Another exporter is running there already."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -12,6 +12,7 @@ import promql_parser
 
 from exporter import reference
 from exporter.definition import POLLED
+from exporter.keeping import Keeper
 from exporter.metrics import METRICS
 from exporter.process import PROCESS
 from exporter.reloads import Reloads
@@ -54,6 +55,7 @@ mdm_store_up{}
 mdm_store_head_info{head}
 mdm_exporter_build_info{version}
 mdm_exporter_last_round_timestamp_seconds{}
+mdm_exporter_snapshot_written{}
 mdm_exporter_config_last_reload_successful{}
 mdm_exporter_config_last_reload_success_timestamp_seconds{}
 process_virtual_memory_bytes{}
@@ -75,6 +77,7 @@ def test_collectors_publish_each_defined_metric_and_nothing_else() -> None:
     given = [family.definition.name for family in families(inventory(), Snapshot(store_up=True))]
     of_configuration = gzip.decompress(Reloads(NOW).part.packed[Format.TEXT]).decode()
     given += re.findall(r"^# TYPE (\S+)", of_configuration, re.MULTILINE)
+    given += [family.definition.name for family in Keeper(Path("snapshot.json")).families()]
     assert sorted(given) == sorted(metric.name for metric in METRICS if metric not in PROCESS)
 
 

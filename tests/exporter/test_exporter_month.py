@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter import node_look
+from exporter.keeping import Keeper
 from exporter.node_look import NodeLook
 from exporter.publisher import Publisher
 from exporter.rendering import Format
@@ -57,7 +58,8 @@ def test_a_month_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monke
     (folder / "push.pem").write_bytes(pem)
     node = Node("pki", Product.FILES, (), "pki", folder=folder)
     look, snapshot = NodeLook(node, []), Snapshot()
-    publisher = Publisher(inventory(node), lambda: snapshot, tmp_path / "snapshot.json", threading.Event())
+    keeper, asked = Keeper(tmp_path / "snapshot.json"), inventory(node)
+    publisher = Publisher(lambda: (asked, snapshot), keeper, threading.Event())
     seen: dict[int, tuple[int, int, int, int, int]] = {}
     for day in range(1, 31):
         one_day(folder, day, pem)
@@ -65,8 +67,8 @@ def test_a_month_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monke
             Clock.at = BEGAN + day * timedelta(days=1) + number * INTERVAL
             snapshot = look.look()(snapshot)
             if number % 60 == 0:
-                publisher._publish(snapshot)
-        publisher._keep(snapshot)
+                publisher.publish()
+        keeper.keep(snapshot)
         series = (
             publisher.page.body(Format.TEXT, compressed=False)
             .whole()

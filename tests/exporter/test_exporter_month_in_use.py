@@ -8,6 +8,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 import tracemalloc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ pytestmark = pytest.mark.slow
 
 STEPS, POLLS = 8, 6
 """In a day: the clock is moved so often, and each time every node that answers is polled so often (so every 30 minutes)."""
+
+JUMPS = (3, 20)
+"""Days on which the clock jumps: the week of files that are gone then begins anew, and is over when it is measured."""
 
 MEASURED = (12, 18, 30)
 """Days that are alike; by the first all that is kept for a week has come and gone."""
@@ -102,6 +106,7 @@ def one_day(number: int, around: Month, exporter: Running) -> None:
     else:
         exporter.process.send_signal(signal.SIGHUP)
     exporter.wait(lambda series: series[read] > before, read)
+    mishaps(number, around.folder, exporter)
     polled = 'mdm_node_polls_total{node="pki"}'
     for _ in range(STEPS):
         exporter.tell(f"move {86_400 / STEPS}")
@@ -111,6 +116,37 @@ def one_day(number: int, around: Month, exporter: Running) -> None:
         for path in ("/?lang=ja", "/?lang=en", "/probe?target=api", "/probe?target=unknown", "/nothing"):
             exporter.get(path)
         exporter.wait(lambda series, until=until: series[polled] >= until, polled)
+
+
+def mishaps(number: int, folder: Path, exporter: Running) -> None:
+    """A lost mount, no thread left for a moment, a disk that takes nothing, a clock that jumps to 2036 and back."""
+    lost = 'mdm_node_up{node="mount",product="files"}'
+    exporter.wait(lambda series: series[lost] == (number % 2 == 0), lost)
+    exporter.tell("refuse")
+    time.sleep(0.1)
+    exporter.tell("allow")
+    if number % 3 == 0:
+        in_the_way, written = folder / "snapshot.json.new", "mdm_exporter_snapshot_written"
+        refused(in_the_way)
+        exporter.wait_for(written, 0)
+        in_the_way.rmdir()
+        exporter.wait_for(written, 1)
+    if number in JUMPS:
+        polled = 'mdm_node_polls_total{node="pki"}'
+        for days in (3650, -3650):
+            exporter.tell(f"move {days * 86_400}")
+            until = exporter.series()[polled] + POLLS
+            exporter.wait(lambda series, until=until: series[polled] >= until, polled)
+
+
+def refused(path: Path) -> None:
+    """A folder where the snapshot is to be written, at a moment when nothing is being written there."""
+    while True:
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return
 
 
 def compared(seen: Mapping[int, Mapping[str, int]]) -> dict[str, tuple[int, ...]]:

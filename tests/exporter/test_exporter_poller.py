@@ -252,3 +252,49 @@ def test_a_node_taken_away_while_it_hangs_leaves_nothing(monkeypatch: pytest.Mon
         until(lambda: not poller._under_way)
         assert poller.snapshot.node("gone").up is False
         assert poller._due == []
+
+
+def test_a_refused_thread_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No thread left for two seconds must not end the asking; nobody loses a place, and the log says it once."""
+    refused: list[str] = []
+    refusing, start = threading.Event(), threading.Thread.start
+
+    def may_start(thread: threading.Thread) -> None:
+        if refusing.is_set() and thread.name.startswith("look "):
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", may_start)
+    fakes = [Fake(f"node{n}") for n in range(3)]
+    with polling(*fakes) as poller:
+        for _ in range(2):
+            refusing.set()
+            seen = len(refused)
+            until(lambda seen=seen: len(set(refused[seen:])) == 3 and len(refused) - seen > 6)  # type: ignore[misc]
+            assert not any(under_way.look.at_once for under_way in poller._under_way.values())  # type: ignore[attr-defined]
+            refusing.clear()
+            begun = [len(fake.begun) for fake in fakes]
+            until(lambda begun=begun: all(len(f.begun) > n + 1 for f, n in zip(fakes, begun, strict=True)))  # type: ignore[misc]
+    assert len(caplog.messages) == 2
+    assert "can't start new thread" in caplog.text
+
+
+def test_an_answer_that_cannot_be_taken_costs_nobody_their_place(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault of ours in what one look told, or in its silence: what is known stays, and all are asked again."""
+    monkeypatch.setattr(poller_module, "LOOK_SECONDS", 0.1)
+
+    def broken(_snapshot: Snapshot) -> Snapshot:
+        raise KeyError("odd")
+
+    odd, quick, slow = Fake("odd"), Fake("quick"), Fake("slow", gate=threading.Event())
+    monkeypatch.setattr(odd, "look", lambda: [odd.begun.append(0), broken][1])
+    monkeypatch.setattr(slow, "overdue", lambda: [slow.begun.append(0), broken][1])
+    with polling(odd, quick, slow) as poller:
+        until(lambda: len(odd.begun) > 2 and len(quick.begun) > 2 and len(slow.begun) > 2)
+        assert poller.snapshot.nodes.keys() == {"quick"}
+    assert "odd told cannot be taken: KeyError" in caplog.text

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter import collectors, snapshot_file
+from exporter.keeping import Keeper
 from exporter.publisher import Publisher
 from exporter.rendering import Format
 from exporter.snapshot import NodeFacts, Snapshot
@@ -32,8 +33,9 @@ def until_rendered(publisher: Publisher, before: object) -> None:
 def test_the_first_page_is_there_before_the_first_change() -> None:
     """From the snapshot there is at the start; without a path nothing is kept."""
     kept = Snapshot().with_node("a", NodeFacts().after(seen(served())))
-    publisher = Publisher(inventory(), lambda: kept, None, threading.Event())
+    publisher = Publisher(lambda: (inventory(), kept), Keeper(None), threading.Event())
     assert 'mdm_node_up{node="a",product="nanomdm"} 1.0' in text(publisher)
+    assert "mdm_exporter_snapshot_written" not in text(publisher)
     publisher.start()
     publisher.stop()
 
@@ -43,7 +45,7 @@ def test_a_snapshot_that_cannot_be_rendered_leaves_the_page_before(
 ) -> None:
     """Said in the log, and what was learned is kept on disk all the same; the next good one is shown."""
     snapshot, changed = Snapshot(), threading.Event()
-    publisher = Publisher(inventory(), lambda: snapshot, tmp_path / "snapshot.json", changed)
+    publisher = Publisher(lambda: (inventory(), snapshot), Keeper(tmp_path / "snapshot.json"), changed)
     before, lively = publisher.page, collectors.lively
 
     def broken(*_arguments: object) -> Iterator[object]:
@@ -64,3 +66,29 @@ def test_a_snapshot_that_cannot_be_rendered_leaves_the_page_before(
     publisher.stop()
     assert 'mdm_node_up{node="a",product="nanomdm"} 1.0' in text(publisher)
     assert snapshot_file.load(tmp_path / "snapshot.json") == snapshot
+
+
+def test_a_snapshot_that_cannot_be_kept_is_told_in_metrics(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """0 until it was written and from a failure on, 1 while it is; the log says so once; scrapes go on."""
+    path, snapshot = tmp_path / "snapshot.json", Snapshot()
+    keeper = Keeper(path)
+    publisher = Publisher(lambda: (inventory(), snapshot), keeper, threading.Event())
+    in_the_way = tmp_path / "snapshot.json.new"
+
+    def told() -> list[str]:
+        publisher.publish()
+        return [line for line in text(publisher).splitlines() if line.startswith("mdm_exporter_snapshot_wr")]
+
+    assert "mdm_exporter_snapshot_written 0.0" in text(publisher)
+    keeper.keep(snapshot)
+    assert told() == ["mdm_exporter_snapshot_written 1.0"]
+    in_the_way.mkdir()
+    for _ in range(2):
+        keeper.keep(snapshot)
+        assert told() == ["mdm_exporter_snapshot_written 0.0"]
+    assert [f"{path} cannot be written" in message for message in caplog.messages] == [True]
+    in_the_way.rmdir()
+    keeper.keep(snapshot)
+    assert told() == ["mdm_exporter_snapshot_written 1.0"]

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import snapshot_file
+from exporter.collectors.certificates import shown
 from exporter.snapshot import ExpiryFacts, Known, NodeFacts, RenewalFacts, Snapshot
 from exporter.start import fitting, starting_snapshot
 from renewctl.inventory.reading import Expiring, ExpiryKind
@@ -226,9 +227,15 @@ def test_a_damaged_file_is_no_reason_not_to_start(
 def test_an_unreadable_file_is_no_reason_not_to_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A folder of that name, as one that stands for every error of reading."""
-    assert starting_snapshot(tmp_path, inventory()) == Snapshot(store_up=False)
-    assert "directory" in caplog.text
+    """A folder of that name, a pipe that nobody writes to; and a pipe beside it holds up no writing."""
+    os.mkfifo(tmp_path / "snapshot.json.new")
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        assert starting_snapshot(path, inventory()) == Snapshot(store_up=False)
+        assert "not a regular file" in caplog.text
+        caplog.clear()
+    with pytest.raises(OSError, match="No such device"):
+        snapshot_file.save(tmp_path / "snapshot.json", Snapshot())
 
 
 def test_nodes_that_left_the_inventory_are_forgotten(tmp_path: Path) -> None:
@@ -269,3 +276,29 @@ def test_devices_keep_the_time_they_were_told() -> None:
     kept = told.after(seen(minutes=5, failures=(Failure(Reason.DATABASE_UNREACHABLE),)))
     assert (kept.devices, kept.devices_at) == ((), NOW)
     assert kept.after(seen(minutes=9, devices=())).devices_at == NOW + timedelta(minutes=9)
+
+
+AHEAD = 10 * 365 * 24 * 60
+"""Minutes."""
+
+
+def test_a_look_under_a_wrong_clock_hides_no_renewal(tmp_path: Path) -> None:
+    """The API told the old date in 2036, then falls silent; what the database tells now outranks it, also after a restart."""
+    facts = NodeFacts().after(seen(served(days=10), devices=COUNTS, minutes=AHEAD))
+    snapshot_file.save(tmp_path / "kept", Snapshot().with_node("a", facts))
+    for known_of in (facts, starting_snapshot(tmp_path / "kept", inventory()).node("a")):
+        later = known_of
+        for minutes in (1, 2):
+            later = later.after(seen(served(Source.DATABASE, days=375), failures=SILENT, minutes=minutes))
+        told = [known for _, known in shown(inventory(), Snapshot().with_node("a", later))]
+        assert [known.served for known in told] == [served(Source.DATABASE, days=375)]
+        first = NOW + timedelta(minutes=1)
+        assert (later.last_success, later.devices_at, later.oldest) == (first, first, first)
+
+
+def test_an_overdue_look_sets_times_right_too() -> None:
+    """What was seen ahead is not younger than now; what was seen before keeps its time."""
+    facts = NodeFacts().after(seen(served(), minutes=AHEAD)).failing(NOW, Reason.NODE_TIMEOUT)
+    assert (facts.last_success, facts.told_at, facts.looked_at) == (NOW, NOW, NOW)
+    earlier = NodeFacts().after(seen(served())).failing(NOW + timedelta(days=9), Reason.NODE_TIMEOUT)
+    assert (earlier.last_success, earlier.told_at) == (NOW, NOW)

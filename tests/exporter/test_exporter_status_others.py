@@ -190,7 +190,8 @@ def test_a_push_certificate_in_a_folder_has_its_topics_window() -> None:
     ("snapshot", "level", "files", "words"),
     [
         (READ, Level.UNKNOWN, "–", "not asked yet"),
-        (holding([]), Level.ATTENTION, "no certificate file in it", "just now"),
+        (holding([]), Level.UNKNOWN, "–", "just now"),
+        (holding([], Reason.FOLDER_EMPTY), Level.UNKNOWN, "–", "no certificate file in it (folder_empty)"),
         (holding([], Reason.FOLDER_UNREADABLE), Level.UNKNOWN, "–", "folder_unreadable"),
         (
             holding([file("a")], Reason.FOLDER_UNREADABLE),

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,14 @@ def test_an_unexpected_fault_is_a_store_that_is_down(
     history.write(str(sqlite_inventory.store), "tokyo-1", history.accepted())
     monkeypatch.setattr("renewctl.store.read.StoreReader.renewals", broken)
     kept(sqlite_inventory, "KeyError", caplog)
+
+
+def test_a_store_that_was_read_ahead_of_time_is_as_old_as_it_can_be(sqlite_inventory: Inventory) -> None:
+    """Read while the clock ran ahead: from the first failure on its age counts."""
+    ahead = datetime.now(UTC) + timedelta(days=3650)
+    down = StoreLook(sqlite_inventory).overdue()(Snapshot(store_up=True, store_read=ahead))
+    assert down.store_read is not None
+    assert down.store_read <= datetime.now(UTC)
 
 
 def test_an_overdue_store_is_down(sqlite_inventory: Inventory) -> None:

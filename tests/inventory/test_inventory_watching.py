@@ -115,3 +115,23 @@ def test_what_else_expires(tmp_path: Path) -> None:
             allow_api_credential=True,
         ),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("whole", "missing"),
+    [
+        ({"store": "none"}, ["nodes"]),
+        ({"store": "none", "nodes": []}, ["nodes"]),
+        ({"store": "none", "expires": [{"kind": "ade_token", "name": "d", "file": "x"}]}, ["nodes"]),
+        ({"store": "none", "nodes": [{"name": "a", "product": "nanomdm", "url": "https://a"}]}, ["topics"]),
+        ({"store": "sqlite:///s.db", "keys": right()["keys"]}, ["topics", "nodes"]),
+    ],
+)
+def test_without_nodes_it_is_nodes_that_are_missing(
+    tmp_path: Path, whole: dict[str, Any], missing: list[str]
+) -> None:
+    """Topics only where they are needed: an exporter's own inventory may be folders alone."""
+    with pytest.raises(Unusable) as caught:
+        inventory.load(write(tmp_path, {"version": 1, **whole}))
+    found = [(fault.reason, fault.values["path"]) for fault in (caught.value, *caught.value.others)]
+    assert found == [(Reason.INVENTORY_MISSING_KEY, key) for key in missing]

@@ -272,6 +272,24 @@ def test_a_folder_that_is_not_there_is_one_failure(tmp_path: Path) -> None:
     assert (seen.files, [failure.reason for failure in seen.failures]) == (None, [Reason.FOLDER_UNREADABLE])
 
 
+def test_a_folder_without_certificates_is_one_failure(tmp_path: Path) -> None:
+    """A lost mount, a wrong path, a clean-up: at every look, also once the look before saw the same; a file ends it."""
+    (tmp_path / "README.txt").write_text("no certificate")
+    server = Files(node(tmp_path))
+    for _ in range(2):
+        seen = looked(tmp_path, server)
+        [failure] = seen.failures
+        assert (seen.files, failure.reason, failure.values["path"]) == (
+            (),
+            Reason.FOLDER_EMPTY,
+            str(tmp_path),
+        )
+    (tmp_path / "tls.pem").write_bytes(b"")
+    assert [failure.reason for failure in looked(tmp_path, server).failures] == [
+        Reason.NODE_CERTIFICATE_UNREADABLE
+    ]
+
+
 def settle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pretend that what lies there was written long ago."""
     monkeypatch.setattr(certificate_files, "_SETTLED_NS", -1)

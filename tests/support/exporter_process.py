@@ -88,15 +88,17 @@ def exporter(
     environment: Mapping[str, str] | None = None,
     interval: str = "500ms",
     under: Sequence[str] = (),
+    program: Sequence[str] = ("-m", "exporter.main"),
 ) -> Iterator[Exporter]:
     """An exporter over `folder/inventory.yaml`, its snapshot in `folder/snapshot.json`.
 
     Args:
         under: a command that runs it, with less rights for example.
+        program: how Python is told to run it.
     """
     log = folder / "exporter.log"
     words = [
-        *under, sys.executable, "-m", "exporter.main", f"--config.file={folder / 'inventory.yaml'}",
+        *under, sys.executable, *program, f"--config.file={folder / 'inventory.yaml'}",
         "--web.listen-address=127.0.0.1:0", f"--poll.interval={interval}", f"--snapshot.file={folder / 'snapshot.json'}",
         *flags,
     ]  # fmt: skip

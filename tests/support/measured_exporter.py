@@ -1,7 +1,7 @@
 """`renewctl-exporter` with a clock that can be moved, and a look inside: `python -m tests.support.measured_exporter FLAGS…`.
 
 A line on standard input is a command, answered by a line of JSON on standard output: `move SECONDS`, `measure` what it
-holds, `dump PATH` for a snapshot of tracemalloc.
+holds, `dump PATH` for a snapshot of tracemalloc, `refuse` to let no look begin, as a system without threads does, `allow`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,17 @@ class Clock(datetime):
         return datetime.now(tz) + cls.moved
 
 
+_refusing = threading.Event()
+_start = threading.Thread.start
+
+
+def _starting(thread: threading.Thread) -> None:
+    """As a system answers that may have no threads left."""
+    if _refusing.is_set() and thread.name.startswith("look "):
+        raise RuntimeError("can't start new thread")
+    _start(thread)
+
+
 def holds() -> Mapping[str, int]:
     """What this process holds on to: the least of several samples, since looks and scrapes are always under way."""
     samples = [_sample() for _ in range(_SAMPLES)]
@@ -68,6 +79,10 @@ def _obey() -> None:
             Clock.moved += timedelta(seconds=float(arguments[0]))
         elif command == "measure":
             answer = holds()
+        elif command == "refuse":
+            _refusing.set()
+        elif command == "allow":
+            _refusing.clear()
         else:
             tracemalloc.take_snapshot().dump(arguments[0])
         sys.stdout.write(json.dumps(answer) + "\n")
@@ -78,6 +93,7 @@ if __name__ == "__main__":
     for module in (expiry_look, node_look, probe, route, running, store_look):
         module.datetime = Clock  # type: ignore[attr-defined]
     expiry_look._ASKED_SECONDS = 0.0
+    threading.Thread.start = _starting  # type: ignore[method-assign]
     tracemalloc.start()
     threading.Thread(target=_obey, name="measuring", daemon=True).start()
     sys.exit(main.main(sys.argv[1:]))

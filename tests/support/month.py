@@ -73,6 +73,7 @@ class Month:
         self._silent = silent
         self._authority = Authority()
         (folder / "pki").mkdir()
+        (folder / "mount").mkdir()
         (folder / "store").mkdir()
         (folder / "ca.pem").write_bytes(self._authority.pem)
         history.write(
@@ -89,6 +90,7 @@ class Month:
         pem = apple_like().push(UID, not_after=ends).pem
         self._api.mood, self._api.not_after = MOODS[number % len(MOODS)], ends
         self._folder(number, pem)
+        self._mount(number, pem)
         self._file(number, pem)
         self.inventory(number)
         write_pair(self.folder, self._authority.server())
@@ -105,6 +107,14 @@ class Month:
         for name in (f"backup-{number - 1:02}.pem", f"broken-{number - 1:02}.pem"):
             (place / name).unlink(missing_ok=True)
 
+    def _mount(self, number: int, pem: bytes) -> None:
+        """A folder of one certificate, lost every other day."""
+        path = self.folder / "mount" / "push.pem"
+        if number % 2:
+            path.unlink()
+        else:
+            path.write_bytes(pem)
+
     def _file(self, number: int, pem: bytes) -> None:
         """Well, overwritten with garbage, gone."""
         path = self.folder / "push.pem"
@@ -117,6 +127,7 @@ class Month:
         """Every other day a node more."""
         nodes: list[dict[str, object]] = [
             {"name": "pki", "product": "files", "folder": str(self.folder / "pki")},
+            {"name": "mount", "product": "files", "folder": str(self.folder / "mount")},
             {"name": "api", "product": "nanomdm", "url": f"http://127.0.0.1:{self._api.server_address[1]}"},
             {"name": "silent", "product": "nanomdm", "url": f"http://127.0.0.1:{self._silent}"},
             files_node("file", self.folder / "push.pem"),
