@@ -102,7 +102,7 @@ class Desk:
         self.capsys.readouterr()
         code = shell.main([str(word) for word in words])
         shown = self.capsys.readouterr()
-        assert "Traceback" not in shown.err
+        assert "Traceback" not in shown.err, shown.err
         return Done(code, shown.out, shown.err)
 
     def told(self, *words: str | Path, code: int = 0) -> dict[str, Any]:

@@ -193,9 +193,8 @@ class FileTarget:
             self._after = told.get("look")
             return told
         reason, values = Reason.NODE_STEP_FAILED, {"got": f"{op}, exit {said.code}"}
-        if (
-            told is None and not files
-        ):  # whatever reads our order may repeat it: a shell, say, a line of the key
+        # Whatever reads our order may repeat it: a shell, say, a line of the key.
+        if told is None and not files:
             values["got"] += _complaint(said.complained)
         elif told is not None and str(told["reason"]) in _REASONS:
             why = told.get("values")

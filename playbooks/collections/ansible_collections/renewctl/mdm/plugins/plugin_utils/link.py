@@ -26,7 +26,10 @@ SIGN_IN_SECONDS = 15.0
 #: Characters of what somebody else's program says.
 LONGEST = 200
 
-_FOREWORDS = re.compile(r".*\b(?:over|via) ssh: |^Task failed: ")
+#: As much of it is looked at: a node may say a megabyte.
+_TAIL = 10 * LONGEST
+
+_FOREWORDS = re.compile(r"^(?:.*\b(?:over|via) ssh: |Task failed: )")
 
 
 class _Over(BaseException):
@@ -87,7 +90,7 @@ def try_by_hand(host: str, variables: Mapping[str, Any]) -> str:
 
 def last_words(text: str, lines: int = 1) -> str:
     """The last lines of what ssh, sudo or a shell said, without what Ansible says before it; safe to show."""
-    last = [line.strip() for line in text.splitlines() if line.strip()][-lines:]
+    last = [line.strip() for line in text[-_TAIL:].splitlines() if line.strip()][-lines:]
     said = _FOREWORDS.sub("", "; ".join(last))
     return "".join(one for one in said if one.isprintable())[:LONGEST]
 
