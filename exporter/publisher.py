@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from itertools import chain
 
 from exporter import collectors
 from exporter.keeping import Keeper
@@ -88,5 +89,5 @@ class Publisher:
         basis = collectors.basis(inventory, snapshot)
         if basis != self._basis:
             self._steady, self._basis = Part(collectors.steady(inventory, snapshot)), basis
-        lively = (*collectors.lively(inventory, snapshot), *self._keeper.families())
+        lively = chain(collectors.lively(inventory, snapshot), self._keeper.families())
         return Page((self._steady, Part(lively)))
