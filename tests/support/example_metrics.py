@@ -124,6 +124,7 @@ def _renewals(now: float) -> list[str]:
         f"mdm_exporter_last_round_timestamp_seconds {now - 5}",
         "mdm_exporter_config_last_reload_successful 1",
         f"mdm_exporter_config_last_reload_success_timestamp_seconds {now - 3600}",
+        "mdm_exporter_snapshot_written 1",
     ]
 
 
