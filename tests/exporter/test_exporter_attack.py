@@ -213,10 +213,14 @@ def test_readers_of_a_byte_a_second(target: Attacked) -> None:
 
 @pytest.mark.parametrize("asked", [PLAIN, PLAIN * 6, GZIP * 6], ids=["plain", "ahead", "ahead, gzip"])
 def test_100_readers_who_do_not_read(target: Attacked, asked: bytes) -> None:
-    """Each costs half a megabyte at most, whatever the size of the answer and however many it asks for."""
+    """Each costs 0.3 MB, whatever the size of the answer and however many it asks for.
+
+    With TLS up to 0.6 MB: asyncio reads into 256 KiB a connection, of which the system gives what is touched; where
+    the C library takes memory that was used before, that is all of it.
+    """
     for _ in range(100):
         target.connect(window=4096).sendall(asked)
-    assert target.most_grown(4) < 100 * 0.5
+    assert target.most_grown(4) < 100 * (0.75 if target.tls else 0.5)
 
 
 def test_random_bytes(target: Attacked) -> None:
