@@ -52,7 +52,7 @@ system:
 peers: dev ## build the real servers the tests talk to
 	$(BIN)/python tests/peers/build.py
 
-test: dev system peers lint ## everything, none skipped (installs what it needs; about 25 minutes)
+test: dev system peers lint ## everything, none skipped (installs what it needs; half an hour and more)
 	rm -f .coverage .coverage.*
 	TZ=UTC $(BIN)/python -m coverage run -m pytest -q -n 2 --durations=15
 	$(BIN)/python -m coverage combine --quiet 2>/dev/null

@@ -199,6 +199,7 @@ class Poller:
             self.snapshot = change(self.snapshot)
         except Exception as error:
             # What is known stays, and so does the place in the queue: whatever one look causes stays with it.
+            # No traceback: it may hold what a node sent.
             log.error("what a look at %s told cannot be taken: %s", name, type(error).__name__)  # noqa: TRY400
             log.debug("%s", name, exc_info=error)
         self._unasked.discard(name)

@@ -14,6 +14,7 @@ from renewctl.cli.devices_view import DeviceCells
 from renewctl.cli.holder import holder_json, show_holder
 from renewctl.cli.options import Command, Option, common_options, json_option, pass_session, topic_option
 from renewctl.cli.output import Output, steps_json
+from renewctl.cli.record_watch import sealed_to_others, stray_renewals
 from renewctl.cli.renewal_view import phase_text
 from renewctl.errors import ExitCode, Unusable
 from renewctl.inventory.reading import Inventory, Topic
@@ -112,7 +113,6 @@ def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Repo
 
 def _recorded(session: Session, now: datetime) -> tuple[dict[str, TopicHistory], Run | None, list[Warn]]:
     """What the store tells; a store that was never made is no fault, only nothing recorded."""
-    from renewctl.cli.record_watch import sealed_to_others, stray_renewals  # noqa: PLC0415
     from renewctl.store.read import StoreReader  # noqa: PLC0415 - SQL
 
     inventory = session.inventory

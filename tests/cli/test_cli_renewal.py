@@ -9,9 +9,8 @@ import pytest
 
 from renewctl.reasons import Reason
 from tests.support.desk import Desk
-from tests.support.pretended_playbooks import proof
+from tests.support.pretended_playbooks import SLEEPING
 
-SLEEPING = proof("not_proven", "no", "proof_no_check_in")
 _KEY = re.compile(r"(?<![\w./-])[a-z_]+\.[a-z_]+(\.[a-z_]+)*(?![\w./-])")
 _FILES = {"csr", "plist", "pem", "yaml", "db", "key", "com", "example"}
 

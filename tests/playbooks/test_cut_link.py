@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -107,12 +105,7 @@ def test_the_playbooks_alone_end_too(mdm: World, node: Node, monkeypatch: pytest
     """`ansible-playbook`, with Ansible's own ssh arguments: unreachable, nobody after it is touched; then it goes on."""
     node.reloads(monkeypatch)
     mdm.hosts["f1"].update(node.variables)
-    inventory, variables = mdm.plain_inventory()
-    told = json.loads(inventory.read_text())
-    del told["mdm"]["hosts"]["f1"]["ansible_connection"]
-    inventory.write_text(json.dumps(told))
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "renewctl.mdm.rollout"]
-    command += ["-i", str(inventory), "-e", f"@{variables}"]
+    command = mdm.typed_by_hand("rollout")
     environment = {**os.environ, "ANSIBLE_SSH_COMMON_ARGS": node.options}
     began = time.monotonic()
     cut = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)

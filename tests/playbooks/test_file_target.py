@@ -170,13 +170,17 @@ def test_what_a_node_refuses(tmp_path: Path, pair: Issued) -> None:
         )
 
 
-def test_what_is_told_of_a_step_that_never_answered(
-    tmp_path: Path, pair: Issued, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The words of sudo or a shell; of a Python error its type alone; nothing where a key was sent along."""
-    reload = "/usr/bin/reload-mdm"
-    (tmp_path / "allowed").write_text(f"{reload}\n")
+@pytest.fixture
+def reload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A program the controller allows to reload with."""
+    program = "/usr/bin/reload-mdm"
+    (tmp_path / "allowed").write_text(f"{program}\n")
     monkeypatch.setenv("RENEWCTL_ALLOWED_COMMANDS", str(tmp_path / "allowed"))
+    return program
+
+
+def test_what_is_told_of_a_step_that_never_answered(tmp_path: Path, pair: Issued, reload: str) -> None:
+    """The words of sudo or a shell; of a Python error its type alone; nothing where a key was sent along."""
     broken = Remote(look="", fence="", switch="")
     broken.code = 1
     node = target(tmp_path, broken, reload=[reload])
@@ -195,13 +199,8 @@ def test_what_is_told_of_a_step_that_never_answered(
     assert fault_of(lambda: node.install(opened(pair))).values["got"] == "switch, exit 1"
 
 
-def test_a_step_may_take_as_long_as_the_node_needs(
-    tmp_path: Path, pair: Issued, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_may_take_as_long_as_the_node_needs(tmp_path: Path, pair: Issued, reload: str) -> None:
     """One before it may hold the lock, ours may reload and, where it goes back, reload again."""
-    reload = "/usr/bin/reload-mdm"
-    (tmp_path / "allowed").write_text(f"{reload}\n")
-    monkeypatch.setenv("RENEWCTL_ALLOWED_COMMANDS", str(tmp_path / "allowed"))
     remote = Remote(look=look_of(found_at("/etc/my mdm/push.pem", pair.pem.decode())), switch=True)
     node = target(tmp_path, remote, reload=[reload])
     node.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -41,6 +42,16 @@ def node(place: Place, *layouts: str) -> PairFiles:
     return PairFiles([place.named(layout) for layout in layouts])
 
 
+def fenced(memory: Path, old: Issued) -> Iterator[tuple[int, Place]]:
+    """For each point a node of its own, with two places under run 1; without end."""
+    for point in itertools.count(1):
+        folder = memory / str(point)
+        folder.mkdir()
+        place = Place(folder, old, layouts=(TWO, PEM))
+        place.files.fence(1, TOKEN)
+        yield point, place
+
+
 def journal(place: Place, path: Path) -> Path:
     """What lies beside a place."""
     return place.folder / ".renewctl" / path.name / "state.json"
@@ -60,12 +71,8 @@ def test_killed_anywhere_and_then_named_otherwise(
 ) -> None:
     """Whatever the inventory names by then: all places old, or all new and committed; the orphan may do no more."""
     old, new = pairs
-    for point in range(1, 1000):
-        folder = memory / str(point)
-        folder.mkdir()
-        place = Place(folder, old, layouts=(TWO, PEM))
-        Place(folder, old, layouts=(P12,))
-        place.files.fence(1, TOKEN)
+    for point, place in fenced(memory, old):
+        Place(place.folder, old, layouts=(P12,))
         killed = killed_at(point, switching(place, new))
         said = place.files.look()["phase"]
         after = node(place, *layouts)
@@ -91,11 +98,7 @@ def test_an_undo_that_is_killed_is_undone_by_whoever_comes_next(
 ) -> None:
     """A fence under the changed inventory dies anywhere, and the inventory is changed again: all places are old."""
     old, new = pairs
-    for point in range(1, 1000):
-        folder = memory / str(point)
-        folder.mkdir()
-        place = Place(folder, old, layouts=(TWO, PEM))
-        place.files.fence(1, TOKEN)
+    for point, place in fenced(memory, old):
         place.switch(new)
         place.files._save(place.state(), phase="switching")  # as a kill leaves it
         after = node(place, *layouts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import subprocess
 import sys
@@ -195,12 +194,7 @@ def test_a_plain_inventory_is_sorted_by_how_nodes_are_installed(mdm: World, ssh:
     node = Files(mdm, ssh)
     mdm.api_node("n1")
     mdm.hosts["f1"].update(ssh.variables)
-    inventory, variables = mdm.plain_inventory()
-    told = json.loads(inventory.read_text())
-    del told["mdm"]["hosts"]["f1"]["ansible_connection"]
-    inventory.write_text(json.dumps(told))
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "renewctl.mdm.rollout"]
-    command += ["-i", str(inventory), "-e", f"@{variables}"]
+    command = mdm.typed_by_hand("rollout")
     environment = {**os.environ, **ssh.environment}
     dry = subprocess.run([*command, "--check"], env=environment, capture_output=True, text=True, check=False)
     assert dry.returncode == 0, dry.stdout

@@ -60,9 +60,6 @@ class _Api(ThreadingHTTPServer):
     mood = "well"
     not_after = BEGAN
 
-    def handle_error(self, *_: object) -> None:
-        """Who asked has left."""
-
 
 class Month:
     """The surroundings of an exporter in `folder`; `silent` is a port where nobody ever answers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -126,6 +127,17 @@ class World:
         del told["renewctl_run"], told["renewctl_token"]
         variables.write_text(json.dumps(told))
         return inventory, variables
+
+    def typed_by_hand(self, playbook: str) -> list[str]:
+        """How that person plays it, over each node's own connection."""
+        inventory, variables = self.plain_inventory()
+        told = json.loads(inventory.read_text())
+        for own in told["mdm"]["hosts"].values():
+            if "ansible_port" in own:
+                del own["ansible_connection"]
+        inventory.write_text(json.dumps(told))
+        program = str(Path(sys.executable).with_name("ansible-playbook"))
+        return [program, f"renewctl.mdm.{playbook}", "-i", str(inventory), "-e", f"@{variables}"]
 
 
 @contextmanager

@@ -38,6 +38,10 @@ def proof(verdict: str = "proven", check_in: str = "yes", reason: str | None = N
     }
 
 
+SLEEPING = proof("not_proven", "no", "proof_no_check_in")
+"""Read back and pushed to, and no device has been seen checking in."""
+
+
 def looked(node: str, serial: str, not_after: datetime) -> Observation:
     """A look at a node that serves this certificate."""
     served = ServedCertificate(TOPIC, not_after, Source.API, serial=serial)

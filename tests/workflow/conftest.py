@@ -31,3 +31,10 @@ def desk(
 def sqlite_desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
     """Ready to adopt, where the kind of store does not matter."""
     return desk_in(tmp_path, capsys, monkeypatch)
+
+
+@pytest.fixture
+def proven(sqlite_desk: Desk) -> Desk:
+    """Every node has the new pair."""
+    sqlite_desk.to_proven()
+    return sqlite_desk

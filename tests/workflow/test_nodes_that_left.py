@@ -29,13 +29,6 @@ LEFT = {
 }
 
 
-@pytest.fixture
-def proven(sqlite_desk: Desk) -> Desk:
-    """Every node has the new pair."""
-    sqlite_desk.to_proven()
-    return sqlite_desk
-
-
 def takes_out(desk: Desk, *names: str) -> None:
     """These nodes are no longer in the inventory."""
     desk.rewrite(nodes=[node for node in desk.inventory["nodes"] if node["name"] not in names])

@@ -10,11 +10,9 @@ from renewctl.errors import Refused
 from renewctl.playbook_run import PushServiceChecked
 from renewctl.reasons import Reason
 from tests.support.desk import OLD, Desk
-from tests.support.pretended_playbooks import proof
+from tests.support.pretended_playbooks import SLEEPING, proof
 
 pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
-
-SLEEPING = proof("not_proven", "no", "proof_no_check_in")
 
 
 @pytest.fixture

@@ -9,19 +9,10 @@ import pytest
 from renewctl.reasons import Reason
 from tests.support.certs import TOPIC
 from tests.support.desk import OLD, OLD_ENDS, Desk
-from tests.support.pretended_playbooks import looked, proof
+from tests.support.pretended_playbooks import SLEEPING, looked, proof
 from tests.support.scripted_nanomdm import install
 
 pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
-
-SLEEPING = proof("not_proven", "no", "proof_no_check_in")
-
-
-@pytest.fixture
-def proven(sqlite_desk: Desk) -> Desk:
-    """Every node has the new pair."""
-    sqlite_desk.to_proven()
-    return sqlite_desk
 
 
 def test_every_node_is_put_back_newest_first(desk: Desk) -> None:

@@ -9,18 +9,9 @@ import pytest
 
 from renewctl.reasons import Reason
 from tests.support.desk import Desk
-from tests.support.pretended_playbooks import proof
+from tests.support.pretended_playbooks import SLEEPING
 
 pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
-
-SLEEPING = proof("not_proven", "no", "proof_no_check_in")
-
-
-@pytest.fixture
-def proven(sqlite_desk: Desk) -> Desk:
-    """Every node has the new pair."""
-    sqlite_desk.to_proven()
-    return sqlite_desk
 
 
 def outcomes(desk: Desk) -> dict[str, str]:
