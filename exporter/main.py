@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from renewctl import __version__, localfile, messages
 from renewctl.errors import RenewctlError, Unusable
 from renewctl.inventory.reading import Inventory, load
 from renewctl.reasons import Reason
+from renewctl.web import hangups
 from renewctl.web.addresses import host_and_port
 
 DEFAULT_PORT = 10092
@@ -23,7 +23,7 @@ DEFAULT_PORT = 10092
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; gives the exit code: 0 after SIGTERM, 1 cannot listen, 2 command line or inventory unusable."""
     # Else a reload asked for now would end the process. It is done once the server is there to take it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    hangups.hold()
     flags = _parser().parse_args(arguments)
     logs.to_stderr(flags.log_level, flags.log_format)
     try:

@@ -17,6 +17,7 @@ from exporter.status.route import status_route
 from exporter.watching import Watching
 from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Inventory, load
+from renewctl.web.hangups import answered
 from renewctl.web.serving import Site, listen, serve
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ def run(settings: Settings, inventory: Inventory) -> None:
     for site in sites:
         _tell(site, "everything" if site is sites[0] else "health alone")
     try:
-        serve(sites, exporter.reload)
+        with answered(exporter.reload):
+            serve(sites)
     finally:
         exporter.watching.stop()
         log.info("ended")

@@ -17,7 +17,6 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -59,16 +58,13 @@ class QuietServer(Server):
 
     Args:
         sites: what to serve, each on its own sockets.
-        hang_up: called on SIGHUP, in a thread of its own; None leaves SIGHUP alone. One that
-            was blocked until now counts; after the end it is ignored.
     """
 
     _leave: asyncio.Event
 
-    def __init__(self, sites: Sequence[Site], hang_up: Callable[[], object] | None) -> None:
+    def __init__(self, sites: Sequence[Site]) -> None:
         super().__init__(_config(sites[0].app))
         self._sites = sites
-        self._hang_up = hang_up
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - in the sites
         """Accept on every socket of every site; they share the room for connections."""
@@ -104,16 +100,9 @@ class QuietServer(Server):
         handled = (signal.SIGTERM, signal.SIGINT)
         for number in handled:
             loop.add_signal_handler(number, self._leave.set)
-        if self._hang_up is not None:
-            # The loop's own way would leave, at the end, a moment in which the signal kills.
-            later = partial(loop.call_soon_threadsafe, loop.run_in_executor, None, self._hang_up)
-            signal.signal(signal.SIGHUP, lambda *_: later())
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # one may be waiting since the start
         try:
             yield
         finally:
-            if self._hang_up is not None:
-                signal.signal(signal.SIGHUP, signal.SIG_IGN)
             for number in handled:
                 loop.remove_signal_handler(number)
 
@@ -144,11 +133,11 @@ def listen(address: str) -> socket.socket:
         raise Refused(Reason.LISTEN_FAILED, address=address, got=got) from None
 
 
-def serve(sites: Sequence[Site], hang_up: Callable[[], object] | None = None) -> None:
+def serve(sites: Sequence[Site]) -> None:
     """Answer until SIGTERM or SIGINT, then finish what is under way. Main thread only."""
     # Anybody can send bytes that are no HTTP; a log line for each would fill the disk.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    QuietServer(sites, hang_up).run(sockets=[one for site in sites for one in site.listeners])
+    QuietServer(sites).run(sockets=[one for site in sites for one in site.listeners])
 
 
 def _config(app: ASGIApp) -> Config:

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -156,6 +157,25 @@ def test_a_reload_asked_for_at_the_end_ends_nothing_halfway(place: Path) -> None
                 hang_up(running)
             assert running.process.returncode == 0
             assert "ended" in running.log.read_text()
+
+
+def test_however_often_a_reload_is_asked_for_scrapes_are_answered(place: Path) -> None:
+    """A script gone wild hangs up without a pause: reloads are merged, and what came last is in use afterwards."""
+    with exporter(place) as running:
+        running.wait_for(UP.format("a"), 1)
+        wild = threading.Event()
+        flood = threading.Thread(target=lambda: [hang_up(running) for _ in iter(wild.is_set, True)])
+        flood.start()
+        try:
+            for _ in range(20):
+                running.series()
+            two_nodes(place)
+        finally:
+            wild.set()
+            flood.join()
+        hang_up(running)
+        running.wait_for(UP.format("b"), 1)
+        assert running.stop() == 0
 
 
 def test_a_reload_is_no_get(place: Path) -> None:
