@@ -19,11 +19,14 @@ class Keeper:
 
     Args:
         path: None: nothing is kept.
+
+    Attributes:
+        written: whether the last one was; None: none yet.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._written: bool | None = None
+        self.written: bool | None = None
 
     def keep(self, snapshot: Snapshot) -> None:
         """Write it; where that fails, the file before stays and the log says so once."""
@@ -32,13 +35,13 @@ class Keeper:
         try:
             snapshot_file.save(self._path, snapshot)
         except OSError as error:
-            if self._written is not False:
+            if self.written is not False:
                 log.warning("snapshot file %s cannot be written: %s", self._path, error.strerror)
-            self._written = False
+            self.written = False
         else:
-            self._written = True
+            self.written = True
 
     def families(self) -> Iterator[Family]:
         """Whether it was written; nothing where nothing is kept."""
         if self._path is not None:
-            yield single(SNAPSHOT_WRITTEN, bool(self._written))
+            yield single(SNAPSHOT_WRITTEN, bool(self.written))

@@ -65,15 +65,22 @@ class Publisher:
         """Make the page anew at once: it is there when this returns, unless it cannot be rendered."""
         with self._one_at_a_time:
             inventory, snapshot = self._newest()
-            try:
-                self.page = self._rendered(inventory, snapshot)
-            except Exception:
-                # The page before stays: whatever a node said must not blank what the others say.
-                log.exception("the snapshot could not be rendered")
+            self._render(inventory, snapshot)
             basis = collectors.basis(inventory, snapshot)
-            if basis != self._kept or time.monotonic() >= self._keep_again:
-                self._kept, self._keep_again = basis, time.monotonic() + _KEEP_SECONDS
-                self._keeper.keep(snapshot)
+            if basis == self._kept and time.monotonic() < self._keep_again:
+                return
+            self._kept, self._keep_again = basis, time.monotonic() + _KEEP_SECONDS
+            told = self._keeper.written
+            self._keeper.keep(snapshot)
+            if self._keeper.written != told:
+                self._render(inventory, snapshot)
+
+    def _render(self, inventory: Inventory, snapshot: Snapshot) -> None:
+        try:
+            self.page = self._rendered(inventory, snapshot)
+        except Exception:
+            # The page before stays: whatever a node said must not blank what the others say.
+            log.exception("the snapshot could not be rendered")
 
     def _run(self) -> None:
         while True:

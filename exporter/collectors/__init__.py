@@ -28,7 +28,7 @@ def lively(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
 def basis(inventory: Inventory, snapshot: Snapshot) -> tuple[object, ...]:
     """What `steady` is made from: as long as it compares equal, so does its output.
 
-    Comparing is quick, as facts that a look did not change are the very same objects.
+    Comparing is quick, as an inventory and facts that did not change are the very same objects.
     """
     nodes = []
     for node in inventory.nodes:
@@ -37,4 +37,4 @@ def basis(inventory: Inventory, snapshot: Snapshot) -> tuple[object, ...]:
         # Times matter only where one source may contradict another.
         times = (facts.told_at, facts.kept) if facts.kept or recorded else ()
         nodes.append((facts.told, times, facts.files))
-    return (tuple(nodes), snapshot.renewals, snapshot.adopted)
+    return (inventory, tuple(nodes), snapshot.renewals, snapshot.adopted)

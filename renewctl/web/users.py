@@ -7,15 +7,17 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ipaddress
 import os
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
-LONGEST_QUEUE = 64
-"""Checks that may wait; one takes some 60 ms (cost 10), so nobody waits longer than four seconds, and a
-scraper has ten. In a full line whoever has most makes room: it takes so many addresses to shut others out."""
+from renewctl.web.line import Full, Line
+
+LONGEST_LINE = 64
+"""Checks that may wait. Addresses take turns, so a scraper waits for one check of each other address in it:
+some 60 ms each (cost 10) or 270 ms (cost 12, what Python's bcrypt makes unless told)."""
 
 REMEMBERED = 100
 """Wrong passwords not to be checked again: a scraper with an old one asks every few seconds."""
@@ -28,15 +30,34 @@ class Busy(Exception):
     """Too many checks are waiting."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Check:
+    """One password to be checked, and what it came to."""
+
+    user: str
+    password: bytes
+    users: Mapping[str, str]
+    ended: asyncio.Future[bool]
+
+    def made(self) -> bool:
+        """Whether there is such a user with this password."""
+        dearest = max(self.users.values(), key=_cost)
+        fits = _checked(self.password, self.users.get(self.user, dearest), _cost(dearest))
+        return fits and self.user in self.users
+
+
 class Passwords:
-    """Remembers what was right, and some of what was wrong; checks one at a time, and keeps the line fair."""
+    """Remembers what was right, and some of what was wrong; checks one at a time."""
 
     def __init__(self) -> None:
         self._secret = os.urandom(32)
         self._right: dict[str, bytes] = {}
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
+        self._line: Line[_Check] = Line(LONGEST_LINE)
+        self._asked: dict[bytes, _Check] = {}
+        self._busy = False
         self._one = ThreadPoolExecutor(1, "bcrypt")
-        self._line: dict[Future[bool], str] = {}
+        self._one.submit(int)  # its thread is there before anybody can have the system refuse further ones
 
     async def right(self, users: Mapping[str, str], user: str, password: bytes, address: str = "") -> bool:
         """Whether there is such a user with this password.
@@ -47,45 +68,58 @@ class Passwords:
         Raises:
             Busy: it would have to be checked, and too many others wait for that.
         """
-        dearest = max(users.values(), key=_cost)
-        hashed = users.get(user, dearest)
-        mark = self._mark(user, hashed, password)
+        mark = self._mark(user, users.get(user, ""), password)
         if hmac.compare_digest(self._right.get(user, b""), mark):
-            return user in users
+            return True
         if mark in self._wrong:
             return False
-        if await self._fits(_network(address), password, hashed, _cost(dearest)) and user in users:
-            self._right[user] = mark
-            return True
-        self._wrong[mark] = None
-        if len(self._wrong) > REMEMBERED:
-            self._wrong.popitem(last=False)
-        return False
-
-    async def _fits(self, network: str, password: bytes, hashed: str, dearest: int) -> bool:
-        """Whether they fit, when it is this check's turn."""
-        self._make_room(network)
-        check = self._one.submit(_checked, password, hashed, dearest)
-        self._line[check] = network
-        try:
-            await asyncio.wait([ended := asyncio.wrap_future(check)])
-        finally:
-            self._line.pop(check, None)
+        if mark not in self._asked:
+            ended = asyncio.get_running_loop().create_future()
+            self._ask(mark, _Check(user, password, users, ended), address)
+        ended = self._asked[mark].ended
+        await asyncio.wait([ended])  # whoever gives up leaves it to those who ask the same again
         if ended.cancelled():
             raise Busy
         return ended.result()
 
-    def _make_room(self, network: str) -> None:
-        """One more may wait: where the line is full, whoever has most in it loses the latest."""
-        if len(self._line) < LONGEST_QUEUE:
+    def _ask(self, mark: bytes, check: _Check, address: str) -> None:
+        try:
+            left = self._line.join(address, check)
+        except Full:
+            raise Busy from None
+        if left is not None:
+            left.ended.cancel()
+        self._asked[mark] = check
+        check.ended.add_done_callback(lambda ended: self._remember(mark, check.user, ended))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._busy or (check := self._line.next()) is None:
             return
-        counts = Counter([network, *self._line.values()])
-        crowd = max(counts, key=counts.__getitem__)
-        if counts[network] == counts[crowd]:
-            raise Busy
-        latest = next(check for check, whose in reversed(self._line.items()) if whose == crowd)
-        latest.cancel()
-        del self._line[latest]
+        self._busy = True
+        run = asyncio.get_running_loop().run_in_executor(self._one, check.made)
+        run.add_done_callback(lambda run: self._end(check, run))
+
+    def _end(self, check: _Check, run: asyncio.Future[bool]) -> None:
+        self._busy = False
+        if run.cancelled():  # the end of the program
+            return
+        if error := run.exception():
+            check.ended.set_exception(error)
+        else:
+            check.ended.set_result(run.result())
+        self._go_on()
+
+    def _remember(self, mark: bytes, user: str, ended: asyncio.Future[bool]) -> None:
+        del self._asked[mark]
+        if ended.cancelled() or ended.exception():
+            return
+        if ended.result():
+            self._right[user] = mark
+            return
+        self._wrong[mark] = None
+        if len(self._wrong) > REMEMBERED:
+            self._wrong.popitem(last=False)
 
     def _mark(self, user: str, hashed: str, password: bytes) -> bytes:
         """Stands for the three, in memory alone; a changed hash makes another one."""
@@ -105,17 +139,6 @@ def credentials(authorization: str) -> tuple[str, bytes] | None:
     except (binascii.Error, ValueError):
         return None
     return (user.decode("utf-8", "replace"), password) if found else None
-
-
-def _network(address: str) -> str:
-    """Whose address it is: one household has a whole /64 of IPv6, and as many addresses as it likes."""
-    try:
-        read = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(read, ipaddress.IPv4Address):
-        return str(read)
-    return str(read.ipv4_mapped or read.packed[:8].hex())
 
 
 def _cost(hashed: str) -> int:

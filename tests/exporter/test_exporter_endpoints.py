@@ -71,6 +71,29 @@ def test_a_node_added_to_the_inventory_is_watched_after_a_reload(ask: object, pl
         assert running.stop() == 0
 
 
+def test_a_topic_changed_in_the_inventory_is_shown_changed_after_a_reload(place: Path) -> None:
+    """Its name and window, then a slip in its UID mended: no node has to serve another certificate for that."""
+    path, window = place / "inventory.yaml", "mdm_topic_renewal_window_seconds"
+
+    def changed(**keys: str) -> None:
+        whole = json.loads(path.read_text())
+        whole["topics"][0] |= keys
+        path.write_text(json.dumps(whole))
+        post(running)
+
+    with exporter(place) as running:
+        running.wait_for(EXPIRY)
+        assert running.series()[f'{window}{{topic="{TOPIC}"}}'] == 60 * 86400
+        changed(name="Osaka office", window="90d")
+        after = running.series()
+        assert after[f'{window}{{topic="{TOPIC}"}}'] == 90 * 86400
+        assert ['name="Osaka office"' in one for one in after if one.startswith("mdm_topic_info{")] == [True]
+        changed(topic="com.apple.mgmt.External.another")
+        assert [one for one in running.series() if one.startswith(window)] == [
+            f'{window}{{topic="com.apple.mgmt.External.another"}}'
+        ]
+
+
 @pytest.mark.parametrize("ask", [hang_up, lambda running: running.get("/-/reload", method="POST")])
 def test_a_bad_inventory_leaves_the_one_before_and_is_told(ask: object, place: Path) -> None:
     """In metrics, until a good one comes; nodes are watched on."""

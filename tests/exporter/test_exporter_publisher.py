@@ -71,24 +71,22 @@ def test_a_snapshot_that_cannot_be_rendered_leaves_the_page_before(
 def test_a_snapshot_that_cannot_be_kept_is_told_in_metrics(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """0 until it was written and from a failure on, 1 while it is; the log says so once; scrapes go on."""
+    """0 until it was written and from a failure on, 1 while it is; at once, not one look later; the log says so once."""
     path, snapshot = tmp_path / "snapshot.json", Snapshot()
-    keeper = Keeper(path)
-    publisher = Publisher(lambda: (inventory(), snapshot), keeper, threading.Event())
+    publisher = Publisher(lambda: (inventory(), snapshot), Keeper(path), threading.Event())
     in_the_way = tmp_path / "snapshot.json.new"
 
-    def told() -> list[str]:
+    def told(days: int) -> list[str]:
+        nonlocal snapshot
+        snapshot = snapshot.with_node("a", NodeFacts().after(seen(served(days=days))))
         publisher.publish()
         return [line for line in text(publisher).splitlines() if line.startswith("mdm_exporter_snapshot_wr")]
 
     assert "mdm_exporter_snapshot_written 0.0" in text(publisher)
-    keeper.keep(snapshot)
-    assert told() == ["mdm_exporter_snapshot_written 1.0"]
+    assert told(1) == ["mdm_exporter_snapshot_written 1.0"]
     in_the_way.mkdir()
-    for _ in range(2):
-        keeper.keep(snapshot)
-        assert told() == ["mdm_exporter_snapshot_written 0.0"]
+    for days in (2, 3):
+        assert told(days) == ["mdm_exporter_snapshot_written 0.0"]
     assert [f"{path} cannot be written" in message for message in caplog.messages] == [True]
     in_the_way.rmdir()
-    keeper.keep(snapshot)
-    assert told() == ["mdm_exporter_snapshot_written 1.0"]
+    assert told(4) == ["mdm_exporter_snapshot_written 1.0"]

@@ -133,8 +133,8 @@ def test_guessing_passwords_and_holding_connections_stops_no_scrape(place: Path)
 
 @pytest.mark.slow
 def test_a_flood_of_guesses_keeps_no_scraper_from_its_first_answer(place: Path) -> None:
-    """Begun before anybody is known: even from the scraper's own address, by its own name, without a pause."""
-    users = {"alice": bcrypt.hashpw(b"swordfish", bcrypt.gensalt(10)).decode()}
+    """Begun before anybody is known: from the scraper's own address and from another, without a pause, at a dear hash."""
+    users = {"alice": bcrypt.hashpw(b"swordfish", bcrypt.gensalt(12)).decode()}
     write_config(place, {"basic_auth_users": users})
     over = threading.Event()
 

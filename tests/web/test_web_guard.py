@@ -184,7 +184,7 @@ def test_guesses_wait_in_line_and_the_line_is_short(monkeypatch: pytest.MonkeyPa
     """One check at a time, whatever the number of guesses; who is known already does not wait at all."""
     counted = Counted(0.02)
     monkeypatch.setattr(checking, "_fits", counted)
-    monkeypatch.setattr(checking, "LONGEST_QUEUE", 8)
+    monkeypatch.setattr(checking, "LONGEST_LINE", 8)
 
     async def attack() -> tuple[list[object], bool]:
         passwords = Passwords()
@@ -199,8 +199,8 @@ def test_guesses_wait_in_line_and_the_line_is_short(monkeypatch: pytest.MonkeyPa
     ended, known = asyncio.run(attack())
     assert known
     assert counted.most == 1
-    assert sum(isinstance(one, Busy) for one in ended) == 50 - checking.LONGEST_QUEUE
-    assert ended.count(False) == checking.LONGEST_QUEUE
+    assert sum(isinstance(one, Busy) for one in ended) == 50 - (checking.LONGEST_LINE + 1)
+    assert ended.count(False) == (checking.LONGEST_LINE + 1)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_whoever_has_most_in_the_line_makes_room(
 ) -> None:
     """So one address cannot shut another out: it loses its latest guess, which is told to come again."""
     monkeypatch.setattr(checking, "_fits", Counted(0.01))
-    monkeypatch.setattr(checking, "LONGEST_QUEUE", 4)
+    monkeypatch.setattr(checking, "LONGEST_LINE", 4)
 
     async def attack() -> tuple[list[object], object]:
         passwords = Passwords()
@@ -241,34 +241,81 @@ def test_whoever_has_most_in_the_line_makes_room(
             await asyncio.sleep(0)
         scrape = asyncio.create_task(passwords.right(CHEAP, "alice", b"swordfish", newcomer))
         ended = await asyncio.gather(*guesses, scrape, return_exceptions=True)
-        assert passwords._line == {}
+        assert (len(passwords._line), passwords._asked) == (0, {})
         return ended[:-1], ended[-1]
 
     ended, scraped = asyncio.run(attack())
     assert (scraped is True) if let_in else isinstance(scraped, Busy)
-    assert ended.count(False) == 4 - let_in
-    assert sum(isinstance(one, Busy) for one in ended) == 16 + let_in
+    assert ended.count(False) == 1 + 4 - let_in  # one is checked, four wait
+    assert sum(isinstance(one, Busy) for one in ended) == 15 + let_in
 
 
-def test_a_scrape_that_is_given_up_leaves_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of the program, for example: as what it is, not as a busy line."""
-    monkeypatch.setattr(checking, "_fits", Counted(0.05))
+def test_a_scrape_that_is_given_up_is_checked_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scraper whose patience ended, and that comes again meanwhile: one check, whose place in the line it keeps."""
+    counted = Counted(0.05)
+    monkeypatch.setattr(checking, "_fits", counted)
 
-    async def leave() -> Passwords:
+    async def scrapes() -> list[bool]:
         passwords = Passwords()
         one = asyncio.create_task(passwords.right(CHEAP, "alice", b"swordfish"))
         await asyncio.sleep(0)
         one.cancel()
         with pytest.raises(asyncio.CancelledError):
             await one
-        return passwords
+        two = [asyncio.create_task(passwords.right(CHEAP, "alice", b"swordfish")) for _ in range(3)]
+        return await asyncio.gather(*two)
 
-    assert asyncio.run(leave())._line == {}
+    assert asyncio.run(scrapes()) == [True] * 3
+    assert len(counted.checked) == 1
+
+
+def test_a_scrape_waits_for_one_check_of_a_crowd_at_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Addresses take turns: it does not matter how dear a check is, or how many wait."""
+    counted = Counted(0.01)
+    monkeypatch.setattr(checking, "_fits", counted)
+
+    async def attack() -> bool:
+        passwords = Passwords()
+        guesses = [
+            asyncio.create_task(passwords.right(CHEAP, "alice", str(number).encode(), "10.0.0.1"))
+            for number in range(60)
+        ]
+        await asyncio.sleep(0)
+        found = await passwords.right(CHEAP, "alice", b"swordfish", "10.0.0.2")
+        assert len(counted.checked) <= 4
+        await asyncio.gather(*guesses)
+        return found
+
+    assert asyncio.run(attack())
+    assert len(counted.checked) == 61
+
+
+def test_a_check_that_breaks_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No memory, for example: whoever asked is told, the next one is checked."""
+
+    def breaks(password: bytes, _hashed: str) -> bool:
+        if password == b"breaks":
+            raise MemoryError
+        return True
+
+    monkeypatch.setattr(checking, "_fits", breaks)
+
+    async def asks() -> list[object]:
+        passwords = Passwords()
+        words = [b"breaks", b"swordfish", b"breaks"]
+        return [
+            *await asyncio.gather(
+                *(passwords.right(CHEAP, "alice", word) for word in words), return_exceptions=True
+            )
+        ]
+
+    first, second, third = asyncio.run(asks())
+    assert (type(first), second, type(third)) == (MemoryError, True, MemoryError)
 
 
 def test_whoever_does_not_fit_into_the_line_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """503 and when; not a 401, which a scraper would take for a wrong password."""
-    monkeypatch.setattr(checking, "LONGEST_QUEUE", 0)
+    monkeypatch.setattr(checking, "LONGEST_LINE", 0)
     status, headers = ask(behind(WebConfig(users=CHEAP)), basic("alice", "swordfish"))
     assert (status, headers["retry-after"]) == (503, "1")
 
