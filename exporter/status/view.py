@@ -78,6 +78,7 @@ class TopicStatus:
         view: as `renewctl status` would say; without renewal and steps while the store is unread.
         warnings: beyond the date.
         renewal: the newest renewal, also one only kept from before the exporter's start.
+        stored: the inventory names a store; without one nothing is said of renewals.
         turn: None while the store has not been read.
         devices: checked in within `REACHABLE_SECONDS`, enrolled; None: no node tells.
     """
@@ -87,6 +88,7 @@ class TopicStatus:
     nodes: tuple[NodeStatus, ...]
     warnings: tuple[Warn, ...]
     renewal: RenewalFacts | None
+    stored: bool
     turn: Turn | None
     devices: tuple[int, int] | None
 
@@ -155,6 +157,7 @@ def _topic(
         nodes=nodes,
         warnings=warnings,
         renewal=kept,
+        stored=snapshot.store_up is not None,
         turn=found.turn if read else None,
         devices=_devices(nodes),
     )
