@@ -156,7 +156,7 @@ class NodeFacts:
         )
 
     def _gone_as_of(self, now: datetime) -> Mapping[str, datetime]:
-        """Since when files are gone, as if a day at most had passed since the last look, and none backwards."""
+        """Since when files are gone; since the last look that is a day longer at most, and never shorter."""
         if not self.gone or self.looked_at is None:
             return self.gone
         passed, nothing = now - self.looked_at, timedelta(0)

@@ -24,7 +24,8 @@ REACHABLE_SECONDS = 604_800
 _OF_THE_DATE = frozenset({"warning.expired", "warning.due", "warning.date_unknown"})
 """What the date itself says already, in its own place."""
 
-_OURS = frozenset({Source.RECORDED, Source.ADOPTED})
+OURS = frozenset({Source.RECORDED, Source.ADOPTED})
+"""Our own records of a certificate, not a node's word."""
 
 
 class Level(StrEnum):
@@ -136,7 +137,7 @@ def _topic(
             known
             for known in told.get((topic.topic, node.name), ())
             # Of these the history tells more; it is asked wherever there is one.
-            if not (read and known.served.source in _OURS)
+            if not (read and known.served.source in OURS)
         ]
         for node in inventory.nodes_of(topic.id)
     }
