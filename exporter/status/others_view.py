@@ -30,6 +30,9 @@ BEHIND = "certificate_file"
 _PUSH = "com.apple.mgmt"
 """UIDs of push certificates begin like this."""
 
+_PushDates = Mapping[tuple[str, str], datetime]
+"""Node and topic -> when the push certificate ends there."""
+
 _OF_FILES = frozenset(
     {Reason.NODE_CERTIFICATE_UNREADABLE, Reason.NODE_CERTIFICATE_LOCKED, Reason.NODE_FILE_MISSING}
 )
@@ -107,10 +110,11 @@ class Others:
 def others_status(inventory: Inventory, snapshot: Snapshot, now: datetime) -> Others:
     """What is known of everything beside topics."""
     windows = {topic.topic: topic.window for topic in inventory.topics}
+    push = _push_dates(inventory, snapshot)
     found = [_other(key_of(one), snapshot, now) for one in expiring(inventory)]
-    found += _behind(inventory, snapshot, now)
+    found += _behind(inventory, snapshot, push, now)
     folders = (
-        _folder(node, snapshot.node(node.name), windows, now)
+        _folder(node, snapshot.node(node.name), windows, push, now)
         for node in inventory.nodes
         if node.folder is not None
     )
@@ -143,13 +147,20 @@ def _other(key: tuple[str, str, str], snapshot: Snapshot, now: datetime) -> Othe
     return OtherStatus(*key, facts, level)
 
 
-def _behind(inventory: Inventory, snapshot: Snapshot, now: datetime) -> Iterator[OtherStatus]:
-    """Files of nodes, not of folders, that end before the push certificate in them, or hold none first."""
+def _push_dates(inventory: Inventory, snapshot: Snapshot) -> _PushDates:
+    """As nodes themselves tell them, the first where their sources differ."""
     push: dict[tuple[str, str], datetime] = {}
     for name, known in shown(inventory, snapshot):
         if known.served.source not in OURS:
             key = name, known.served.topic
             push[key] = min(known.served.not_after, push.get(key, known.served.not_after))
+    return push
+
+
+def _behind(
+    inventory: Inventory, snapshot: Snapshot, push: _PushDates, now: datetime
+) -> Iterator[OtherStatus]:
+    """Files of nodes, not of folders, that end before the push certificate in them, or hold none first."""
     for node in inventory.nodes:
         facts = snapshot.node(node.name)
         for file in () if node.folder is not None else facts.files:
@@ -167,8 +178,15 @@ def _ends_first(file: SeenFile, push: datetime | None) -> bool:
     return file.reason is None and push is not None and file.not_after < push
 
 
-def _folder(node: Node, facts: NodeFacts, windows: Mapping[str, timedelta], now: datetime) -> FolderStatus:
-    files = tuple(_file(node.name, file, windows, now) for file in facts.files)
+def _folder(
+    node: Node, facts: NodeFacts, windows: Mapping[str, timedelta], push: _PushDates, now: datetime
+) -> FolderStatus:
+
+    def window(file: SeenFile) -> timedelta | None:
+        first = _ends_first(file, push.get((node.name, file.topic)))
+        return None if first else windows.get(file.topic)
+
+    files = tuple(_file(node.name, file, window(file), now) for file in facts.files)
     counts = Counter(file.level for file in files)
     faults = tuple(dict.fromkeys(reason for reason in facts.failures if reason not in _OF_FILES))
     if files:
@@ -181,9 +199,8 @@ def _folder(node: Node, facts: NodeFacts, windows: Mapping[str, timedelta], now:
     )
 
 
-def _file(node: str, file: SeenFile, windows: Mapping[str, timedelta], now: datetime) -> FileStatus:
+def _file(node: str, file: SeenFile, window: timedelta | None, now: datetime) -> FileStatus:
     """A push certificate of a topic has that topic's window, any other file that of all that expires."""
-    window = windows.get(file.topic)
     due, critical = (OTHER_DUE, OTHER_CRITICAL) if window is None else (window, CRITICAL)
     return FileStatus(node, file, due, _level(file.not_after, now, due, critical, read=file.reason is None))
 

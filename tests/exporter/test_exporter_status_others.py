@@ -233,6 +233,15 @@ def test_a_push_certificate_in_a_folder_has_its_topics_window() -> None:
     assert found["The files that expire first"][0]["State"] == "▲ due"
 
 
+def test_what_stands_behind_a_push_certificate_in_a_folder_has_the_window_of_all_that_expires() -> None:
+    """As in the alerts: in order 40 days ahead, due 10 days ahead; the push certificate beside it as ever."""
+    for days, level in ((40, Level.OK), (10, Level.DUE)):
+        looked = seen(served(Source.FILE, 300), up=None, files=(file("chain", days, uid=UID),))
+        told = others_status(known(PKI), READ.with_node("pki", NodeFacts().after(looked)), NOW)
+        assert [one.level for one in told.files] == [level]
+        assert told.expiring == ()
+
+
 @pytest.mark.parametrize(
     ("snapshot", "level", "files", "words"),
     [
