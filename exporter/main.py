@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_seconds,
         default=30.0,
         metavar="DURATION",
-        help="between two looks at a node: 30s, 5m (default 30s)",
+        help="between two looks at a node: 30s, 5m (default 30s); above 25m see RenewctlExporterStale",
     )
     _add_log_flags(parser)
     parser.add_argument("--version", action="version", version=f"renewctl-exporter {__version__}")

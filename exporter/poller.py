@@ -28,6 +28,10 @@ CONCURRENCY = 16
 LONGEST_BACKOFF = 8
 """A node that has been silent for long is asked at every so many intervals."""
 
+LONGEST_PAUSE = 900.0
+"""Seconds: but not less often than this, unless the interval itself is longer. A round has to end well within
+the 1800 s that RenewctlExporterStale gives it."""
+
 _SPREAD_SECONDS = 0.02
 """First looks begin this far apart on average: a thousand nodes are not asked in one instant."""
 
@@ -211,7 +215,7 @@ class Poller:
         self._silent_looks[name] = count
         # The first silent look is repeated at the usual interval.
         times = min(1 << max(count - 1, 0), LONGEST_BACKOFF)
-        seconds = self._interval * times
+        seconds = max(self._interval, min(self._interval * times, LONGEST_PAUSE))
         if not silent:
             seconds = max(seconds, self._looks[name].least_seconds)
         return seconds * self._random.uniform(1 - _JITTER, 1 + _JITTER)

@@ -18,8 +18,8 @@ FORGET_AFTER = timedelta(days=7)
 """A file gone from a watched folder is told of for so long, counted while somebody looks; one that the
 inventory names, for ever."""
 
-_NO_JUMP = timedelta(days=1)
-"""Longer than this no two looks are apart, unless the clock was set or nobody was watching."""
+_MOST_COUNTED = timedelta(days=1)
+"""Of the time between two looks no more counts: if it was longer, the clock may have been set."""
 
 
 def not_later(at: datetime | None, now: datetime) -> datetime | None:
@@ -33,6 +33,19 @@ class Known:
 
     served: ServedCertificate
     at: datetime
+
+
+def not_overtaken(told: Sequence[Known]) -> list[Known]:
+    """Leave out what a later look contradicts, topic by topic.
+
+    A source that has fallen silent keeps its last word only as long as no other source says
+    something else later: else a renewal made meanwhile would look as if it had not been.
+    """
+    latest: dict[str, datetime] = {}
+    for known in told:
+        latest[known.served.topic] = max(known.at, latest.get(known.served.topic, known.at))
+    said = {(k.served.topic, k.served.not_after) for k in told if k.at == latest[k.served.topic]}
+    return [known for known in told if (known.served.topic, known.served.not_after) in said]
 
 
 @dataclass(frozen=True)
@@ -125,23 +138,33 @@ class NodeFacts:
         """These facts at a look, before which the clock may have jumped.
 
         What was seen while it ran ahead was seen now at the latest: else it would outrank, for years, what is
-        seen from here on. And no jump makes a week: files that are gone begin theirs anew.
+        seen from here on. Times cut to one instant tell no order any more, so what was overtaken goes.
         """
-        gone = self.gone
-        if gone and self.looked_at is not None and abs(now - self.looked_at) > _NO_JUMP:
-            gone = dict.fromkeys(gone, now)
+        gone = self._gone_as_of(now)
         times = (self.looked_at, self.last_success, self.told_at, self.devices_at, *(k.at for k in self.kept))
-        if gone == self.gone and all(at is None or at <= now for at in times):
+        if gone is self.gone and all(at is None or at <= now for at in times):
             return self
+        lasting = not_overtaken(self.certificates)
         return replace(
             self,
-            looked_at=not_later(self.looked_at, now),
+            looked_at=None if self.looked_at is None else now,
             last_success=not_later(self.last_success, now),
             told_at=not_later(self.told_at, now),
             devices_at=not_later(self.devices_at, now),
-            kept=tuple(Known(known.served, min(known.at, now)) for known in self.kept),
+            kept=tuple(Known(k.served, min(k.at, now)) for k in self.kept if k in lasting),
             gone=gone,
         )
+
+    def _gone_as_of(self, now: datetime) -> Mapping[str, datetime]:
+        """Since when files are gone; since the last look that is a day longer at most, and never shorter."""
+        if not self.gone or self.looked_at is None:
+            return self.gone
+        passed, nothing = now - self.looked_at, timedelta(0)
+        if nothing <= passed <= _MOST_COUNTED:
+            return self.gone
+        counted = _MOST_COUNTED if passed > nothing else nothing
+        before = {path: max(self.looked_at - at, nothing) for path, at in self.gone.items()}
+        return {path: now - min(so_far, FORGET_AFTER) - counted for path, so_far in before.items()}
 
     def _kept(self, told: tuple[ServedCertificate, ...]) -> tuple[Known, ...]:
         if told is self.told:

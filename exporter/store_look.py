@@ -49,7 +49,7 @@ class StoreLook:
         return lambda snapshot: self._publish(
             replace(
                 snapshot,
-                renewals=facts,
+                renewals=tuple(_not_ahead(one, snapshot.renewals, at) for one in facts),
                 adopted=known,
                 histories=topics,
                 store_up=True,
@@ -136,6 +136,25 @@ def _recorded(oldest_first: Sequence[Renewal]) -> dict[str, Known]:
             elif state.reason == Reason.NODE_STEP_UNDONE:  # it has neither this year's pair nor last year's
                 found.pop(node, None)
     return found
+
+
+def _not_ahead(facts: RenewalFacts, before: Iterable[RenewalFacts], now: datetime) -> RenewalFacts:
+    """These facts, where a controller's clock may have run ahead.
+
+    What it recorded is no younger than our first reading of it: else it would hide for so long what the node
+    itself says. Not than each reading: it would be as young as that for so long.
+    """
+    if all(known.at <= now for known in facts.recorded.values()):
+        return facts
+    first = {
+        n: known for one in before if one.topic_id == facts.topic_id for n, known in one.recorded.items()
+    }
+    found = {}
+    for node, known in facts.recorded.items():
+        earlier = first.get(node)
+        read = now if earlier is None or earlier.served != known.served else min(earlier.at, now)
+        found[node] = known if known.at <= now else Known(known.served, read)
+    return replace(facts, recorded=found)
 
 
 def _served(topic: str, pair: PairRef, source: Source) -> ServedCertificate:

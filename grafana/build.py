@@ -208,6 +208,25 @@ def _others() -> list[table.Panel]:
     return [show.stepped(left, "Days left", show.OTHER_DAYS), unread]
 
 
+def _files() -> list[table.Panel]:
+    where = {"file": "File", "node": "Node", "instance": "Exporter"}
+    left = show.rows(
+        "Certificates in files",
+        "Other certificates than push certificates, of watched folders and behind push certificates: "
+        "the fifty that end first.",
+        [show.query(ask.FILES_LEFT, instant=True)],
+        {**where, "Value": "Days left"},
+    ).span(14)
+    show.column(left, "Days left", unit="none", decimals=0)
+    unread = show.rows(
+        "Files that cannot be read",
+        "Fifty at most. Dates of these are the last ones known, if any. Empty is good.",
+        [show.query(ask.FILES_UNREAD, instant=True)],
+        {**where, "reason": "Reason"},
+    ).span(10)
+    return [show.stepped(left, "Days left", show.OTHER_DAYS), unread]
+
+
 def _failing() -> timeseries.Panel:
     return show.lines(
         "Nodes by what is wrong",
@@ -242,7 +261,7 @@ def _sections() -> dict[str, Sequence[stat.Panel | table.Panel | timeseries.Pane
         "Topics": [*_figures(), _topics(), _days_left()],
         "Nodes and roll-out": [_nodes(), _phases(), _owed()],
         "Devices": [_devices(), *_reachable()],
-        "What else expires": _others(),
+        "What else expires": [*_others(), *_files()],
         "Watching": [_node_up(), _failures(), _exporters(), _failing(), *_ages()],
     }
 

@@ -122,3 +122,21 @@ _BEST = f"(min by (kind, name, node) ({_READ}) or min by (kind, name, node) ({_O
 
 OTHERS_LEFT = f"sort(floor(({_BEST} - time()) / {DAY}))"
 OTHERS_UNREAD = f"max by (kind, name, node, reason) ({one('mdm_expiry_failure')})"
+
+_IN_FILE = one("mdm_certificate_file_expiry_timestamp_seconds", 'topic=~"$topic|"')
+_NO_PUSH = one(
+    "mdm_certificate_file_expiry_timestamp_seconds", 'topic=~"$topic|"', 'topic!~"com[.]apple[.]mgmt.*"'
+)
+_READABLE = one("mdm_certificate_file_readable")
+_BEHIND = (
+    f"({_IN_FILE} and on (job, instance, node, file) ({_READABLE} == 1))"
+    f" < on (job, instance, node, topic) group_left () min by (job, instance, node, topic) ({_SEEN})"
+)
+"""As MdmCertificateFileExpiryDue: a file that ends before the push certificate in it."""
+
+FILES_LEFT = (
+    f"sort(floor((bottomk(50, min by (instance, node, file) ({_NO_PUSH} or {_BEHIND})) - time()) / {DAY}))"
+)
+"""The fifty that end first: a folder may hold ten thousand."""
+
+FILES_UNREAD = f"topk(50, max by (instance, node, file, reason) ({one('mdm_certificate_file_failure')}))"

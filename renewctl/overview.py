@@ -170,12 +170,16 @@ def view(
 
 def looks_first(shown: TopicView, options: Sequence[str] = ()) -> tuple[Step, ...]:
     """First look at the topic's nodes that did not tell all; then the rest, unless that is nothing."""
-    troubled = sorted(each.node.name for each in shown.nodes if any(map(is_fault, each.failures)))
-    look = tuple(
-        Step("next.look_at_node", {"node": name}, command(options, "node", "observe", name))
-        for name in troubled
-    )
+    troubled = {each.node.name: each.failures for each in shown.nodes if any(map(is_fault, each.failures))}
+    look = tuple(_look_at(name, troubled[name], options) for name in sorted(troubled))
     return (*look, *(step for step in shown.steps if not look or step.key != "next.nothing_due"))
+
+
+def _look_at(node: str, failures: Sequence[Failure], options: Sequence[str]) -> Step:
+    """To ask again where that may tell more; a PKCS#12 file that no roll-out made stays closed."""
+    if {failure.reason for failure in failures if is_fault(failure)} == {Reason.NODE_CERTIFICATE_LOCKED}:
+        return Step("next.locked_node", {"node": node})
+    return Step("next.look_at_node", {"node": node}, command(options, "node", "observe", node))
 
 
 def is_fault(failure: Failure) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 from exporter.families import Family, seconds
 from exporter.metrics import CERTIFICATE_INFO, EXPIRY
-from exporter.snapshot import Known, Snapshot
+from exporter.snapshot import Known, Snapshot, not_overtaken
 from renewctl.inventory.reading import Inventory
 
 
@@ -25,22 +24,9 @@ def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
 def shown(inventory: Inventory, snapshot: Snapshot) -> Iterator[tuple[str, Known]]:
     """Node and certificate for every certificate worth showing."""
     for node in inventory.nodes:
-        by_topic: dict[str, list[Known]] = defaultdict(list)
         recorded = (r.recorded[node.name] for r in snapshot.renewals if node.name in r.recorded)
-        for known in (*snapshot.node(node.name).certificates, *recorded):
-            by_topic[known.served.topic].append(known)
-        for told in by_topic.values():
-            yield from ((node.name, known) for known in _not_overtaken(told))
+        told = [*snapshot.node(node.name).certificates, *recorded]
+        yield from ((node.name, known) for known in not_overtaken(told))
+        topics = {known.served.topic for known in told}
         adopted = (snapshot.adopted.get(topic) for topic in node.topics)
-        yield from ((node.name, a) for a in adopted if a is not None and a.served.topic not in by_topic)
-
-
-def _not_overtaken(told: list[Known]) -> list[Known]:
-    """Leave out what a later look contradicts.
-
-    A source that has fallen silent keeps its last word only as long as no other source says
-    something else later: else a renewal made meanwhile would look as if it had not been.
-    """
-    latest = max(known.at for known in told)
-    dates = {known.served.not_after for known in told if known.at == latest}
-    return [known for known in told if known.at == latest or known.served.not_after in dates]
+        yield from ((node.name, a) for a in adopted if a is not None and a.served.topic not in topics)

@@ -1,16 +1,21 @@
-"""What the status page tells beside topics, as values: what else expires, and watched folders. Pure."""
+"""What the status page tells beside topics, as values: what else expires, and watched folders. Pure.
+
+What else expires are the inventory's entries and, as in MdmCertificateFileExpiryDue, what ends in a node's
+file before the push certificate that the file is there for.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import nsmallest
 
+from exporter.collectors.certificates import shown
 from exporter.expiry_look import expiring, key_of
 from exporter.snapshot import ExpiryFacts, NodeFacts, Snapshot
-from exporter.status.view import CRITICAL, Level
+from exporter.status.view import CRITICAL, OURS, Level
 from renewctl.inventory.reading import Inventory, Node
 from renewctl.observation import SeenFile
 from renewctl.reasons import Reason
@@ -18,6 +23,15 @@ from renewctl.reasons import Reason
 OTHER_DUE = timedelta(days=30)
 OTHER_CRITICAL = timedelta(days=7)
 """From here on a date is due, or critical: the thresholds of MdmOtherExpiryDue and MdmOtherExpiryCritical."""
+
+BEHIND = "certificate_file"
+"""The kind of a row that is about a file; the metrics tell of it by its path."""
+
+_PUSH = "com.apple.mgmt"
+"""UIDs of push certificates begin like this."""
+
+_PushDates = Mapping[tuple[str, str], datetime]
+"""Node and topic -> when the push certificate ends there."""
 
 _OF_FILES = frozenset(
     {Reason.NODE_CERTIFICATE_UNREADABLE, Reason.NODE_CERTIFICATE_LOCKED, Reason.NODE_FILE_MISSING}
@@ -29,7 +43,7 @@ _RANKS = {level: rank for rank, level in enumerate(Level)}
 
 @dataclass(frozen=True)
 class OtherStatus:
-    """One thing that expires beside push certificates; kind, name and node as in its metrics."""
+    """One thing that expires beside push certificates; kind, name, node as in its metrics, a file by path."""
 
     kind: str
     name: str
@@ -96,9 +110,11 @@ class Others:
 def others_status(inventory: Inventory, snapshot: Snapshot, now: datetime) -> Others:
     """What is known of everything beside topics."""
     windows = {topic.topic: topic.window for topic in inventory.topics}
-    found = (_other(key_of(one), snapshot, now) for one in expiring(inventory))
+    push = _push_dates(inventory, snapshot)
+    found = [_other(key_of(one), snapshot, now) for one in expiring(inventory)]
+    found += _behind(inventory, snapshot, push, now)
     folders = (
-        _folder(node, snapshot.node(node.name), windows, now)
+        _folder(node, snapshot.node(node.name), windows, push, now)
         for node in inventory.nodes
         if node.folder is not None
     )
@@ -131,8 +147,46 @@ def _other(key: tuple[str, str, str], snapshot: Snapshot, now: datetime) -> Othe
     return OtherStatus(*key, facts, level)
 
 
-def _folder(node: Node, facts: NodeFacts, windows: Mapping[str, timedelta], now: datetime) -> FolderStatus:
-    files = tuple(_file(node.name, file, windows, now) for file in facts.files)
+def _push_dates(inventory: Inventory, snapshot: Snapshot) -> _PushDates:
+    """As nodes themselves tell them, the first where their sources differ."""
+    push: dict[tuple[str, str], datetime] = {}
+    for name, known in shown(inventory, snapshot):
+        if known.served.source not in OURS:
+            key = name, known.served.topic
+            push[key] = min(known.served.not_after, push.get(key, known.served.not_after))
+    return push
+
+
+def _behind(
+    inventory: Inventory, snapshot: Snapshot, push: _PushDates, now: datetime
+) -> Iterator[OtherStatus]:
+    """Files of nodes, not of folders, that end before the push certificate in them, or hold none first."""
+    for node in inventory.nodes:
+        facts = snapshot.node(node.name)
+        for file in () if node.folder is not None else facts.files:
+            if _ends_first(file, push.get((node.name, file.topic))):
+                read = facts.looked_at if file.reason is None else facts.last_success
+                level = _level(file.not_after, now, OTHER_DUE, OTHER_CRITICAL, read=file.reason is None)
+                told = ExpiryFacts(file.not_after, file.reason, read)
+                yield OtherStatus(BEHIND, file.path, node.name, told, level)
+
+
+def _ends_first(file: SeenFile, push: datetime | None) -> bool:
+    """As the alerts see it: not where a push certificate's date is but the last one known."""
+    if file.not_after is None or not file.topic.startswith(_PUSH):
+        return file.not_after is not None
+    return file.reason is None and push is not None and file.not_after < push
+
+
+def _folder(
+    node: Node, facts: NodeFacts, windows: Mapping[str, timedelta], push: _PushDates, now: datetime
+) -> FolderStatus:
+
+    def window(file: SeenFile) -> timedelta | None:
+        first = _ends_first(file, push.get((node.name, file.topic)))
+        return None if first else windows.get(file.topic)
+
+    files = tuple(_file(node.name, file, window(file), now) for file in facts.files)
     counts = Counter(file.level for file in files)
     faults = tuple(dict.fromkeys(reason for reason in facts.failures if reason not in _OF_FILES))
     if files:
@@ -145,9 +199,8 @@ def _folder(node: Node, facts: NodeFacts, windows: Mapping[str, timedelta], now:
     )
 
 
-def _file(node: str, file: SeenFile, windows: Mapping[str, timedelta], now: datetime) -> FileStatus:
+def _file(node: str, file: SeenFile, window: timedelta | None, now: datetime) -> FileStatus:
     """A push certificate of a topic has that topic's window, any other file that of all that expires."""
-    window = windows.get(file.topic)
     due, critical = (OTHER_DUE, OTHER_CRITICAL) if window is None else (window, CRITICAL)
     return FileStatus(node, file, due, _level(file.not_after, now, due, critical, read=file.reason is None))
 

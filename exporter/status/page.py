@@ -14,7 +14,7 @@ from exporter.snapshot import Snapshot
 from exporter.status import others as beside
 from exporter.status.others_view import Others, others_status
 from exporter.status.tables import Cell, table
-from exporter.status.topic import anchor, section
+from exporter.status.topic import anchor, section, turn
 from exporter.status.view import Level, TopicStatus, topics_status
 from exporter.status.words import SYMBOLS, Words
 from renewctl import __version__
@@ -176,7 +176,7 @@ def _overview_row(topic: TopicStatus, number: int, words: Words) -> list[Cell]:
         None if not_after is None else own.day(not_after),
         None if not_after is None else own.left_in_colour(not_after, topic.view.topic.window),
         own.text("page.answering", up=up, total=len(topic.nodes)),
-        own.text("page.turn_unknown" if topic.turn is None else f"turn.{topic.turn}"),
+        turn(topic, own),
     ]
 
 

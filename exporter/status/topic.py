@@ -55,7 +55,7 @@ def _facts(topic: TopicStatus, words: Words) -> Element:
     return terms(
         [
             (words.text("page.expires"), _expires(topic, words)),
-            (words.text("page.turn"), _turn(topic, words)),
+            (words.text("page.turn"), turn(topic, words)),
             (words.text("page.renewal"), _renewal(topic, words)),
             (words.text("page.devices"), _devices(topic, words)),
             (words.text("page.uid"), tag("code", said.topic)),
@@ -76,11 +76,16 @@ def _expires(topic: TopicStatus, words: Words) -> Element:
     return tag("strong", words.text(key, not_after=not_after, left=words.left(not_after)), class_=class_)
 
 
-def _turn(topic: TopicStatus, words: Words) -> str:
+def turn(topic: TopicStatus, words: Words) -> str | None:
+    """Whose turn it is; nothing where no store could tell."""
+    if not topic.stored:
+        return None
     return words.text("page.turn_unknown" if topic.turn is None else f"turn.{topic.turn}")
 
 
-def _renewal(topic: TopicStatus, words: Words) -> str:
+def _renewal(topic: TopicStatus, words: Words) -> str | None:
+    if not topic.stored:
+        return None
     renewal, kept = topic.view.renewal, topic.renewal
     if renewal is None:
         if kept is None:

@@ -24,7 +24,8 @@ REACHABLE_SECONDS = 604_800
 _OF_THE_DATE = frozenset({"warning.expired", "warning.due", "warning.date_unknown"})
 """What the date itself says already, in its own place."""
 
-_OURS = frozenset({Source.RECORDED, Source.ADOPTED})
+OURS = frozenset({Source.RECORDED, Source.ADOPTED})
+"""Our own records of a certificate, not a node's word."""
 
 
 class Level(StrEnum):
@@ -78,6 +79,7 @@ class TopicStatus:
         view: as `renewctl status` would say; without renewal and steps while the store is unread.
         warnings: beyond the date.
         renewal: the newest renewal, also one only kept from before the exporter's start.
+        stored: the inventory names a store; without one nothing is said of renewals.
         turn: None while the store has not been read.
         devices: checked in within `REACHABLE_SECONDS`, enrolled; None: no node tells.
     """
@@ -87,6 +89,7 @@ class TopicStatus:
     nodes: tuple[NodeStatus, ...]
     warnings: tuple[Warn, ...]
     renewal: RenewalFacts | None
+    stored: bool
     turn: Turn | None
     devices: tuple[int, int] | None
 
@@ -134,7 +137,7 @@ def _topic(
             known
             for known in told.get((topic.topic, node.name), ())
             # Of these the history tells more; it is asked wherever there is one.
-            if not (read and known.served.source in _OURS)
+            if not (read and known.served.source in OURS)
         ]
         for node in inventory.nodes_of(topic.id)
     }
@@ -155,6 +158,7 @@ def _topic(
         nodes=nodes,
         warnings=warnings,
         renewal=kept,
+        stored=snapshot.store_up is not None,
         turn=found.turn if read else None,
         devices=_devices(nodes),
     )

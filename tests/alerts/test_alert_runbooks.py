@@ -30,7 +30,7 @@ SECTIONS = {
 
 #: Renderings DESIGN.md §4 decided against; 失効 means revoked and is not said of dates.
 REFUSED_WORDS = re.compile(
-    r"Apple ID|サーバ(?!ー)|ユーザ(?!ー)|エクスポータ(?!ー)|失効|プッシュ証明書|ロールバック|ロールアウト|カナリア|フリート|ランブック|(?<!有効)期限切れ"
+    r"Apple ID|サーバ(?!ー)|ユーザ(?!ー)|エクスポータ(?!ー)|インベントリ(?!ー)|フォルダ(?!ー)|失効|プッシュ証明書|ロールバック|ロールアウト|カナリア|フリート|ランブック|(?<!有効)期限切れ"
 )
 
 _FENCE = re.compile(r"^ *```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)

@@ -50,3 +50,11 @@ def test_the_role_installs_what_the_project_pins() -> None:
     extras = named["optional-dependencies"]
     wanted = [*named["dependencies"], *extras["exporter"], *extras["postgresql"], *extras["mysql"]]
     assert {re.split(r"[<>=\[;]", item)[0].lower() for item in wanted} <= set(role)
+
+
+def test_the_service_waits_for_the_clock_and_pulls_nothing_in_for_it() -> None:
+    """As systemd.special(7) has it of `time-sync.target`: ordered after it; whoever sets the clock pulls it in."""
+    unit = (ROLE / "templates" / "renewctl-exporter.service.j2").read_text()
+    [after], [wants] = (re.findall(rf"^{key}=(.*)$", unit, re.MULTILINE) for key in ("After", "Wants"))
+    assert "time-sync.target" in after.split()
+    assert "time-sync.target" not in wants.split()

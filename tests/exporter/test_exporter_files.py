@@ -152,15 +152,24 @@ def test_a_file_gone_from_a_folder_is_told_of_for_a_week() -> None:
     assert (forgotten.files, forgotten.failures, forgotten.certificates) == ((), (), ())
 
 
-@pytest.mark.parametrize("days", [8, -8, 3650, -20_000])
-def test_a_clock_that_jumps_makes_no_week(days: int) -> None:
-    """Neither there nor back: the week of a file that is gone begins anew, and comes to its end."""
+@pytest.mark.parametrize(("days", "counted"), [(8, 1), (-8, 0), (3650, 1), (-20_000, 0)])
+def test_a_clock_that_jumps_makes_no_week(days: int, counted: int) -> None:
+    """A jump ahead counts for a day of the week in which a file that is gone is told of, one back for nothing."""
     facts = NodeFacts().after(look(FILE)).after(look(minutes=1))
-    facts = facts.after(look(minutes=days * 1440)).after(look(minutes=2))
-    for day in range(7):
-        facts = facts.after(look(minutes=day * 1440 + 2))
+    facts = facts.after(look(minutes=days * 1440)).after(look(minutes=days * 1440 + 1))
+    for day in range(7 - counted):
+        facts = facts.after(look(minutes=(days + day) * 1440 + 2))
         assert facts.failures == (Reason.NODE_FILE_MISSING,)
-    assert facts.after(look(minutes=7 * 1440 + 2)).files == ()
+    assert facts.after(look(minutes=(days + 7 - counted) * 1440 + 2)).files == ()
+
+
+def test_long_intervals_forget_a_file_as_well() -> None:
+    """Looks 25 hours apart: of each day's pause a day counts, and on the eighth day the file is forgotten."""
+    facts = NodeFacts().after(look(FILE)).after(look())
+    for number in range(1, 7):
+        facts = facts.after(look(minutes=number * 25 * 60))
+        assert facts.failures == (Reason.NODE_FILE_MISSING,)
+    assert facts.after(look(minutes=7 * 25 * 60)).files == ()
 
 
 def test_a_file_that_comes_back_is_as_good_as_new() -> None:

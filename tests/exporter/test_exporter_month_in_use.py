@@ -26,7 +26,7 @@ STEPS, POLLS = 8, 6
 """In a day: the clock is moved so often, and each time every node that answers is polled so often (so every 30 minutes)."""
 
 JUMPS = (3, 20)
-"""Days on which the clock jumps: the week of files that are gone then begins anew, and is over when it is measured."""
+"""Days on which the clock jumps: in the week of files that are gone that counts for a day at most; it is over when it is measured."""
 
 MEASURED = (12, 18, 30)
 """Days that are alike; by the first all that is kept for a week has come and gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from exporter import poller as poller_module
 from exporter.poller import Change, Look, Poller
 from exporter.snapshot import NodeFacts, Snapshot
+from tests.support.alerting import RULES
 
 
 @dataclass
@@ -140,6 +142,16 @@ def test_the_pause_has_an_end() -> None:
     pauses = [poller._pause("a") for _ in range(2000)]
     assert 240 * 0.9 <= max(pauses) <= 240 * 1.1
     assert pauses[0] <= 33
+
+
+@pytest.mark.parametrize(("interval", "longest"), [(120, 900), (360, 900), (900, 900), (1500, 1500)])
+def test_long_intervals_are_not_stretched_beyond_a_round(interval: int, longest: int) -> None:
+    """Up to an interval of 25 minutes one silent node leaves no round unfinished for as long as its alert waits."""
+    poller = Poller({"a": Fake("a", up=False)}, Snapshot(), interval, lambda: None)
+    pauses = [poller._pause("a") for _ in range(500)]
+    assert longest * 0.9 <= max(pauses) <= longest * 1.1
+    [round_] = re.findall(r"last_round_timestamp_seconds > (\d+)", RULES.read_text(encoding="utf-8"))
+    assert max(pauses) + 2 * poller_module.LOOK_SECONDS < int(round_)
 
 
 def test_no_two_pauses_are_alike() -> None:

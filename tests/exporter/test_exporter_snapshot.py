@@ -302,3 +302,27 @@ def test_an_overdue_look_sets_times_right_too() -> None:
     assert (facts.last_success, facts.told_at, facts.looked_at) == (NOW, NOW, NOW)
     earlier = NodeFacts().after(seen(served())).failing(NOW + timedelta(days=9), Reason.NODE_TIMEOUT)
     assert (earlier.last_success, earlier.told_at) == (NOW, NOW)
+
+
+def test_a_clock_that_runs_behind_brings_no_overtaken_date_back() -> None:
+    """A boot without a clock of its own: of two sources the later one counts, also when the clock is right again."""
+    facts = (
+        NodeFacts()
+        .after(seen(served(days=20)))
+        .after(seen(served(Source.DATABASE), failures=SILENT, minutes=1))
+    )
+    before = [known.served for _, known in shown(inventory(), Snapshot().with_node("a", facts))]
+    for at in (NOW - timedelta(days=700), NOW + timedelta(hours=1)):
+        facts = facts.failing(at, Reason.NODE_TIMEOUT)
+        now = [known.served for _, known in shown(inventory(), Snapshot().with_node("a", facts))]
+        assert now == before == [served(Source.DATABASE)]
+
+
+def test_sources_that_agree_outlive_a_clock_that_runs_behind() -> None:
+    """Neither was overtaken by the other; both stay, and what one says later counts."""
+    facts = NodeFacts().after(seen(served())).after(seen(served(Source.DATABASE), failures=SILENT, minutes=1))
+    facts = facts.failing(NOW - timedelta(days=700), Reason.NODE_TIMEOUT)
+    assert {known.served.source for known in facts.certificates} == {Source.API, Source.DATABASE}
+    later = facts.after(seen(served(Source.DATABASE, days=375), failures=SILENT, minutes=2))
+    told = [known.served for _, known in shown(inventory(), Snapshot().with_node("a", later))]
+    assert told == [served(Source.DATABASE, days=375)]

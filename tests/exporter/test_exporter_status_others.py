@@ -12,18 +12,18 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from exporter.expiry_look import key_of
-from exporter.snapshot import ExpiryFacts, NodeFacts, Snapshot
+from exporter.snapshot import ExpiryFacts, Known, NodeFacts, RenewalFacts, Snapshot
 from exporter.status.others import MOST_EXPIRING, MOST_FILES
 from exporter.status.others_view import OTHER_CRITICAL, OTHER_DUE, others_status
 from exporter.status.view import Level
 from exporter.status.words import Words
 from renewctl import localfile, messages
-from renewctl.inventory.reading import Expiring, ExpiryKind, Inventory, Node
-from renewctl.observation import Failure, SeenFile
+from renewctl.inventory.reading import Expiring, ExpiryKind, Inventory, Node, Product
+from renewctl.observation import Failure, SeenFile, Source
 from renewctl.reasons import Reason
 from renewctl.servers import certificate_files, expiring, tls_peer
 from tests.support.alerting import RULES
-from tests.support.exporter_values import NOW, UID, folder_node, inventory, node, seen, topic
+from tests.support.exporter_values import NOW, UID, folder_node, inventory, node, seen, served, topic
 from tests.support.html_page import of_class, rows, text
 from tests.support.status_pages import READ, page
 
@@ -111,6 +111,53 @@ def test_a_date_that_cannot_be_read_is_the_last_one_known_and_says_why() -> None
     )
 
 
+LOCAL = replace(node("a"), product=Product.FILES, url=None)
+
+
+def in_file(days: float, reason: Reason | None = None, uid: str = UID, push: float = 299) -> Snapshot:
+    """A node of files serves a push certificate; its file ends after so many days."""
+    ends = SeenFile("/etc/mdm/push.pem", uid, _end(days), reason)
+    told = seen(served(Source.FILE, int(push)), up=None, files=(ends,))
+    return READ.with_node("a", NodeFacts().after(told))
+
+
+@pytest.mark.parametrize(
+    ("days", "state"), [(3, "▲▲ critical"), (20, "▲ due"), (200, "✓ in order"), (-1, "✕ expired")]
+)
+def test_what_ends_in_a_file_before_its_push_certificate_is_told(days: int, state: str) -> None:
+    """A CA behind it: with path, node, date, and counted as what needs somebody, where the alerts fire too."""
+    known_of = inventory(topic(), LOCAL)
+    found = page(in_file(days), known_of)
+    [row] = tables(found)["All that is known, the most urgent first"]
+    assert (row["What"], row["Node"], row["State"]) == (
+        "Certificate in the file /etc/mdm/push.pem",
+        "a",
+        state,
+    )
+    assert (row["Expires"], row["Seen"]) == (f"{NOW + timedelta(days=days):%Y-%m-%d}", "just now")
+    assert ("1 other date needs attention" in text(found)) == (days < 30)
+    [row] = tables(page(in_file(days), known_of, "ja"))["すべての対象（急ぐ順）"]
+    assert row["対象"] == "ファイル内の証明書 /etc/mdm/push.pem"
+
+
+def test_only_what_the_alerts_of_files_tell_is_told() -> None:
+    """Not the push certificate itself, nor a date but last known of it; another certificate, whatever it stands with."""
+    for quiet in (in_file(299), in_file(3, Reason.FILE_EMPTY), in_file(299, push=20), READ):
+        assert others_status(inventory(topic(), LOCAL), quiet, NOW).expiring == ()
+    for loud, level in (
+        (in_file(400, uid=""), Level.OK),
+        (in_file(20, uid="alice"), Level.DUE),
+        (in_file(300, Reason.FILE_EMPTY, uid=""), Level.ATTENTION),
+    ):
+        [one] = others_status(inventory(topic(), LOCAL), loud, NOW).expiring
+        assert one.level is level
+    recorded = RenewalFacts(
+        "tokyo", "tokyo-1", "proven", recorded={"a": Known(served(Source.RECORDED, 365), NOW)}
+    )
+    agreed = replace(in_file(20, push=20), renewals=(recorded,))
+    assert others_status(inventory(topic(), LOCAL), agreed, NOW).expiring == ()
+
+
 def test_thresholds_are_those_of_the_alerts() -> None:
     """Page and alerts never disagree on what is due or critical."""
     best = r"kind_name_node:mdm_expiry_timestamp_seconds:best - time\(\) < (\d+)"
@@ -184,6 +231,15 @@ def test_a_push_certificate_in_a_folder_has_its_topics_window() -> None:
     assert list(levels.values()) == [Level.DUE, Level.CRITICAL, Level.OK, Level.DUE]
     found = tables(page(holding([file("push", 40, uid=UID)]), known(PKI)))
     assert found["The files that expire first"][0]["State"] == "▲ due"
+
+
+def test_what_stands_behind_a_push_certificate_in_a_folder_has_the_window_of_all_that_expires() -> None:
+    """As in the alerts: in order 40 days ahead, due 10 days ahead; the push certificate beside it as ever."""
+    for days, level in ((40, Level.OK), (10, Level.DUE)):
+        looked = seen(served(Source.FILE, 300), up=None, files=(file("chain", days, uid=UID),))
+        told = others_status(known(PKI), READ.with_node("pki", NodeFacts().after(looked)), NOW)
+        assert [one.level for one in told.files] == [level]
+        assert told.expiring == ()
 
 
 @pytest.mark.parametrize(

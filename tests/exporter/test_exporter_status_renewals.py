@@ -9,13 +9,14 @@ from xml.etree.ElementTree import tostring
 import pytest
 
 from exporter.snapshot import NodeFacts, RenewalFacts, Snapshot
+from renewctl import messages
 from renewctl.inventory.reading import Account
 from renewctl.renewal.events import Kind
 from renewctl.renewal.history import histories
 from tests.support import history as past
 from tests.support.exporter_values import NOW, UID, inventory, node, seen, served, topic
 from tests.support.html_page import facts, of_class, text
-from tests.support.status_pages import READ, both, in_phase, nodes, page, section, steps
+from tests.support.status_pages import READ, both, in_phase, nodes, page, section, sections, steps
 
 
 def test_no_renewal() -> None:
@@ -132,6 +133,17 @@ def test_the_state_of_the_store(snapshot: Snapshot, english: str, japanese: str)
     assert english in text(head)
     [head] = page(snapshot, language="ja").iter("header")
     assert japanese in text(head)
+
+
+@pytest.mark.parametrize("language", messages.LANGUAGES)
+def test_without_a_store_nothing_is_said_of_renewals(language: str) -> None:
+    """That the inventory names none stands at the top; not beside it that it has not been read."""
+    known = inventory(topic("t1"), topic("t2", uid="u2"), node("a", "t1", "t2"), store="")
+    found = page(Snapshot(), known, language)
+    assert messages.text("page.store.none", language) in text(found)
+    assert messages.text("page.turn_unknown", language) not in text(found)
+    for one in sections(found):
+        assert not facts(one).keys() & {messages.text(f"page.{key}", language) for key in ("turn", "renewal")}
 
 
 def test_the_store_is_down_since_before_the_start() -> None:

@@ -99,6 +99,17 @@ def test_a_silent_node_keeps_its_date_with_its_age() -> None:
     assert status.view.steps[0].key == "next.look_at_node"
 
 
+def test_a_pkcs12_file_from_before_the_first_roll_out_sends_nobody_to_ask_the_node() -> None:
+    """Asking again tells nothing; the next roll-out does. What else is wrong with the node is asked about as ever."""
+    locked, missing = Failure(Reason.NODE_CERTIFICATE_LOCKED), Failure(Reason.NODE_FILE_MISSING)
+    steps = {}
+    for failures in ((locked,), (locked, missing)):
+        status = only(READ.with_node("a", NodeFacts().after(seen(up=None, failures=failures))))
+        steps[len(failures)] = status.view.steps[0]
+    assert (steps[1].key, steps[1].values, steps[1].command) == ("next.locked_node", {"node": "a"}, None)
+    assert steps[2].key == "next.look_at_node"
+
+
 def test_files_on_another_host_are_no_fault() -> None:
     """From here there is nothing to ask; that alone needs nobody."""
     elsewhere = seen(up=None, failures=(Failure(Reason.NODE_CERTIFICATE_ELSEWHERE),))

@@ -7,14 +7,15 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
 
 from exporter import snapshot_file
+from exporter.collectors.certificates import shown
 from exporter.metrics import METRICS
-from exporter.snapshot import RenewalFacts, Snapshot
+from exporter.snapshot import NodeFacts, RenewalFacts, Snapshot
 from exporter.store_look import StoreLook
 from renewctl.inventory.reading import Inventory
 from renewctl.observation import Source
@@ -22,7 +23,7 @@ from renewctl.renewal.events import Kind
 from renewctl.secrets import Kind as SecretKind
 from renewctl.secrets import SecretRef
 from tests.support import exporter_history as history
-from tests.support.exporter_values import inventory, node, value
+from tests.support.exporter_values import inventory, node, seen, served, value
 from tests.support.postgres import Database
 
 TWO_NODES = (node("a"), node("b"))
@@ -38,6 +39,19 @@ def sqlite_inventory(tmp_path: Path) -> Inventory:
 def read(asked: Inventory, before: Snapshot | None = None) -> Snapshot:
     """One look at the store."""
     return StoreLook(asked).look()(before or Snapshot(store_up=False))
+
+
+def read_at(now: datetime, asked: Inventory, before: Snapshot) -> Snapshot:
+    """One look at the store, by a clock that says so."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return now.astimezone(tz)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("exporter.store_look.datetime", Clock)
+        return read(asked, before)
 
 
 def only(asked: Inventory) -> RenewalFacts:
@@ -234,6 +248,21 @@ def test_a_store_that_was_read_ahead_of_time_is_as_old_as_it_can_be(sqlite_inven
     down = StoreLook(sqlite_inventory).overdue()(Snapshot(store_up=True, store_read=ahead))
     assert down.store_read is not None
     assert down.store_read <= datetime.now(UTC)
+
+
+def test_a_roll_out_of_a_clock_that_runs_ahead_hides_no_node(sqlite_inventory: Inventory) -> None:
+    """Recorded in two days from now: it counts as of our first reading, so the node's own later word stands."""
+    history.write(str(sqlite_inventory.store), "tokyo-1", history.accepted(), history.rolled_out("a"))
+    recorded = only(sqlite_inventory).recorded["a"]
+    began = recorded.at - timedelta(days=2)
+    first = read_at(began, sqlite_inventory, Snapshot())
+    old = served(days=10)
+    facts = NodeFacts().after(replace(seen(old), at=began + timedelta(seconds=10)))
+    second = read_at(began + timedelta(seconds=30), sqlite_inventory, first.with_node("a", facts))
+    assert [one.recorded["a"].at for one in (*first.renewals, *second.renewals)] == [began, began]
+    assert [known.served for node, known in shown(sqlite_inventory, second) if node == "a"] == [old]
+    third = read_at(recorded.at + timedelta(seconds=1), sqlite_inventory, second)
+    assert third.renewals[0].recorded["a"] == recorded
 
 
 def test_an_overdue_store_is_down(sqlite_inventory: Inventory) -> None:

@@ -12,6 +12,7 @@ from tests.support.dashboards import concrete
 
 DAY = 86_400
 TOKEN, PEER = 'kind="vpp_token",name="apps",node=""', 'kind="tls_certificate",name="mdm",node="n1"'
+PUSH = "com.apple.mgmt.External.00000000-0000-4000-8000-000000000001"
 DEVICES = 'job="j",instance="{instance}",node="{node}",storage="{storage}",topic="t"'
 
 
@@ -89,3 +90,36 @@ def test_devices_are_told_by_storage(tmp_path: Path) -> None:
     both = ('{storage="s",topic="t"}', '{storage="u",topic="t"}')
     answer(tmp_path, ask.REACHABLE_SHARE, told, dict(zip(both, (0.8, 0.5), strict=True)))
     answer(tmp_path, ask.DEVICES_SILENT, told, dict(zip(both, (40, 5), strict=True)))
+
+
+def in_file(instance: str, path: str, topic: str, days: float, *, readable: int = 1) -> dict[str, float]:
+    """A file as one exporter tells of it."""
+    labels = f'job="j",instance="{instance}",node="n1",file="{path}"'
+    return {
+        f'mdm_certificate_file_expiry_timestamp_seconds{{{labels},topic="{topic}"}}': days * DAY,
+        f"mdm_certificate_file_readable{{{labels}}}": readable,
+    }
+
+
+def pushing(instance: str, source: str, days: float) -> dict[str, float]:
+    """A push certificate of n1."""
+    labels = f'job="j",instance="{instance}",node="n1",topic="{PUSH}",source="{source}"'
+    return {f"mdm_push_certificate_expiry_timestamp_seconds{{{labels}}}": days * DAY}
+
+
+def test_files_are_told_of_as_their_alerts_do(tmp_path: Path) -> None:
+    """Other certificates, also without a UID, and what ends before the push certificate it stands behind; no push certificate."""
+    told = in_file("a", "/push.pem", PUSH, 300) | pushing("a", "file", 300) | pushing("a", "recorded", 400)
+    told |= in_file("a", "/chain.pem", PUSH, 3) | in_file("a", "/last.pem", PUSH, 3, readable=0)
+    told |= in_file("a", "/tls.pem", "", 20) | in_file("a", "/user.pem", "alice", 40)
+    told |= in_file("b", "/chain.pem", PUSH, 3)  # there nobody tells when the push certificate ends
+    left = {"/chain.pem": 3, "/tls.pem": 20}
+    expected = {f'{{instance="a",node="n1",file="{path}"}}': days for path, days in left.items()}
+    answer(tmp_path, ask.FILES_LEFT, told, expected | {'{instance="a",node="n1",file="/user.pem"}': 40})
+
+
+def test_why_a_file_is_not_read(tmp_path: Path) -> None:
+    """A row for each file and exporter: a path is of one machine."""
+    where = [f'instance="{name}",node="pki",file="/a.pem",reason="file_empty"' for name in "ab"]
+    told = {f'mdm_certificate_file_failure{{job="j",{labels}}}': 1 for labels in where}
+    answer(tmp_path, ask.FILES_UNREAD, told, {f"{{{labels}}}": 1 for labels in where})

@@ -161,9 +161,10 @@ def test_certificates_are_red_from_the_window_on() -> None:
     assert properties["custom.cellOptions"]["applyToRow"]
 
 
-def test_what_else_expires_is_painted_where_its_alerts_fire() -> None:
+@pytest.mark.parametrize("title", ["What else expires", "Certificates in files"])
+def test_what_else_expires_is_painted_where_its_alerts_fire(title: str) -> None:
     """Red where the critical alert does, orange from the due one on: as on the status page."""
-    [panel] = [panel for panel in PANELS if panel["title"] == "What else expires"]
+    [panel] = [panel for panel in PANELS if panel["title"] == title]
     [left] = [o for o in panel["fieldConfig"]["overrides"] if "custom.cellOptions" in _ids(o)]
     properties = {item["id"]: item["value"] for item in left["properties"]}
     steps = [(step["value"], step["color"]) for step in properties["thresholds"]["steps"]]

@@ -23,6 +23,6 @@ def expressions(dashboard: dict[str, Any]) -> Iterator[str]:
 def concrete(expression: str) -> str:
     """The expression with every variable on All."""
     for variable in ("job", "instance", "topic"):
-        expression = expression.replace(f'"${variable}"', '".+"')
+        expression = expression.replace(f'"${variable}"', '".+"').replace(f'"${variable}|"', '".+|"')
     assert "$" not in expression, expression
     return expression

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -95,5 +96,7 @@ if __name__ == "__main__":
     expiry_look._ASKED_SECONDS = 0.0
     threading.Thread.start = _starting  # type: ignore[method-assign]
     tracemalloc.start()
+    # As the exporter's own threads do: a SIGHUP that one thread does not block ends the process.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     threading.Thread(target=_obey, name="measuring", daemon=True).start()
     sys.exit(main.main(sys.argv[1:]))
