@@ -184,17 +184,68 @@ def test_going_back_from_a_step_that_was_cut_off(mdm: World, node: Node) -> None
     assert fenced.reason is Reason.NODE_STEP_UNDONE
 
 
+def damaged(mdm: World, node: Node) -> None:
+    """A step was cut off after the switch, and somebody has written into the pair from before it."""
+    node.reload_does("kill -9 $PPID; sleep 1; exit 1")
+    mdm.run("rollout", renewctl_run=7)
+    node.mends()
+    journal = json.loads((node.home / "state.json").read_text())
+    release = node.home / "releases" / journal["places"][str(node.certificate)]["previous"]
+    with (release / "cert.pem").open("ab") as file:
+        file.write(b"# touched\n")
+
+
+@pytest.mark.parametrize(
+    ("playbook", "outcome", "pair"), [("rollout", "proven", "new"), ("rollback", "put_back", "old")]
+)
+def test_a_pair_that_was_damaged_meanwhile_is_sent(
+    mdm: World, node: Node, playbook: str, outcome: str, pair: str
+) -> None:
+    """Neither way ends at its fence, which names what it could not put back; the node is unknown until then."""
+    mdm.api_node("n1")
+    damaged(mdm, node)
+    fenced = of_f1(mdm.run("fence", renewctl_run=8))
+    assert (fenced.outcome, fenced.changed, fenced.reason, fenced.values["undone"]) == (
+        "fenced",
+        True,
+        None,
+        False,
+    )
+    assert str(fenced.values["damaged"]).startswith(str(node.home / "releases"))
+    asked = of_f1(mdm.run("verify"))
+    assert (asked.outcome, asked.reason) == ("unknown", Reason.NODE_STEP_UNFINISHED)
+    ended = mdm.run(playbook, renewctl_run=9)
+    assert (ended.exit_code, of_f1(ended).outcome) == (0, outcome)
+    assert (node.phase(), node.serves()) == ("committed", pair)
+    assert mdm.run("fence", renewctl_run=10).exit_code == 0
+
+
 def test_a_person_who_plays_the_playbooks_is_told_what_a_fence_undid(mdm: World, node: Node) -> None:
     """Ansible itself says `changed` and no more."""
     node.reload_does("kill -9 $PPID; sleep 1; exit 1")
     mdm.run("rollout", renewctl_run=7)
     node.mends()
+    said = played(mdm)
+    assert "f1: fenced: f1: a step of an earlier run had been cut off; it was undone" in said
+    assert f"(serial {mdm.old.serial})" in said
+    assert node.serves() == "new"
+
+
+def test_a_person_who_plays_the_playbooks_is_told_what_a_fence_could_not_undo(mdm: World, node: Node) -> None:
+    """The damaged release, once; and the roll-out goes on."""
+    damaged(mdm, node)
+    said = played(mdm)
+    assert f"f1: fenced: f1: {node.home / 'releases'}/" in said
+    assert said.count("(node_release_damaged)") == 1
+    assert node.serves() == "new"
+
+
+def played(mdm: World) -> str:
+    """What a person reads who types `ansible-playbook renewctl.mdm.rollout`, and it goes well."""
     mdm.hosts["f1"].update(mdm.hosts["f1"]["renewctl_node"]["install"]["variables"])
     inventory, variables = mdm.plain_inventory()
     program = Path(sys.executable).with_name("ansible-playbook")
     command = [str(program), "renewctl.mdm.rollout", "-i", str(inventory), "-e", f"@{variables}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "f1: fenced: f1: a step of an earlier run had been cut off; it was undone" in done.stdout
-    assert f"(serial {mdm.old.serial})" in done.stdout
-    assert node.serves() == "new"
+    return done.stdout

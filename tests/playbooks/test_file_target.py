@@ -220,14 +220,15 @@ def test_without_a_run_nothing_is_changed(tmp_path: Path, pair: Issued) -> None:
 def test_reload_programs_must_be_listed_here(
     tmp_path: Path, pair: Issued, monkeypatch: pytest.MonkeyPatch, listed: str | None
 ) -> None:
-    """No list, another program, or a name without a path: refused before the key leaves."""
+    """No list, another program, or a name without a path: refused by fence and dry run, and before the key leaves."""
     if listed is not None:
         (tmp_path / "allowed").write_text(listed)
     monkeypatch.setenv("RENEWCTL_ALLOWED_COMMANDS", str(tmp_path / "allowed"))
     program = "reload-mdm" if listed == "reload-mdm\n" else "/usr/bin/reload-mdm"
     remote = Remote()
-    fault = fault_of(lambda: target(tmp_path, remote, reload=[program]).install(opened(pair)))
-    assert fault.reason is Reason.RELOAD_NOT_ALLOWED
+    node = target(tmp_path, remote, reload=[program])
+    for step in (lambda: node.install(opened(pair)), node.require_ready, lambda: node.fence(check=False)):
+        assert fault_of(step).reason is Reason.RELOAD_NOT_ALLOWED
     assert remote.steps == []
 
 

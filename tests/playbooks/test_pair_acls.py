@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk
 
 from tests.support.certs import NOW, TOPIC, Issued, apple_like
 from tests.support.pair_place import P12, PEM, TOKEN, TWO, Place, fingerprint
@@ -122,6 +123,55 @@ def test_what_a_folder_hands_down_gives_nobody_rights(folder: Path, pairs: tuple
     assert look(place.key) == (0o640, None)
     assert not reads(STRANGER, place.key)
     assert reads(SERVER, place.key, GROUP_ID)
+
+
+@pytest.mark.parametrize(
+    "handed",
+    [
+        acl((OWNER, 7), (GROUP, 5), (OTHERS, 0)),
+        acl((OWNER, 7), (USER, 0, SERVER), (GROUP, 5), (MASK, 5), (OTHERS, 5)),
+    ],
+    ids=["nothing for others", "nothing for the server"],
+)
+def test_what_a_folder_hands_down_shuts_nobody_out(
+    folder: Path, pairs: tuple[Issued, Issued], handed: bytes
+) -> None:
+    """A default ACL counts in place of the umask; whoever could read goes on reading, there and back."""
+    old, new = pairs
+    place = Place(folder, old, layouts=(TWO, PEM))
+    place.certificate.chmod(0o644)
+    for path in (place.key, place.pem):
+        path.chmod(0o600)
+        os.setxattr(path, ACL, SERVER_READS)
+    os.setxattr(folder, DEFAULT, handed)
+    for step in (lambda: place.files.fence(1, TOKEN), lambda: place.switch(new), lambda: place.switch(old)):
+        step()
+        assert all(reads(SERVER, path) for path in (place.certificate, place.key, place.pem))
+        assert reads(STRANGER, place.certificate)
+    folders = [path for path in (folder / ".renewctl", *folder.rglob(".renewctl/**/")) if path.is_dir()]
+    assert len(folders) > 2 * 3
+    assert {(stat.S_IMODE(path.stat().st_mode), *os.listxattr(path)) for path in folders} == {(0o755,)}
+
+
+def test_a_folder_whose_maker_was_killed_gets_its_rights_from_the_next(
+    folder: Path, pairs: tuple[Issued, Issued], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between making it and opening it up: the next fence knows it as begun."""
+    place = Place(folder, pairs[0])
+    place.certificate.chmod(0o644)
+    os.setxattr(folder, DEFAULT, acl((OWNER, 7), (GROUP, 5), (OTHERS, 0)))
+
+    def killed(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node_disk, "open_up", killed)
+        with pytest.raises(KeyboardInterrupt):
+            place.files.fence(1, TOKEN)
+    assert not stat.S_IMODE((folder / ".renewctl").stat().st_mode) & stat.S_IRWXO
+    place.files.fence(1, TOKEN)
+    place.switch(pairs[1])
+    assert reads(STRANGER, place.certificate)
 
 
 def test_an_acl_that_cannot_be_kept_is_a_refusal(

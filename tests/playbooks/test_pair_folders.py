@@ -153,6 +153,23 @@ def test_a_folder_of_root_s_under_our_name_is_not_opened_up(place: Place, victim
     assert stat.S_IMODE((place.folder / ".renewctl").stat().st_mode) == 0o700
 
 
+def test_a_folder_swapped_while_ours_is_made_is_not_opened_up(
+    place: Place, victim: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between making our folder and setting its rights its name is given to one of root's: that one stays closed."""
+    make = os.mkdir
+
+    def swapped(name: str, mode: int, *, dir_fd: int | None = None) -> None:
+        make(name, mode, dir_fd=dir_fd)
+        if name.endswith(".renewctl"):
+            Path(name).rename(f"{name}.away")
+            victim.rename(name)
+
+    monkeypatch.setattr(os, "mkdir", swapped)
+    place.files.fence(1, TOKEN)
+    assert stat.S_IMODE((place.folder / ".renewctl").stat().st_mode) == 0o700
+
+
 def test_a_folder_swapped_while_a_step_is_at_work_leads_nowhere(
     tmp_path: Path, place: Place, victim: Path, pairs: tuple[Issued, Issued]
 ) -> None:

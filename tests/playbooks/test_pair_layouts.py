@@ -283,23 +283,6 @@ def test_old_releases_are_pruned(tmp_path: Path, pairs: tuple[Issued, Issued]) -
     assert place.serves(new)
 
 
-def test_a_damaged_release_is_never_gone_back_to(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
-    """Half a release, or one that was written over: it must be sent again, and an interrupted step says so."""
-    old, new = pairs
-    place = Place(tmp_path, old)
-    place.files.fence(1, TOKEN)
-    place.switch(new)
-    damaged = place.releases()[fingerprint(old)] / "key.pem"
-    damaged.write_bytes(damaged.read_bytes()[:100])
-    assert place.files.revert(1, TOKEN, fingerprint(old)) is None
-    known = place.state()
-    place.files._save(known, phase="switching")  # killed before the commit
-    assert reason_of(lambda: place.files.fence(2, OTHER_TOKEN)) == "node_release_damaged"
-    assert place.serves(new)
-    assert place.switch(old, 2, OTHER_TOKEN) is True
-    assert place.serves(old)
-
-
 def test_a_pair_written_through_the_links_is_kept_as_what_it_is(
     tmp_path: Path, pairs: tuple[Issued, Issued]
 ) -> None:

@@ -209,6 +209,34 @@ def test_a_step_on_either_place_is_waited_for(
     place.files.fence(2, TOKEN)
 
 
+@pytest.mark.parametrize("harm", ["gone", "release gone", "somebody else's"])
+def test_a_step_cut_off_in_a_place_that_is_named_no_more(
+    tmp_path: Path, pairs: tuple[Issued, Issued], harm: str
+) -> None:
+    """What is left of it blocks no fence: the named place has its old pair, and goes on."""
+    old, new = pairs
+    place = Place(tmp_path, old, layouts=(TWO, PEM))
+    place.files.fence(1, TOKEN)
+    place.switch(new)
+    place.files._save(place.state(), phase="switching")  # as a kill leaves it
+    home, release = place.home, place.releases()[fingerprint(old)]
+    if harm == "gone":
+        home.rename(tmp_path / "away")
+    elif harm == "release gone":
+        (home / "releases").rename(tmp_path / "away")
+    else:
+        os.chown(home, 61001, 61001)
+    left = node(place, PEM)
+    undone = left.fence(2, OTHER_TOKEN)
+    assert undone == (True if harm == "gone" else str(release))
+    assert left.look()["phase"] == ("committed" if harm == "gone" else "switching")
+    assert place.holds(PEM) == (old.der, old.key_pem)
+    left.switch(2, OTHER_TOKEN, new.pem, {"key.pem": new.key_pem})
+    assert place.holds(PEM) == (new.der, new.key_pem)
+    assert left.look()["phase"] == "committed"
+    assert left.fence(3, TOKEN) is False
+
+
 @pytest.mark.parametrize("harm", ["gone", "damaged", "somebody else's"])
 def test_what_lies_beside_a_place_that_is_named_no_more(
     tmp_path: Path, pairs: tuple[Issued, Issued], harm: str

@@ -46,11 +46,17 @@ class Node:
         arguments: dict[str, Any] = {name: spec.get("default") for name, spec in SPEC.items()}
         place = {"pkcs12": str(self.path), "password": {"file": str(folder / "password")}}
         arguments |= {"state": "present", "base": str(folder), "topic": TOPIC, "run": 1, "token": TOKEN}
+        self.arguments = arguments
         arguments["node"] = {"product": "files", "install": {"paths": place}}
-        settings = Settings.from_arguments(arguments, "f1", check=False)
-        assert settings.node.install is not None
-        self.target = FileTarget(connect(settings.node), settings.node.install, settings, self)
+        self.target = self.of(pair=None)
         self.target.fence(check=False)
+
+    def of(self, pair: Path | None, run: int = 1) -> FileTarget:
+        """The node as a step sees it that is told which pair is to come."""
+        told = {**self.arguments, "run": run, "pair": None if pair is None else {"certificate": str(pair)}}
+        settings = Settings.from_arguments(told, "f1", check=False)
+        assert settings.node.install is not None
+        return FileTarget(connect(settings.node), settings.node.install, settings, self)
 
     def python(self) -> str | None:
         """Nobody has named one."""
@@ -169,6 +175,47 @@ def test_a_password_that_is_not_the_consumers_is_refused_before_the_switch(
     assert node.ops() == ["fence", "bundles"]
     node.path.unlink()  # as the hint says
     assert node.install(new) is True
+
+
+def test_the_fence_and_a_dry_run_find_a_password_that_is_not_the_consumers(
+    tmp_path: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """Where a pair is to come; a way back may need no password, and a step that was cut off is undone and told first."""
+    old, new = pairs
+    node = Node(tmp_path)
+    node.path.write_bytes(made(tmp_path, old, password="another"))
+    (tmp_path / "new.pem").write_bytes(new.pem)
+    coming, back = node.of(tmp_path / "new.pem"), node.of(None)
+    for step in (coming.require_ready, lambda: coming.fence(check=False)):
+        node.sent.clear()
+        with pytest.raises(RenewctlError) as caught:
+            step()
+        assert caught.value.reason is Reason.NODE_PASSWORD_DIFFERS
+        assert node.ops()[-1] == "bundles"
+    node.sent.clear()
+    back.require_ready()
+    back.fence(check=False)
+    assert node.ops() == ["fence"]
+    node.path.write_bytes(made(tmp_path, old))
+    coming.require_ready()
+    assert node.of(tmp_path / "new.pem", run=2).fence(check=False) == (False, {"run": 2, "undone": False})
+    node.answers[b"fence"] = 'renewctl-answer {"done": true}\n'
+    node.sent.clear()
+    assert coming.fence(check=False)[0] is True
+    assert "bundles" not in node.ops()
+
+
+@pytest.mark.parametrize("password", ["", "\n", " "])
+def test_an_empty_password_is_refused_as_such(
+    tmp_path: Path, pairs: tuple[Issued, Issued], password: str
+) -> None:
+    """Also where the file that is there has none: no library makes such a file, and none of its errors is shown."""
+    old, new = pairs
+    node = Node(tmp_path, password)
+    node.path.write_bytes(made(tmp_path, old, password="\n"))
+    error = refusal(node, new)
+    assert (error.reason, error.values["node"]) == (Reason.SECRET_EMPTY, "f1")
+    assert not node.path.is_symlink()
 
 
 def test_what_cannot_be_opened_at_all_is_refused_with_its_own_reason(

@@ -158,10 +158,16 @@ def test_a_consumer_that_refuses_gets_its_old_pair_back(
 
 
 def test_a_reload_the_controller_does_not_allow(mdm: World, ssh: Sshd) -> None:
-    """An inventory alone can run nothing: the program must be on the controller's own list."""
+    """An inventory alone can run nothing: the program must be on the controller's own list, as a dry run says too."""
     node = Files(mdm, ssh, reload=["/bin/touch", str(mdm.folder / "touched")])
-    ended = mdm.run("fence")
-    assert ended.results["f1"].reason is Reason.RELOAD_NOT_ALLOWED
+    for playbook, check in (("fence", False), ("rollout", True), ("rollback", True)):
+        ended = mdm.run(playbook, check=check)
+        told = ended.results["f1"]
+        assert (ended.exit_code != 0, told.outcome, told.reason) == (
+            True,
+            "failed",
+            Reason.RELOAD_NOT_ALLOWED,
+        )
     assert not node.home.exists()
 
 

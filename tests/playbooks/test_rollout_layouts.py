@@ -244,22 +244,28 @@ def test_a_reload_that_hangs_is_ended_and_every_place_goes_back(mdm: World, ssh:
     assert node.serve(mdm.new)
 
 
-def test_a_password_that_is_not_the_consumers_stops_the_roll_out_before_the_switch(
+def test_a_password_that_is_not_the_consumers_stops_the_roll_out_before_any_switch(
     mdm: World, ssh: Sshd, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """All places keep the old pair, nobody is told to reload; under Ansible's debugging no log shows file or password."""
+    """No other node is given the pair, nobody is told to reload; under Ansible's debugging no log shows file or password."""
     monkeypatch.setenv("ANSIBLE_DEBUG", "1")
+    mdm.api_node("n1")
     node = Consumers(mdm, ssh)
     bundle = node.bundle.read_bytes()
     (mdm.folder / "password").write_text("what nobody else knows")
-    ended = mdm.run("rollout")
-    result = ended.results["f1"]
-    assert (ended.exit_code != 0, result.outcome, result.changed) == (True, "failed", False)
-    assert (result.reason, result.values["path"]) == (Reason.NODE_PASSWORD_DIFFERS, str(node.bundle))
+    shown = ""
+    for check in (True, False):
+        ended = mdm.run("rollout", check=check)
+        result = ended.results["f1"]
+        assert (ended.exit_code != 0, result.outcome, result.changed) == (True, "failed", False)
+        assert (result.reason, result.values["path"]) == (Reason.NODE_PASSWORD_DIFFERS, str(node.bundle))
+        assert ended.results["n1"].outcome == ("would_install" if check else "fenced")
+        shown += str(ended)
+    assert mdm.changes() == {"n1": []}
     assert node.bundle.read_bytes() == bundle
     assert node.serve(mdm.old)
     assert not node.log.exists()
-    shown = "".join(capfd.readouterr()) + str(ended)
+    shown += "".join(capfd.readouterr())
     hidden = (PASSWORD, "what nobody else knows", base64.b64encode(bundle).decode()[:60], bundle.hex()[:60])
     assert not [text for text in hidden if text in shown]
     (mdm.folder / "password").write_text(PASSWORD)

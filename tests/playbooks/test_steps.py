@@ -186,23 +186,28 @@ def test_check_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    ("refusal", "expected"),
     [
-        NodeFault(Reason.NODE_UNREACHABLE, node="n1", address="x", got="y"),
-        NodeFault(Reason.NODE_TIMEOUT, node="n1"),
-        NodeFault(Reason.NODE_DENIED, node="n1", got="401"),
-        Unusable(Reason.SECRET_UNREADABLE, where="file:/none", detail="z"),
+        (NodeFault(Reason.NODE_UNREACHABLE, node="n1", address="x", got="y"), "unknown"),
+        (NodeFault(Reason.NODE_TIMEOUT, node="n1"), "unknown"),
+        (NodeFault(Reason.NODE_DENIED, node="n1", got="401"), "unknown"),
+        (Unusable(Reason.SECRET_UNREADABLE, where="file:/none", detail="z"), "unknown"),
+        (Refused(Reason.RELOAD_NOT_ALLOWED, node="n1", program="/bin/x", path="/none"), "failed"),
     ],
 )
 def test_nobody_can_say_what_a_silent_node_would_be_given(
-    settings: Settings, proof: SimpleNamespace, issued: tuple[Issued, Issued], refusal: RenewctlError
+    settings: Settings,
+    proof: SimpleNamespace,
+    issued: tuple[Issued, Issued],
+    refusal: RenewctlError,
+    expected: str,
 ) -> None:
-    """Under check a node that does not answer or let us in is unknown, with its reason; never `would_install`."""
+    """Under check a node that does not answer or let us in is unknown, with its reason; what we refuse is failed."""
     target, check = Target(issued[0].pem), replace(settings, check=True)
     target.refusal = refusal
     for step in (steps.present, steps.put_back):
         told = step(target, check)
-        assert outcome(told) == ("unknown", False, True)
+        assert outcome(told) == (expected, False, True)
         assert told["renewctl"]["reason"] == refusal.reason.value
         assert told["renewctl"]["values"]["node"] == "n1"
         assert told["renewctl"]["observation"] is not None

@@ -31,6 +31,12 @@ LABEL = "security.selinux"
 #: Where it keeps the rights of further users and groups (a POSIX ACL); a change of mode changes them, too.
 ACL = "system.posix_acl_access"
 
+#: What a folder hands down to whatever is made in it; there it counts in place of the umask.
+DEFAULT_ACL = "system.posix_acl_default"
+
+#: A folder we made carries this bit until its rights are set, and is known by it from any other of its name.
+_BEGUN = stat.S_ISVTX
+
 #: Bytes of the largest file that is read: a pair with its chain has some thousand.
 LARGEST = 1024 * 1024
 
@@ -117,16 +123,32 @@ def telling(path):
 
 
 def make_folder(path, at=None):
-    """A folder with exactly the mode `FOLDER`, durable, unless something of that name is there."""
-    before = os.umask(0o777 & ~FOLDER)  # no chmod: by then the name may lead to somebody else's
+    """A folder with exactly the mode `FOLDER` and no ACL, durable, unless something of that name is there.
+
+    Raises:
+        Fault: as `held`. If meanwhile the name was given to another folder, that one stays as it is.
+    """
+    before = os.umask(0o777 & ~FOLDER)
     try:
         with telling(path):
-            os.mkdir(_name(path, at), FOLDER, dir_fd=at)
+            os.mkdir(_name(path, at), FOLDER | _BEGUN, dir_fd=at)
             _sync_around(path, at)
     except FileExistsError:
         pass
     finally:
         os.umask(before)
+    with held(path, at=at) as folder, telling(path):
+        if os.fstat(folder).st_mode & _BEGUN:
+            open_up(folder)
+            os.fsync(folder)
+
+
+def open_up(folder):
+    """Give an open folder of ours exactly the mode `FOLDER`, whatever the one around it hands down."""
+    for acl in (ACL, DEFAULT_ACL):
+        if _attribute(folder, acl) is not None:
+            os.removexattr(folder, acl)
+    os.fchmod(folder, FOLDER)
 
 
 @contextlib.contextmanager

@@ -28,6 +28,10 @@ STEP_SECONDS = 15.0
 _NOTHING = {"active": None, "previous": None}
 
 
+class _Damaged(Fault):
+    """A place cannot go back: its release is not as it was written."""
+
+
 def write_fault(error, path):
     """A full or read-only disk, a missing right: what the operating system said, by its short name."""
     return Fault(
@@ -77,7 +81,11 @@ class PairFiles:
     # What may be done; each under the lock
 
     def fence(self, run, token):
-        """Take a higher run; undo what an interrupted one left uncommitted. True: something was undone."""
+        """Take a higher run; undo what an interrupted one left uncommitted.
+
+        True: something was undone. False: there was nothing to undo. A path: the release there is damaged, so
+        the node's step stays cut off until the next one sends a pair: the roll-out's, or the way back's.
+        """
         for path in {path for place in self.places for path in place.files.values()}:
             if not os.path.isdir(os.path.dirname(path)):
                 raise Fault("node_file_missing", path=os.path.dirname(path))
@@ -98,7 +106,10 @@ class PairFiles:
                 }
             self._save(known, run=run, token=token)
             if undone:
-                self._go_back(known)
+                try:
+                    self._go_back(known)
+                except _Damaged as fault:
+                    return fault.values["path"]
             elif known["phase"] == COMMITTED:
                 self._prune(known)  # what a killed step could not
             return undone
@@ -184,7 +195,8 @@ class PairFiles:
         for path, name in after.items():
             old = known["places"].get(path, {}).get("previous")
             names = (old, before[path]) if known["phase"] == SWITCHING else (before[path], old)
-            places[path] = {"active": name, "previous": _first_other(names, name)}
+            whole = [one for one in names if Releases(home_of(path)).read(one) is not None]
+            places[path] = {"active": name, "previous": _first_other(whole, name)}
         self._save(known, phase=SWITCHING, places=places)
 
     def _activate(self, after):
@@ -196,22 +208,36 @@ class PairFiles:
         self._require_read(after)
 
     def _go_back(self, known):
-        """Every place that had a pair before gets it again; also one the inventory names no more."""
-        back = {path: one["previous"] for path, one in known["places"].items() if one["previous"] is not None}
+        """Every place that had a pair before gets it again; also one the inventory names no more.
+
+        Raises:
+            _Damaged: one could not. The others have theirs; none was reloaded, which the next step does.
+        """
+        back = {
+            path: one["previous"]
+            for path, one in known["places"].items()
+            if one["previous"] is not None and self._is_there(path)
+        }
+        releases = {path: Releases(home_of(path)) for path in back}
+        damaged = [path for path, name in back.items() if releases[path].read(name) is None]
         for path, name in back.items():
-            releases = Releases(home_of(path))
-            if releases.read(name) is None:
-                raise Fault("node_release_damaged", path=releases.folder_of(name))
-            releases.point(name)
+            if path not in damaged:
+                releases[path].point(name)
         for place in self.places:
-            if place.path in back:
+            if place.path in back and place.path not in damaged:
                 place.link()
+        if damaged:
+            raise _Damaged("node_release_damaged", path=releases[damaged[0]].folder_of(back[damaged[0]]))
         node_reload.run_all(self.reloads)
         self._require_read(back)
         turned = {
             path: {"active": name, "previous": known["places"][path]["active"]} for path, name in back.items()
         }
         self._commit(known, {**known["places"], **turned})
+
+    def _is_there(self, path):
+        """A place of ours, or one the inventory names no more and whose folder nobody has removed."""
+        return any(place.path == path for place in self.places) or os.path.isdir(home_of(path))
 
     def _undo(self, known):
         """After a failed switch. False where a place has not what it had; the next fence tries again."""

@@ -45,8 +45,6 @@ class Releases:
             disk.make_folder(self.home, at)
         with disk.held(top, name) as at:
             disk.make_folder(self._folder, at)
-        with self.held("releases"):
-            pass
 
     def held(self, *below):
         """The folder of this place, or one below it, open; raises as `node_disk.held`."""
@@ -101,7 +99,7 @@ class Releases:
             with disk.held(self.folder_of(_BESIDE), at=at) as beside:
                 for leaf, data in content.items():
                     disk.create(os.path.join(self.folder_of(_BESIDE), leaf), data, looks[leaf], beside)
-                os.fchmod(beside, disk.FOLDER)
+                disk.open_up(beside)
                 os.fsync(beside)
             disk.remove_folder(name, at)  # of that name, but not of that content
             os.rename(_BESIDE, name, src_dir_fd=at, dst_dir_fd=at)

@@ -16,6 +16,7 @@ options:
   state:
     description:
       - V(observed) looks. V(fenced) makes a file node take O(run) and undo an interrupted one.
+        Given O(pair), it fails where that could not be put into a PKCS#12 file of the node.
       - V(present) installs the new pair unless it is there, and proves it. V(verified) proves it.
       - V(put_back) installs the previous pair unless it is there, and proves it.
     type: str

@@ -76,18 +76,24 @@ class FileTarget:
         self.server: Server = self._placed
 
     def require_ready(self) -> None:
-        """Its API, where it has one, answers and lets us in."""
+        """Its API, where it has one, answers and lets us in; reloads are allowed, its files can be made."""
         require_ready(self._api)
+        self._reloads()
+        self._require_openable()
 
     def fence(self, *, check: bool) -> tuple[bool, dict[str, Any]]:
         """Take the run on the node, and undo what an interrupted one left. Under check: would it change?"""
         if check:
             return not self._step("carries").get("done"), {}
         self._require_token()
-        self.require_ready()
-        undone = bool(self._step("fence", reloads=self._reloads()).get("done"))
-        values = {"run": self._settings.run, "undone": undone}
-        return undone, {**values, **(self._back_to() if undone else {})}
+        require_ready(self._api)
+        done = self._step("fence", reloads=self._reloads()).get("done")
+        values: dict[str, Any] = {"run": self._settings.run, "undone": done is True}
+        if not done:  # what was undone must be told; before the switch the files are opened anyway
+            self._require_openable()
+            return False, values
+        values["node"] = self._settings.node.name
+        return True, {**values, **(self._back_to() if done is True else {"damaged": plain(done)})}
 
     def _back_to(self) -> dict[str, Any]:
         """What the node reads once something was undone; serial `-` where that cannot be told."""
@@ -96,7 +102,7 @@ class FileTarget:
         except NodeFault:
             serials = set()
         serial = serials.pop() if len(serials) == 1 else "-"
-        return {"node": self._settings.node.name, "serial": serial}
+        return {"serial": serial}
 
     def run(self) -> int:
         """The run the node carries."""
@@ -127,8 +133,17 @@ class FileTarget:
         if told.get("done") is None:
             self.install(previous.open())
 
+    def _require_openable(self) -> None:
+        """The pair that is to come can be put into each PKCS#12 file. A way back may need none made."""
+        if self._settings.pair is not None:
+            self._styles()
+
     def _bundles(self, pair: Pair) -> dict[str, bytes]:
-        """A PKCS#12 file for each place that wants one; the node has no library that could make them.
+        """A PKCS#12 file for each place that wants one; the node has no library that could make them."""
+        return {f"{n}.p12": pkcs12.made(pair, *style) for n, style in self._styles().items()}
+
+    def _styles(self) -> dict[int, tuple[str, pkcs12.Style]]:
+        """Of each place that is a PKCS#12 file its password, and what the file that is there is like.
 
         Raises:
             Refused: the file that is there cannot be opened with the inventory's password, so its consumer
@@ -138,12 +153,13 @@ class FileTarget:
         if not wanted:
             return {}
         before = self._bundles_before()
-        return {f"{n}.p12": self._bundle(pair, place, before[n]) for n, place in wanted.items()}
+        return {n: self._style(place, before[n]) for n, place in wanted.items()}
 
-    def _bundle(self, pair: Pair, place: Place, before: bytes | None) -> bytes:
+    def _style(self, place: Place, before: bytes | None) -> tuple[str, pkcs12.Style]:
         assert place.password is not None  # noqa: S101 - the inventory asks for it
         try:
-            return pkcs12.made(pair, secrets.read(place.password), before, place.path)
+            password = secrets.read(place.password)
+            return password, pkcs12.style_of(before, password, place.path)
         except Unusable as error:
             wrong = error.reason is Reason.PASSPHRASE_WRONG
             reason = Reason.NODE_PASSWORD_DIFFERS if wrong else error.reason

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import PrivateFormat
@@ -22,11 +24,21 @@ _PBES2 = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d"
 _ROUNDS = 50_000
 
 
-def made(pair: Pair, password: str, before: bytes | None, path: str) -> bytes:
-    """The file its consumer can open as it opened the one before: by that password, that name, those ciphers.
+class Style(NamedTuple):
+    """What a consumer finds in its file besides the pair.
 
-    AES-256 under PBES2; or 3DES under SHA-1, where the file before it was made so: older readers (Go's
-    x/crypto/pkcs12, Java before 8u301, Windows Server 2016) know the latter alone.
+    Attributes:
+        name: the entry's friendly name, UTF-8; None: it has none.
+        old_ciphers: 3DES under SHA-1, which older readers (Go's x/crypto/pkcs12, Java before 8u301, Windows
+            Server 2016) know alone; otherwise AES-256 under PBES2.
+    """
+
+    name: bytes | None
+    old_ciphers: bool
+
+
+def style_of(before: bytes | None, password: str, path: str) -> Style:
+    """What the next file has to be like.
 
     Args:
         before: the file that is there, opened with the password in a limited child; None: there is none.
@@ -35,18 +47,26 @@ def made(pair: Pair, password: str, before: bytes | None, path: str) -> bytes:
     Raises:
         Unusable: as `unlock`; PASSPHRASE_WRONG: that password does not open the file before.
     """
-    name: bytes | None = NAME
-    old_ciphers = False
-    if before is not None:
-        name, old_ciphers = unlock(Locked.P12, before, password, path=path).name, _PBES2 not in before
+    if before is None:
+        return Style(NAME, old_ciphers=False)
+    return Style(unlock(Locked.P12, before, password, path=path).name, _PBES2 not in before)
+
+
+def made(pair: Pair, password: str, style: Style) -> bytes:
+    """The file its consumer can open as it opened the one before: by that password, that name, those ciphers.
+
+    Args:
+        password: not empty; `secrets.read` gives no other.
+    """
+    old_ciphers = style.old_ciphers
     algorithm = PBES.PBESv1SHA1And3KeyTripleDESCBC if old_ciphers else PBES.PBESv2SHA256AndAES256CBC
     encryption = (
         PrivateFormat.PKCS12.encryption_builder()
         .kdf_rounds(_ROUNDS)
         .key_cert_algorithm(algorithm)
-        .hmac_hash(hashes.SHA1() if old_ciphers else hashes.SHA256())  # noqa: S303 - see above
+        .hmac_hash(hashes.SHA1() if old_ciphers else hashes.SHA256())  # noqa: S303 - see `Style`
         .build(password.encode())
     )
     key = serialization.load_pem_private_key(pair.key, None)
     certificate = x509.load_der_x509_certificate(pair.certificate.der)
-    return serialize_key_and_certificates(name, key, certificate, None, encryption)  # type: ignore[arg-type]
+    return serialize_key_and_certificates(style.name, key, certificate, None, encryption)  # type: ignore[arg-type]

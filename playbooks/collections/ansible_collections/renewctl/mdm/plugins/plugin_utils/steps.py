@@ -13,13 +13,14 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import (
     of_error,
     result,
     seen_by_people,
+    told_to_people,
 )
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import Target, holds, named, now
 
 from renewctl import verification
 from renewctl.certificate.pushcert import PushCertificate
-from renewctl.errors import NodeFault, Refused, RenewctlError
+from renewctl.errors import NodeFault, Refused, RenewctlError, Unusable
 from renewctl.reasons import Reason
 from renewctl.servers.protocol import OUTCOME_UNKNOWN
 from renewctl.verification import Proof, Verdict
@@ -62,7 +63,11 @@ def fenced(target: Target, settings: Settings) -> dict[str, Any]:
         worker.require_watched()
     changed, values = target.fence(check=settings.check)
     reason = Reason.NODE_STEP_UNDONE if values.get("undone") else None
-    return result(settings.node.name, "fenced", changed=changed, reason=reason, values=values)
+    told = result(settings.node.name, "fenced", changed=changed, reason=reason, values=values)
+    if "damaged" in values:  # no reason against the run: the step that follows sends the pair that is missing
+        shown = {"node": settings.node.name, "path": values["damaged"]}
+        told["msg"] += f": {told_to_people(Reason.NODE_RELEASE_DAMAGED, shown)}"
+    return told
 
 
 def present(target: Target, settings: Settings) -> dict[str, Any]:
@@ -128,13 +133,13 @@ def put_back(target: Target, settings: Settings) -> dict[str, Any]:
 
 
 def _would(target: Target, settings: Settings, certificate: PushCertificate, outcome: str) -> dict[str, Any]:
-    """What would be done; of a node that does not answer, or does not let us in, nobody can say."""
+    """What would be done, or why it would be refused; of a node that does not answer nobody can say."""
     name = settings.node.name
     before = target.server.observe(now())
     try:
         target.require_ready()
     except RenewctlError as error:
-        told = of_error(name, error, "unknown")
+        told = of_error(name, error, "unknown" if isinstance(error, NodeFault | Unusable) else "failed")
         told["renewctl"]["observation"] = observation_json(before)
         return told
     there = holds(before, certificate)

@@ -1,0 +1,105 @@
+"""A release somebody has written into, and a step that was cut off: no way back on the node, and no dead end either."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Fault
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps
+
+from tests.playbooks.test_file_target import Remote, target
+from tests.support.certs import NOW, TOPIC, Issued, apple_like
+from tests.support.pair_place import OTHER_TOKEN, PEM, TOKEN, TWO, Place, fingerprint
+
+
+@pytest.fixture(scope="module")
+def pairs() -> tuple[Issued, Issued]:
+    """The old pair and the new one."""
+    apple = apple_like()
+    return apple.push(TOPIC, not_after=NOW + timedelta(days=42)), apple.push(TOPIC, key="new")
+
+
+def test_a_damaged_release_is_never_gone_back_to(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
+    """Half a release, or one that was written over: the fence names it and takes the run; the pair must be sent again."""
+    old, new = pairs
+    place = Place(tmp_path, old)
+    place.files.fence(1, TOKEN)
+    place.switch(new)
+    damaged = place.releases()[fingerprint(old)] / "key.pem"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    assert place.files.revert(1, TOKEN, fingerprint(old)) is None
+    known = place.state()
+    place.files._save(known, phase="switching")  # killed before the commit
+    assert place.files.fence(2, OTHER_TOKEN) == str(damaged.parent)
+    assert (place.files.look()["run"], place.files.look()["phase"]) == (2, "switching")
+    assert place.serves(new)
+    assert place.files.revert(2, OTHER_TOKEN, fingerprint(old)) is None
+    assert place.switch(old, 2, OTHER_TOKEN) is True
+    assert place.serves(old)
+    assert place.files.look()["phase"] == "committed"
+    assert place.files.fence(3, TOKEN) is False
+
+
+def test_an_old_pair_put_there_by_hand_after_that_stays(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
+    """Files in the place of our links: the fence leaves them, the next step takes them for the pair before."""
+    old, new = pairs
+    place = Place(tmp_path, old)
+    place.files.fence(1, TOKEN)
+    place.switch(new)
+    for release in place.releases().values():
+        (release / "cert.pem").write_bytes(b"somebody's")
+    place.files._save(place.state(), phase="switching")
+    for path in (place.certificate, place.key):
+        path.unlink()
+    place.place(old)
+    assert isinstance(place.files.fence(2, OTHER_TOKEN), str)
+    assert place.serves(old)
+    assert not place.certificate.is_symlink()
+    place.switch(new, 2, OTHER_TOKEN)
+    assert place.serves(new)
+    assert place.files.revert(2, OTHER_TOKEN, fingerprint(old)) is True
+    assert place.serves(old)
+
+
+def test_one_damaged_place_keeps_no_other_from_its_old_pair(
+    tmp_path: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """The whole ones go back, and stay as they are if the new pair then fails: a damaged release is nobody's way back."""
+    old, new = pairs
+    place = Place(tmp_path, old, ["/bin/false"], layouts=(TWO, PEM))
+    place.files.fence(1, TOKEN)
+    place.files.reloads = []
+    place.switch(new)
+    place.files.reloads = [["/bin/false"]]
+    release = place.releases(place.certificate)[fingerprint(old)]
+    (release / "key.pem").write_bytes(b"somebody's")
+    place.files._save(place.state(), phase="switching")
+    assert place.files.fence(2, OTHER_TOKEN) == str(release)
+    assert [place.holds(layout) for layout in (TWO, PEM)] == [
+        (new.der, new.key_pem),
+        (old.der, old.key_pem),
+    ]
+    with pytest.raises(Fault) as caught:
+        place.switch(apple_like().push(TOPIC, key="third"), 2, OTHER_TOKEN)
+    assert (caught.value.reason, caught.value.values["put_back"]) == ("reload_failed", False)
+    assert not place.mixed(old, new)
+    assert place.holds(TWO) == (new.der, new.key_pem)
+    place.files.reloads = []
+    place.switch(old, 2, OTHER_TOKEN)
+    assert place.serves(old)
+
+
+def test_what_a_fence_could_not_undo_is_told_and_stops_nobody(tmp_path: Path) -> None:
+    """The damaged release, in a sentence with a hint; no reason, which would be one against the run."""
+    release = "/etc/.renewctl/push.pem/releases/ab"
+    remote = Remote(fence=f'renewctl-answer {{"done": "{release}"}}\n')
+    node = target(tmp_path, remote)
+    told = steps.fenced(node, node._settings)
+    said = told["renewctl"]
+    assert (said["outcome"], said["changed"], said["reason"], told["failed"]) == ("fenced", True, None, False)
+    assert said["values"]["damaged"] == release
+    assert f"f1: {release} is not as it was written" in told["msg"]
+    assert "(node_release_damaged)" in told["msg"]
+    assert [step["op"] for step in remote.steps] == ["fence"]

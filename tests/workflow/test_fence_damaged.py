@@ -1,0 +1,20 @@
+"""A fence that could not undo a step on one node: the roll-out sends it its pair, and ends well."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.desk import Desk
+
+pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
+
+DAMAGED = {"run": 1, "undone": False, "node": "n2", "damaged": "/etc/mdm/.renewctl/push.pem/releases/ab"}
+"""As the collection tells it: without a reason, which would be one against the run."""
+
+
+def test_the_roll_out_does_not_end_there(sqlite_desk: Desk) -> None:
+    """Exit 0 and every node proven."""
+    sqlite_desk.to_accepted()
+    sqlite_desk.playbooks.says("fence", "n2", "fenced", changed=True, values=DAMAGED)
+    sqlite_desk.told("renewal", "roll-out", code=0)
+    assert {node["outcome"] for node in sqlite_desk.renewal()["nodes"].values()} == {"proven"}
