@@ -17,7 +17,7 @@ import yaml
 from cryptography import x509
 from psycopg import sql
 
-from tests.crash.pg_child import PLAYED, RARE_BEATS, start
+from tests.crash.pg_child import PLAYED, RARE_BEATS, ended, start
 from tests.crash.pg_proxy import Proxy, Strike
 from tests.support.certs import NOW, TOPIC, apple_like
 from tests.support.desk import PublicHalf
@@ -179,13 +179,11 @@ class Bench:
         process = start(words, self.folder, beat, self.broken)
         assert process.pid is not None
         known.set_result(process.pid)
-        process.join(_SECONDS)
-        if process.exitcode is None:
+        if (code := ended(process, _SECONDS)) is None:
             process.kill()
-            process.join()
             raise AssertionError(f"{words} hung: {self._said()}")
         out, err = self._said()
-        return Ended(process.exitcode, out, err, list(self.proxy.asked), self.proxy.struck)
+        return Ended(code, out, err, list(self.proxy.asked), self.proxy.struck)
 
     def _said(self) -> tuple[str, str]:
         texts = [self.folder / "out", self.folder / "err"]

@@ -11,7 +11,9 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Sequence
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -38,19 +40,29 @@ _IMPORTED = (psycopg, dialect, intake, keystore, unseal, vendor, adopt, renewal,
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload([__name__])
+_one_reads = threading.Lock()
+"""To start a process is also to read the exit codes of all that ended: of two threads at that, one would read none."""
 
 
 def start(
     words: Sequence[str], folder: Path, beat: float = RARE_BEATS, broken: str = ""
 ) -> ForkServerProcess:
-    """Begin a command in `folder`; its words come to `out` and `err` there. The exit code is the process's.
+    """Begin a command in `folder`; its words come to `out` and `err` there. Its exit code is told by `ended`.
 
     Args:
         broken: a module that breaks the product as it is imported, to see that it is caught.
     """
     process = _forks.Process(target=_run, args=(list(words), folder, beat, broken), daemon=True)
-    process.start()
+    with _one_reads:
+        process.start()
     return process
+
+
+def ended(process: ForkServerProcess, seconds: float) -> int | None:
+    """Its exit code, negative if a signal ended it; None: it runs on after so long."""
+    wait([process.sentinel], seconds)
+    with _one_reads:
+        return process.exitcode
 
 
 class _Noting(Playbooks):
