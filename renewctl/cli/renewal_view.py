@@ -305,8 +305,7 @@ def _node_table(output: Output, renewal: Renewal, nodes: Sequence[str]) -> None:
     left = owed(renewal, nodes)
     for name in dict.fromkeys((*nodes, *renewal.nodes)):
         state = renewal.nodes.get(name)
-        key = "untouched" if state is None else f"{state.direction.value}.{state.outcome.value}"
-        told = output.text(f"node.{key}")
+        told = output.text(f"node.{_state_key(state)}")
         if name in left and name in renewal.left_out:
             told = output.text("node.left_out", state=told, why=renewal.left_out[name])
         if name not in nodes:
@@ -315,6 +314,12 @@ def _node_table(output: Output, renewal: Renewal, nodes: Sequence[str]) -> None:
             told = _unanswered(output, name, state, state.unanswered, told)
         rows.append((name, told, None if state is None else output.instant(state.at)))
     output.table(("column.node", "column.state", "column.since"), rows)
+
+
+def _state_key(state: NodeState | None) -> str:
+    if state is None:
+        return "untouched"
+    return "unsettled" if state.unsettled else f"{state.direction.value}.{state.outcome.value}"
 
 
 def _unanswered(output: Output, name: str, state: NodeState, at: datetime, told: str) -> str:
