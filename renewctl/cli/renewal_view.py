@@ -169,14 +169,16 @@ def show_end(
 def show_renewal(voice: Voice, name: str | None) -> int:
     """Tell a renewal's story: `renewal show`."""
     from renewctl.cli.workplace import steps_for  # noqa: PLC0415
-    from renewctl.renewal.history import histories  # noqa: PLC0415
+    from renewctl.renewal.history import histories, require_one_id  # noqa: PLC0415
     from renewctl.store.read import StoreReader  # noqa: PLC0415
 
     with StoreReader(voice.session.store_url, recover=True) as reader:
         events, run = reader.renewals(), reader.open_run()
-    history = histories(events).get(voice.topic.id)
+    past = histories(events)
+    history = past.get(voice.topic.id)
     known = history.renewals if history is not None else ()
     if not known:
+        require_one_id(past, voice.topic.id, voice.topic.topic)
         raise Refused(Reason.RENEWAL_NONE_OPEN, topic=voice.topic.id)
     chosen = history.latest if name is None and history is not None else None
     chosen = chosen or next((one for one in known if one.name == name), None)

@@ -35,9 +35,13 @@ def _not_allowed(nodes: Sequence[Node]) -> Iterator[RenewctlError]:
 
 
 def _unreadable(nodes: Sequence[Node]) -> Iterator[RenewctlError]:
-    places = [place for node in nodes if node.install is not None for place in node.install.places]
-    for reference in dict.fromkeys(one.password for one in (*nodes, *places) if one.password is not None):
+    references = [node.password for node in nodes]
+    references += [
+        place.password for node in nodes if node.install is not None for place in node.install.places
+    ]
+    for reference in dict.fromkeys(references):
         try:
-            secrets.read(reference)
+            if reference is not None:
+                secrets.read(reference)
         except RenewctlError as error:
             yield error
