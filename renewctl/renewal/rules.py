@@ -43,6 +43,7 @@ __all__ = [
     "fold",
     "gone",
     "may",
+    "missing",
     "out_of_order",
     "owed",
     "owed_previous",
@@ -346,13 +347,19 @@ def gone(renewal: Renewal, nodes: Sequence[str], bound_for: Direction | None = N
     return () if renewal.ended else tuple(name for name in renewal.nodes if name in left and not holds(name))
 
 
+def missing(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
+    """Nodes not known to have the pair the renewal is bound for; on the way back, those that are gone too."""
+    if renewal.bound_for is Direction.PREVIOUS:
+        return (*owed_previous(renewal, nodes), *gone(renewal, nodes))
+    return owed(renewal, nodes)
+
+
 def behind(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
     """Nodes of which the phase alone would say too much: it must not be shown without them."""
     if renewal.ended:
         return renewal.let_go
-    if renewal.phase is Phase.ROLLED_BACK:
-        return (*owed_previous(renewal, nodes), *gone(renewal, nodes))
-    return owed(renewal, nodes) if renewal.phase in {Phase.INSTALLED, Phase.PROVEN} else ()
+    told = {Phase.INSTALLED, Phase.PROVEN, Phase.ROLLED_BACK}
+    return missing(renewal, nodes) if renewal.phase in told else ()
 
 
 def but(phase: Phase) -> Word:
