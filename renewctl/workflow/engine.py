@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import sleep
 from typing import Any
@@ -149,16 +149,17 @@ class Engine:
         return [sharing for sharing in places.values() if len(sharing) > 1]
 
     def _unsettled(
-        self, renewal: Renewal, names: Sequence[str], sent: Direction, known: Container[str]
+        self, renewal: Renewal, names: Sequence[str], sent: Direction, known: Mapping[str, NodeState]
     ) -> list[str]:
         """Nodes known to hold the other pair, to which this one was or will be sent through these.
 
-        Those of the same storages: of one that left the inventory, the storage it had then. And, where the
-        renewal did not know one of these (`known`), all that left: it may be any of them under another name.
+        Those of the same storages: of one that left the inventory, the storage it had then. And all that
+        left, where the renewal did not know one of these (`known`), or its storage by another name: it may
+        be any of them, or share its storage, under another name.
         """
         here = {node.name: node.storage for node in self.work.nodes(self.topic)}
         reached = {here[name] for name in names if name in here}
-        renamed = any(name not in known for name in names)
+        renamed = any(name not in known or known[name].storage != here.get(name) for name in names)
 
         def is_reached(name: str, state: NodeState) -> bool:
             if name in here:
@@ -218,7 +219,7 @@ class Engine:
             renewal = self.finished(renewal, answer, known)
         return renewal, answers
 
-    def finished(self, renewal: Renewal, answer: NodeAnswer, known: Container[str]) -> Renewal:
+    def finished(self, renewal: Renewal, answer: NodeAnswer, known: Mapping[str, NodeState]) -> Renewal:
         """Write down what became of a node, and tell it.
 
         Args:

@@ -158,11 +158,11 @@ def _backward(engine: Engine, renewal: Renewal, body: Mapping[str, Any], left: S
     Nodes that carry a higher run than ours are taken once more, under a number above theirs.
     """
     names = [node.name for node in engine.nodes]
-    engine.work.tell("roll.back", {"nodes": ", ".join(reversed(names))})
     begun = {**engine.lease.run.on_record(), **body}
     renewal = engine.work.append(renewal, Kind.ROLL_BACK_STARTED, begun)
     answers: list[NodeAnswer] = []
     if names:  # a roll-out killed before its first wave has touched none
+        engine.work.tell("roll.back", {"nodes": ", ".join(reversed(names))})
         renewal, answers = engine.wave(renewal, "rollback", Direction.PREVIOUS, names)
     if carried := [run for answer in answers if (run := superseded_by(answer)) >= engine.lease.run.number]:
         engine.raise_above(max(carried))

@@ -167,6 +167,15 @@ def test_a_node_with_a_storage_of_its_own_stays_what_it_was(proven: Desk) -> Non
     assert proven.told("renewal", "abort")["renewal"]["let_go"] == []
 
 
+def test_a_storage_under_another_name_may_be_that_of_one_that_left(proven: Desk) -> None:
+    """Put back, then taken out; the storage it shared has another name now: what it has is not known any more."""
+    proven.told("renewal", "roll-back")
+    takes_out(proven, "n3")
+    proven.rewrite(nodes=[node | {"storage": node["storage"] * 2} for node in proven.inventory["nodes"]])
+    proven.told("renewal", "roll-out")
+    assert proven.renewal()["nodes"]["n3"]["outcome"] == "unknown"
+
+
 def test_a_new_node_may_be_one_that_left(proven: Desk) -> None:
     """Given the new pair, it takes away what was known of a node that was put back, whatever its storage."""
     proven.told("renewal", "roll-back")
