@@ -149,9 +149,9 @@ def test_a_vendors_answer_that_is_not_good(opened: Desk, fault: str) -> None:
     other = opened.file("other.csr", _csr("other"))
     stranger = Issued(VENDOR.certificate, rsa_key("stranger"))
     content, code, reason = {
-        "another CSR": (signed_by(VENDOR, other), 1, "request_of_another_csr"),
-        "signature": (signed_by(stranger, csr), 1, "request_signature_wrong"),
-        "chain": (signed_by(VENDOR, csr, chain=(APPLE.root,)), 1, "vendor_chain_incomplete"),
+        "another CSR": (signed_by(VENDOR, other.read_bytes()), 1, "request_of_another_csr"),
+        "signature": (signed_by(stranger, csr.read_bytes()), 1, "request_signature_wrong"),
+        "chain": (signed_by(VENDOR, csr.read_bytes(), chain=(APPLE.root,)), 1, "vendor_chain_incomplete"),
         "garbage": (b"\x00\x01\x02 nothing", 2, "request_unreadable"),
         "certificate": (VENDOR.pem, 2, "request_is_certificate"),
         "missing": (None, 2, "file_not_found"),
