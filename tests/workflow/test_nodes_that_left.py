@@ -22,13 +22,13 @@ LEFT = {
     "en": (
         "touched, no longer in the inventory, and not known to have the previous pair back: n3",
         "rolled back, but not known to have the previous pair back: n3",
-        "or be this one under another name; no longer in the inventory",
+        "not known any more, perhaps changed through another node; no longer in the inventory",
         "aborted; no longer in the inventory, and nobody knows which pair they have: n3",
     ),
     "ja": (
         "変更したあとインベントリーから外れ、前の組に戻ったか不明なノードがあります: n3",
         "切り戻し済み（前の証明書と秘密鍵の組に戻ったか不明なノードがあります: n3）",
-        "もう一方の組が配布されています）（インベントリーにありません）",
+        "不明（別のノードを通じて変更された可能性があります）（インベントリーにありません）",
         "（インベントリーになく、どちらの組が入っているか不明なノードがあります: n3）",
     ),
 }
