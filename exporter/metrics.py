@@ -259,8 +259,8 @@ RENEWAL_ACCEPTED = Definition(
 )
 RENEWAL_NODES_OWED = Definition(
     "mdm_renewal_nodes_owed",
-    "How many nodes of a topic are owed the accepted pair (after a roll-back: the previous one) "
-    f"and were not read back with it. {POLLED}",
+    "How many nodes of a topic are owed the accepted pair (after a roll-back: the previous one; nodes that "
+    f"left the inventory before they were back are counted) and were not read back with it. {POLLED}",
     ("topic",),
     "As mdm_renewal_phase.",
     ("mdm_renewal_nodes_owed > 0", "topics whose roll-out is not complete"),

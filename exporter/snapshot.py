@@ -230,7 +230,7 @@ class RenewalFacts:
         topic_id: the topic in the inventory.
         renewal, phase: the newest renewal.
         accepted_at: of the newest renewal that accepted a certificate.
-        owed: nodes owed a pair.
+        owed: nodes owed a pair; after a roll-back, those too that left the inventory before they were back.
         recorded: node -> the certificate installed by us and read back there, and when.
     """
 

@@ -16,8 +16,8 @@ from renewctl.inventory.reading import Inventory
 from renewctl.observation import ServedCertificate, Source
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, PairRef
-from renewctl.renewal.history import TopicHistory, histories
-from renewctl.renewal.rules import Renewal, owed, owed_previous
+from renewctl.renewal.history import TopicHistory, histories, under_other_id
+from renewctl.renewal.rules import Renewal, missing
 from renewctl.secrets import SecretRef
 from renewctl.store.head import head_of
 
@@ -107,20 +107,22 @@ def adopted(inventory: Inventory, topics: Mapping[str, TopicHistory]) -> dict[st
 def renewal_facts(inventory: Inventory, topics: Mapping[str, TopicHistory]) -> Iterable[RenewalFacts]:
     """What there is to publish of each topic's renewals."""
     for topic in inventory.topics:
-        own = topics[topic.id].renewals if topic.id in topics else ()
-        if not own:
+        elsewhere = under_other_id(topics, topic.id, topic.topic)  # its id was changed in the middle
+        history = topics.get(topic.id if elsewhere is None else elsewhere.topic_id)
+        own = () if history is None else history.renewals
+        if history is None or not own:
             continue
         nodes = [node.name for node in inventory.nodes_of(topic.id)]
         # A renewal just opened owes nothing yet; what the year before left undone is still owed.
         accepted = next((renewal for renewal in reversed(own) if renewal.accepted is not None), None)
-        left = () if accepted is None else (*owed(accepted, nodes), *owed_previous(accepted, nodes))
+        left = () if accepted is None else missing(accepted, nodes)
         yield RenewalFacts(
             topic_id=topic.id,
             renewal=own[-1].name,
             phase=own[-1].phase,
             accepted_at=None if accepted is None else accepted.accepted_at,
-            owed=tuple(node for node in nodes if node in left),
-            recorded=_recorded(topics[topic.id].since_adopted),
+            owed=left,
+            recorded=_recorded(history.since_adopted),
         )
 
 

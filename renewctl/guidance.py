@@ -188,6 +188,8 @@ def _away(refused: RenewctlError | None, renewal: Renewal) -> dict[str, str]:
 
 
 def _between(situation: Situation) -> tuple[Step, ...]:
+    if (began := situation.elsewhere) is not None:
+        return (Step("next.give_id_back", {"renewal": began.name, "id": began.topic_id}),)
     if situation.refused is not None and situation.refused.reason is Reason.RENEWAL_CLOSED:
         return _after_close(situation)
     steps: list[Step] = []

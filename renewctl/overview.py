@@ -11,7 +11,7 @@ from renewctl.certificate.pushcert import days_left
 from renewctl.guidance import Situation, Step, command, next_steps
 from renewctl.inventory.reading import Inventory, Keys, Node, Topic
 from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
-from renewctl.reasons import Reason
+from renewctl.reasons import Reason, Word
 from renewctl.renewal.events import Direction, Outcome, PairRef
 from renewctl.renewal.history import TopicHistory
 from renewctl.renewal.rules import NodeState, Phase, Renewal, gone, owed, owed_previous
@@ -120,14 +120,16 @@ def view(
     now: datetime,
     options: Sequence[str] = (),
     *,
+    elsewhere: Renewal | None = None,
     store_missing: bool = False,
     vendor_refuses: Reason | None = None,
 ) -> TopicView:
     """Everything there is to say of one topic.
 
     `seen` is node name -> the look just taken (nodes not asked are absent); `options` is what every
-    further command line needs again; `store_missing`: the history is empty because there is no store;
-    `vendor_refuses`: why nothing can be signed here.
+    further command line needs again; `elsewhere` is an open renewal of its UID under another id;
+    `store_missing`: the history is empty because there is no store; `vendor_refuses`: why nothing can be
+    signed here.
     """
     configured = inventory.nodes_of(topic.id)
     accepted = _accepted(history)
@@ -140,6 +142,7 @@ def view(
         *_date_warnings(topic, not_after, now),
         *_node_warnings(topic, nodes, left_owed),
         *_gone_warnings(topic, history.open, names),
+        *_id_warnings(topic, elsewhere),
         *_request_warnings(topic, history.open, now),
     ]
     situation = Situation(
@@ -149,6 +152,7 @@ def view(
         owed=left_owed,
         owed_previous=back,
         gone=() if history.open is None else gone(history.open, names),
+        elsewhere=elsewhere,
         not_after=not_after,
         options=options,
         store_missing=store_missing,
@@ -324,6 +328,14 @@ def _gone_warnings(topic: Topic, renewal: Renewal | None, nodes: Sequence[str]) 
     back = renewal.bound_for is Direction.PREVIOUS
     key = f"warning.gone_{renewal.bound_for.value}"
     return [Warn(key, {"name": topic.name, "nodes": ", ".join(left)}, attention=back)]
+
+
+def _id_warnings(topic: Topic, elsewhere: Renewal | None) -> list[Warn]:
+    """Its nodes may be left in the middle of a renewal that no command finds under the id of now."""
+    if elsewhere is None:
+        return []
+    values = {"renewal": elsewhere.name, "got": Word(f"phase.{elsewhere.phase}"), "id": elsewhere.topic_id}
+    return [Warn("warning.renewal_under_other_id", {"name": topic.name, **values})]
 
 
 def _lies_elsewhere(view: NodeView) -> bool:

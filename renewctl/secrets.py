@@ -130,6 +130,15 @@ def allowed_commands() -> Path:
     return Path(named) if named else Path.home() / ".config" / "renewctl" / "allowed-commands"
 
 
+def is_allowed(program: str) -> bool:
+    """Whether that list names a program, by its absolute path; without a list, none."""
+    try:
+        allowed: Sequence[str] = allowed_commands().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        allowed = ()
+    return program.startswith("/") and program in (line.strip() for line in allowed)
+
+
 def _from_file(ref: SecretRef) -> bytes:
     return _content(Path(ref.where[0]), ref)
 
@@ -170,13 +179,9 @@ def _from_command(ref: SecretRef) -> bytes:
 
 
 def _require_allowed(program: str) -> None:
-    path = allowed_commands()
-    try:
-        allowed: Sequence[str] = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        allowed = ()
-    if not program.startswith("/") or program not in (line.strip() for line in allowed):
-        raise Unusable(Reason.SECRET_COMMAND_NOT_ALLOWED, program=program, path=str(path))
+    if not is_allowed(program):
+        path = str(allowed_commands())
+        raise Unusable(Reason.SECRET_COMMAND_NOT_ALLOWED, program=program, path=path)
 
 
 def _content(path: Path, ref: SecretRef) -> bytes:

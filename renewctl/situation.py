@@ -13,6 +13,7 @@ from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
 from renewctl.renewal.history import TopicHistory
+from renewctl.renewal.rules import Renewal
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Situation:
         owed_previous: nodes of the topic a roll-back is not known to have put back, or seen with the new pair
             after it.
         gone: nodes touched that left the topic, not known to hold the pair they should.
+        elsewhere: an open renewal of the topic's UID that began under another id.
         not_after: end of the certificate in use, as best known; None: not known.
         options: what every command needs again (`--inventory FILE`), already split.
         refused: why the command that ends here did not do what was asked; None: it did, or nothing was asked.
@@ -55,6 +57,7 @@ class Situation:
     owed: Sequence[str] = ()
     owed_previous: Sequence[str] = ()
     gone: Sequence[str] = ()
+    elsewhere: Renewal | None = None
     not_after: datetime | None = None
     options: Sequence[str] = ()
     refused: RenewctlError | None = None

@@ -32,8 +32,9 @@ def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
         if facts.accepted_at is not None:
             accepted.add((topic.topic,), seconds(facts.accepted_at))
         owed.add((topic.topic,), len(facts.owed))
-        for node in inventory.nodes_of(topic.id):
-            node_owed.add((topic.topic, node.name), node.name in facts.owed)
+        names = [node.name for node in inventory.nodes_of(topic.id)]
+        for name in dict.fromkeys((*names, *facts.owed)):
+            node_owed.add((topic.topic, name), name in facts.owed)
     yield from (phase, accepted, owed, node_owed)
     yield single(STORE_UP, snapshot.store_up)
     head = Family(STORE_HEAD)

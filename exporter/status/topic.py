@@ -11,7 +11,9 @@ from exporter.status.words import Words
 from renewctl.inventory.reading import Topic
 from renewctl.markup import Content, tag, terms
 from renewctl.observation import DeviceCounts, ServedCertificate
-from renewctl.overview import NodeView, State, is_fault
+from renewctl.overview import NodeView, State, TopicView, is_fault
+from renewctl.reasons import Word
+from renewctl.renewal.rules import Direction, Phase, Renewal, but, missing
 
 _GOOD = frozenset({State.SAME, State.INSTALLED, State.PROVEN, State.BACK, State.BACK_PROVEN})
 
@@ -90,13 +92,29 @@ def _renewal(topic: TopicStatus, words: Words) -> str | None:
     if renewal is None:
         if kept is None:
             return words.text("page.renewal_none" if topic.turn is not None else "page.turn_unknown")
-        phase = words.text(f"phase.{kept.phase}")
+        left = kept.owed if kept.phase == Phase.ROLLED_BACK else ()
+        phase = _phase(Phase(kept.phase), but(Phase.ROLLED_BACK), left, words)
         return words.text("page.renewal_is", renewal=kept.renewal, phase=phase)
-    phase = words.text(f"phase.{renewal.phase}")
-    if topic.view.owed:
-        phase = words.text("phase.but_owed", phase=phase, nodes=", ".join(topic.view.owed))
+    phase = _phase(renewal.phase, *_left(renewal, topic.view), words)
     key = "page.renewal_last" if renewal.ended else "page.renewal_since"
     return words.text(key, renewal=renewal.name, phase=phase, since=renewal.last_at)
+
+
+def _phase(phase: Phase, but_left: str, left: Iterable[str], words: Words) -> str:
+    """The phase in words, never without the nodes it does not speak for."""
+    told, nodes = words.text(f"phase.{phase}"), ", ".join(dict.fromkeys(left))
+    return words.text(but_left, phase=told, nodes=nodes) if nodes else told
+
+
+def _left(renewal: Renewal, shown: TopicView) -> tuple[Word, Iterable[str]]:
+    """Nodes without the pair they should have, those seen without it among them, and in which words."""
+    if renewal.let_go:
+        return but(renewal.phase), renewal.let_go
+    if renewal.bound_for is Direction.NEW:
+        return but(Phase.PROVEN), shown.owed
+    names = [node.node.name for node in shown.nodes]
+    again = shown.owed if renewal.phase is Phase.ROLLED_BACK else ()
+    return but(Phase.ROLLED_BACK), (*missing(renewal, names), *again)
 
 
 def _devices(topic: TopicStatus, words: Words) -> str:

@@ -13,7 +13,7 @@ from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
 from renewctl.inventory.reading import Inventory, Topic
 from renewctl.observation import DeviceCounts, Failure, Observation, Source
 from renewctl.overview import NodeView, State, TopicView, Turn, Warn, is_fault, looks_first, same, view
-from renewctl.renewal.history import TopicHistory
+from renewctl.renewal.history import TopicHistory, under_other_id
 
 CRITICAL = timedelta(days=14)
 """From here on a date is critical: the threshold of the alert MdmPushCertificateRenewalCritical."""
@@ -146,7 +146,8 @@ def _topic(
         for name, known in by_node.items()
         if (observed := _observation(name, snapshot.node(name), known)) is not None
     }
-    found = view(inventory, topic, history, seen, now)
+    elsewhere = under_other_id(snapshot.histories or {}, topic.id, topic.topic)
+    found = view(inventory, topic, history, seen, now, elsewhere=elsewhere)
     if not read:
         found = _as_kept(found, kept)
     found = replace(found, steps=looks_first(found))

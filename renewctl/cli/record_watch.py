@@ -15,15 +15,20 @@ from renewctl.renewal.key_record import key_facts
 
 
 def stray_renewals(inventory: Inventory, past: Mapping[str, TopicHistory]) -> list[Warn]:
-    """Open renewals whose topic the inventory does not have: its id was changed, or it was taken out."""
-    known = {topic.id for topic in inventory.topics}
+    """Open renewals of none of the inventory's topics: those of another inventory with the same store.
+
+    Or of a topic that was taken out in the middle; from here the two look the same.
+    """
+    ids = {topic.id for topic in inventory.topics}
+    uids = {topic.topic for topic in inventory.topics}
     return [
         Warn(
             "warning.renewal_without_topic",
-            {"renewal": one.open.name, "got": Word(f"phase.{one.open.phase}"), "id": name},
+            {"renewal": one.open.name, "got": Word(f"phase.{one.open.phase}"), "topic": one.open.topic},
+            attention=False,
         )
         for name, one in sorted(past.items())
-        if one.open is not None and name not in known
+        if one.open is not None and name not in ids and one.open.topic not in uids
     ]
 
 
@@ -36,6 +41,10 @@ def sealed_to_others(
     the keys themselves.
     """
     current = {agefile.plain(one) for one in inventory.keys.recipients}
+    if not current:
+        return []
     sealed = [set(one.recipients) for one in key_facts(events, now).values() if one.uses and one.recipients]
-    others = [recipients for recipients in sealed if recipients != current]
-    return [Warn("warning.sealed_to_others", {"count": len(others)})] if others and current else []
+    removed = sum(bool(recipients - current) for recipients in sealed)
+    added = sum(recipients < current for recipients in sealed)
+    counts = {"warning.sealed_to_others": removed, "warning.sealed_not_to_all": added}
+    return [Warn(key, {"count": count}) for key, count in counts.items() if count]

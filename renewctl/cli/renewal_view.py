@@ -169,14 +169,16 @@ def show_end(
 def show_renewal(voice: Voice, name: str | None) -> int:
     """Tell a renewal's story: `renewal show`."""
     from renewctl.cli.workplace import steps_for  # noqa: PLC0415
-    from renewctl.renewal.history import histories  # noqa: PLC0415
+    from renewctl.renewal.history import histories, require_one_id  # noqa: PLC0415
     from renewctl.store.read import StoreReader  # noqa: PLC0415
 
     with StoreReader(voice.session.store_url, recover=True) as reader:
         events, run = reader.renewals(), reader.open_run()
-    history = histories(events).get(voice.topic.id)
+    past = histories(events)
+    history = past.get(voice.topic.id)
     known = history.renewals if history is not None else ()
     if not known:
+        require_one_id(past, voice.topic.id, voice.topic.topic)
         raise Refused(Reason.RENEWAL_NONE_OPEN, topic=voice.topic.id)
     chosen = history.latest if name is None and history is not None else None
     chosen = chosen or next((one for one in known if one.name == name), None)
@@ -305,8 +307,7 @@ def _node_table(output: Output, renewal: Renewal, nodes: Sequence[str]) -> None:
     left = owed(renewal, nodes)
     for name in dict.fromkeys((*nodes, *renewal.nodes)):
         state = renewal.nodes.get(name)
-        key = "untouched" if state is None else f"{state.direction.value}.{state.outcome.value}"
-        told = output.text(f"node.{key}")
+        told = output.text(f"node.{_state_key(state)}")
         if name in left and name in renewal.left_out:
             told = output.text("node.left_out", state=told, why=renewal.left_out[name])
         if name not in nodes:
@@ -315,6 +316,12 @@ def _node_table(output: Output, renewal: Renewal, nodes: Sequence[str]) -> None:
             told = _unanswered(output, name, state, state.unanswered, told)
         rows.append((name, told, None if state is None else output.instant(state.at)))
     output.table(("column.node", "column.state", "column.since"), rows)
+
+
+def _state_key(state: NodeState | None) -> str:
+    if state is None:
+        return "untouched"
+    return "unsettled" if state.unsettled else f"{state.direction.value}.{state.outcome.value}"
 
 
 def _unanswered(output: Output, name: str, state: NodeState, at: datetime, told: str) -> str:

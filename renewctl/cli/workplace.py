@@ -14,8 +14,8 @@ from renewctl.guidance import Situation, Step, next_steps
 from renewctl.inventory.reading import Topic
 from renewctl.keys import keystore
 from renewctl.reasons import Reason
-from renewctl.renewal.history import TopicHistory, histories
-from renewctl.renewal.rules import gone, owed, owed_previous
+from renewctl.renewal.history import TopicHistory, histories, under_other_id
+from renewctl.renewal.rules import Renewal, gone, owed, owed_previous
 from renewctl.store.read import StoreReader
 from renewctl.store.write import Stamp, Store
 from renewctl.workflow.workplace import Workplace
@@ -75,6 +75,7 @@ def steps_for(
     csr_file: Path | None = None,
     left_out: Mapping[str, str] | None = None,
     store_missing: bool = False,
+    elsewhere: Renewal | None = None,
 ) -> tuple[Step, ...]:
     """NEXT STEPS of one topic; the other arguments as in `Situation`."""
     from renewctl.cli.vendor_watch import vendor_refuses  # noqa: PLC0415 - cryptography
@@ -88,6 +89,7 @@ def steps_for(
         owed=() if latest is None else owed(latest, nodes),
         owed_previous=() if latest is None else owed_previous(latest, nodes),
         gone=() if latest is None else gone(latest, nodes),
+        elsewhere=elsewhere,
         not_after=None if current is None else current.not_after,
         options=session.options,
         refused=refused,
@@ -116,4 +118,5 @@ def steps_after(
             raise
         return steps_for(session, topic, TopicHistory(topic.id), store_missing=True)
     history = known.get(topic.id, TopicHistory(topic.id))
-    return steps_for(session, topic, history, refused=refused, left_out=left_out)
+    elsewhere = under_other_id(known, topic.id, topic.topic)
+    return steps_for(session, topic, history, refused=refused, left_out=left_out, elsewhere=elsewhere)

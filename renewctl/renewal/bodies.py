@@ -109,7 +109,10 @@ _BODIES: Mapping[Kind, _Fits] = {
     Kind.ROLL_OUT_STARTED: _shape(
         {"run": _number, "waves": _list(_list(_text)), "left_out": _by_name(_text), "forward_only": _flag}
     ),
-    Kind.WAVE_STARTED: _shape({"run": _number, "direction": _DIRECTION, "nodes": _list(_text)}, _UNSETTLED),
+    Kind.WAVE_STARTED: _shape(
+        {"run": _number, "direction": _DIRECTION, "nodes": _list(_text)},
+        {**_UNSETTLED, "storages": _by_name(_text)},
+    ),
     Kind.NODE_FINISHED: _shape(_NODE, {**_MAY_TELL, **_UNSETTLED}),
     Kind.NODE_VERIFIED: _shape(_NODE, _MAY_TELL),
     Kind.ROLL_OUT_FINISHED: _ANYTHING,

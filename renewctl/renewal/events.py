@@ -14,8 +14,9 @@ certificate_refused    reason, fingerprint (of the certificate that came), findi
 accepted               pair, topic, findings
 roll_out_started       run, since, token_sha256, waves ([[node, …], …]), left_out ({node: reason}), pair,
                        forward_only
-wave_started           run, since, token_sha256, direction (`new`, `previous`), nodes, unsettled (nodes
-                       of the same storages, told to hold the other pair: unknown from here)
+wave_started           run, since, token_sha256, direction (`new`, `previous`), nodes, storages
+                       ({node: storage}), unsettled (nodes of the same storages, or perhaps these under other
+                       names, told to hold the other pair: unknown from here)
 node_finished          run, direction, node, outcome, proof, reason, values, changed, unsettled (the same)
 node_verified          run, since, token_sha256, direction, node, outcome, proof, reason, values
 roll_out_finished      run, outcome (`done`, `held`, `stopped`), reason

@@ -135,6 +135,24 @@ class TopicHistory:
         return None
 
 
+def under_other_id(known: Mapping[str, TopicHistory], topic_id: str, uid: str) -> Renewal | None:
+    """The open renewal of a topic's UID that began under another id than the inventory gives it now."""
+    others = (one.open for one in known.values() if one.topic_id != topic_id)
+    return next((one for one in others if one is not None and one.topic == uid), None)
+
+
+def require_one_id(known: Mapping[str, TopicHistory], topic_id: str, uid: str) -> None:
+    """Check that no renewal of this UID is open under the id the inventory had before.
+
+    Raises:
+        Refused: `renewal_under_other_id`.
+    """
+    renewal = under_other_id(known, topic_id, uid)
+    if renewal is not None:
+        ids = {"got": topic_id, "expected": renewal.topic_id}
+        raise Refused(Reason.RENEWAL_UNDER_OTHER_ID, renewal=renewal.name, topic=uid, **ids)
+
+
 def histories(events: Mapping[str, Sequence[Event]]) -> dict[str, TopicHistory]:
     """Every topic's history, by topic id, out of every renewal's events (each in order).
 

@@ -11,7 +11,8 @@ No I/O and no clock: events in, state out. State is what the events fold to; not
 - `restored`: the store is of before a loss; once a pair was accepted, every node is *unknown* from here.
 - Nodes share storages: what is done through one may change what another serves. Which those are is told
   (`unsettled`); they are *unknown* until they are read back.
-- A node that left the inventory cannot be asked any more; no phase that others reach speaks for it.
+- A node that left the inventory cannot be asked any more; no phase that others reach speaks for it. What was
+  done to a node the renewal did not know may have been done to this one, under another name.
 - A question that was not answered leaves what is known of a node; the answer that its last step was cut off
   takes a proof away.
 """
@@ -42,6 +43,7 @@ __all__ = [
     "fold",
     "gone",
     "may",
+    "missing",
     "out_of_order",
     "owed",
     "owed_previous",
@@ -199,19 +201,25 @@ def _roll_out_started(_renewal: Renewal, event: Event) -> _Changes:
 
 
 def _wave_started(renewal: Renewal, event: Event) -> _Changes:
-    begun = NodeState(Direction(event.body["direction"]), Outcome.UNKNOWN, event.at, event.body["run"])
-    nodes = {**_unsettled(renewal, event), **dict.fromkeys(event.body["nodes"], begun)}
-    return {"phase": Phase.ROLLING_OUT, "nodes": nodes}
+    body = event.body
+    begun = NodeState(Direction(body["direction"]), Outcome.UNKNOWN, event.at, body["run"])
+    storages = body.get("storages") or {}
+    nodes = {name: replace(begun, storage=storages.get(name)) for name in body["nodes"]}
+    return {"phase": Phase.ROLLING_OUT, "nodes": {**_unsettled(renewal, event), **nodes}}
 
 
 def _unsettled(renewal: Renewal, event: Event) -> dict[str, NodeState]:
     """The nodes, those that share the storage of one that is being changed unknown."""
     unknown = {
-        name: NodeState(renewal.nodes[name].direction, Outcome.UNKNOWN, event.at, event.body.get("run"))
+        name: _unknown(renewal.nodes[name], event.at, event.body.get("run"))
         for name in event.body.get("unsettled") or ()
         if name in renewal.nodes
     }
     return {**renewal.nodes, **unknown}
+
+
+def _unknown(state: NodeState, at: datetime, run: int | None) -> NodeState:
+    return NodeState(state.direction, Outcome.UNKNOWN, at, run, storage=state.storage, unsettled=True)
 
 
 def _node_finished(renewal: Renewal, event: Event) -> _Changes:
@@ -226,6 +234,7 @@ def _node_finished(renewal: Renewal, event: Event) -> _Changes:
         body.get("proof"),
         body.get("reason"),
         body.get("values") or {},
+        before.storage if before else None,
     )
     return {"nodes": {**_unsettled(renewal, event), body["node"]: state}}
 
@@ -264,8 +273,12 @@ def _restored(renewal: Renewal, event: Event) -> _Changes:
     if renewal.accepted is None:
         return {}
     names = tuple(dict.fromkeys([*event.body["nodes"], *renewal.nodes]))
-    before = {**dict.fromkeys(names, Direction.NEW), **{n: s.direction for n, s in renewal.nodes.items()}}
-    nodes = {name: NodeState(way, Outcome.UNKNOWN, event.at, None) for name, way in before.items()}
+    begun = NodeState(Direction.NEW, Outcome.UNKNOWN, event.at, None)
+    known = {
+        n: replace(begun, direction=state.direction, storage=state.storage)
+        for n, state in renewal.nodes.items()
+    }
+    nodes = {**dict.fromkeys(names, begun), **known}
     return {"phase": Phase.ROLLING_OUT, "moving": None, "planned": names, "left_out": {}, "nodes": nodes}
 
 
@@ -316,14 +329,10 @@ def owed(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
 
 
 def owed_previous(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
-    """Which of a topic's nodes this renewal touched and a roll-back is not known to have put back.
-
-    While one it touched is `gone`, a node it does not know may be that one under another name.
-    """
+    """Which of a topic's nodes this renewal touched and a roll-back is not known to have put back."""
     if renewal.ended or renewal.bound_for is not Direction.PREVIOUS:
         return ()
-    asked = nodes if gone(renewal, nodes) else renewal.nodes
-    return tuple(node for node in nodes if node in asked and not renewal.has_previous_back(node))
+    return tuple(node for node in nodes if node in renewal.nodes and not renewal.has_previous_back(node))
 
 
 def gone(renewal: Renewal, nodes: Sequence[str], bound_for: Direction | None = None) -> tuple[str, ...]:
@@ -338,13 +347,19 @@ def gone(renewal: Renewal, nodes: Sequence[str], bound_for: Direction | None = N
     return () if renewal.ended else tuple(name for name in renewal.nodes if name in left and not holds(name))
 
 
+def missing(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
+    """Nodes not known to have the pair the renewal is bound for; on the way back, those that are gone too."""
+    if renewal.bound_for is Direction.PREVIOUS:
+        return (*owed_previous(renewal, nodes), *gone(renewal, nodes))
+    return owed(renewal, nodes)
+
+
 def behind(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
     """Nodes of which the phase alone would say too much: it must not be shown without them."""
     if renewal.ended:
         return renewal.let_go
-    if renewal.phase is Phase.ROLLED_BACK:
-        return (*owed_previous(renewal, nodes), *gone(renewal, nodes))
-    return owed(renewal, nodes) if renewal.phase in {Phase.INSTALLED, Phase.PROVEN} else ()
+    told = {Phase.INSTALLED, Phase.PROVEN, Phase.ROLLED_BACK}
+    return missing(renewal, nodes) if renewal.phase in told else ()
 
 
 def but(phase: Phase) -> Word:

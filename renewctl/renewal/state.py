@@ -38,6 +38,9 @@ class NodeState:
     """What is known of one node by the last event that told something of it.
 
     Attributes:
+        storage: what it shared with which nodes when it was last given a pair; None: not written down then.
+        unsettled: the other pair was given since to a node that may share its storage, or be this one under
+            another name.
         unanswered: when it was asked since then and nothing was learned (`reason` and `values` say why); a
             question changes nothing on a node, so all else stays.
     """
@@ -49,6 +52,8 @@ class NodeState:
     proof: Mapping[str, Any] | None = None
     reason: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+    storage: str | None = None
+    unsettled: bool = False
     unanswered: datetime | None = None
 
     @property

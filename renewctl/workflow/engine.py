@@ -15,7 +15,7 @@ from renewctl.playbook_run import Ended, NodeResult, PlaybookEvent
 from renewctl.proof import Proof, Rung, RungState
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, Kind, Outcome
-from renewctl.renewal.rules import Renewal
+from renewctl.renewal.rules import NodeState, Renewal
 from renewctl.servers.transport import DEADLINE_SECONDS
 from renewctl.store.lease import Lease
 from renewctl.store.read import Run
@@ -148,18 +148,31 @@ class Engine:
                 places.setdefault(node.storage, []).append(node.name)
         return [sharing for sharing in places.values() if len(sharing) > 1]
 
-    def _unsettled(self, renewal: Renewal, names: Sequence[str], sent: Direction) -> list[str]:
-        """Nodes known to hold the other pair, whose storage was or will be sent this one through these.
+    def _unsettled(
+        self, renewal: Renewal, names: Sequence[str], sent: Direction, known: Mapping[str, NodeState]
+    ) -> list[str]:
+        """Nodes known to hold the other pair, to which this one was or will be sent through these.
 
-        Whose storage a node shares that left the inventory, nobody can tell any more.
+        Those of the same storages: of one that left the inventory, the storage it had then. And all that
+        left, where the renewal did not know one of these (`known`), or its storage by another name: it may
+        be any of them, or share its storage, under another name.
         """
-        here = {node.name for node in self.work.nodes(self.topic)}
-        sharing = {name for shared in self.shared_storages(names) for name in shared} - set(names)
-        reached = sharing | (set(renewal.nodes) - here)
+        here = {node.name: node.storage for node in self.work.nodes(self.topic)}
+        reached = {here[name] for name in names if name in here}
+        renamed = any(name not in known or known[name].storage != here.get(name) for name in names)
+
+        def is_reached(name: str, state: NodeState) -> bool:
+            if name in here:
+                return here[name] in reached
+            return renamed or state.storage is None or state.storage in reached
+
         return [
             name
             for name, state in renewal.nodes.items()
-            if name in reached and state.direction is not sent and state.outcome is not Outcome.UNKNOWN
+            if name not in names
+            and is_reached(name, state)
+            and state.direction is not sent
+            and state.outcome is not Outcome.UNKNOWN
         ]
 
     def one_a_storage_first(self, names: Sequence[str]) -> list[list[str]]:
@@ -191,22 +204,28 @@ class Engine:
     ) -> tuple[Renewal, list[NodeAnswer]]:
         """Announce a wave, play it, write down what became of each of its nodes."""
         self.lease.check()  # before the wave is announced: a lost run must not leave it unknown
+        known = renewal.nodes
         begun = {
             **self.lease.run.on_record(),
             "direction": direction.value,
             "nodes": list(names),
-            "unsettled": self._unsettled(renewal, names, direction),
+            "storages": {node.name: node.storage for node in self.nodes if node.name in names},
+            "unsettled": self._unsettled(renewal, names, direction, known),
         }
         renewal = self.append(renewal, Kind.WAVE_STARTED, begun)
         ended = self.play(playbook, limit=names)
         answers = [answer_of(name, ended, direction) for name in names]
         for answer in answers:
-            renewal = self.finished(renewal, answer)
+            renewal = self.finished(renewal, answer, known)
         return renewal, answers
 
-    def finished(self, renewal: Renewal, answer: NodeAnswer) -> Renewal:
-        """Write down what became of a node, and tell it."""
-        unsettled = self._unsettled(renewal, [answer.node], answer.sent_last)
+    def finished(self, renewal: Renewal, answer: NodeAnswer, known: Mapping[str, NodeState]) -> Renewal:
+        """Write down what became of a node, and tell it.
+
+        Args:
+            known: nodes the renewal knew before anything was done to this one.
+        """
+        unsettled = self._unsettled(renewal, [answer.node], answer.sent_last, known)
         told = {"run": self.lease.run.number, "changed": answer.changed, "unsettled": unsettled}
         body = {**told_of(answer), **told}
         renewal = self.append(renewal, Kind.NODE_FINISHED, body)
@@ -226,7 +245,7 @@ def fence(engine: Engine, renewal: Renewal) -> tuple[Renewal, RenewctlError | No
     ended = engine.play("fence")
     for result in ended.results.values():
         if result.reason is Reason.NODE_STEP_UNDONE:
-            renewal = engine.finished(renewal, undone(result, renewal))
+            renewal = engine.finished(renewal, undone(result, renewal), renewal.nodes)
     refused = refused_by(ended)
     if refused is None and ended.exit_code != 0:
         silent = ", ".join(node.name for node in engine.nodes if node.name not in ended.results)

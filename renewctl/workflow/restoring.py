@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from renewctl import playbook_run
 from renewctl.database import sql
@@ -185,21 +184,31 @@ def _known_serials(events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
 def _drafts(
     place: Place, store: Store, done: Restored, run: Run, events: Mapping[str, Sequence[Event]]
 ) -> Iterator[Event]:
-    """One event a topic: in its open renewal, else beside its renewals."""
+    """One event a topic: in its open renewal, else beside its renewals.
+
+    And one in every other open renewal, of a topic whose id was changed or that another inventory holds: of
+    those nobody was asked, so all their nodes are unknown.
+    """
     found = histories(events)
-    for topic in place.inventory.topics:
-        history = found.get(topic.id, TopicHistory(topic.id))
+    told = {topic.id: _nodes(place, topic, done) for topic in place.inventory.topics}
+    others = [topic_id for topic_id, history in found.items() if history.open is not None]
+    for topic_id in dict.fromkeys((*told, *others)):
+        history = found.get(topic_id, TopicHistory(topic_id))
         name, seq = history.adopted_name, history.adopted_seq
         if history.open is not None:
             name, seq = history.open.name, history.open.seq
-        body = {**run.on_record(), **_body(place, topic, done)}
+        nodes = told.get(topic_id, {"nodes": [], "silent": []})
+        body = {
+            **run.on_record(),
+            "backup": done.sha256,
+            "made_at": instant_text(done.backup.made_at),
+            **nodes,
+        }
         yield store.draft(name, Kind.RESTORED, body, stamp=place.stamp, seq=seq + 1)
 
 
-def _body(place: Place, topic: Topic, done: Restored) -> dict[str, Any]:
+def _nodes(place: Place, topic: Topic, done: Restored) -> dict[str, list[str]]:
     return {
-        "backup": done.sha256,
-        "made_at": instant_text(done.backup.made_at),
         "nodes": [node.name for node in place.inventory.nodes_of(topic.id)],
         "silent": [one.node for one in done.told if one.topic == topic.id and one.run is None],
     }

@@ -27,6 +27,7 @@ from renewctl.workflow.engine import (
     told_of,
 )
 from renewctl.workflow.enrolled import enrolled_topics
+from renewctl.workflow.equipment import require_equipped
 from renewctl.workflow.hosts import host_variables
 from renewctl.workflow.pairs import accepted, open_pair, open_previous, previous_pair, told
 from renewctl.workflow.workplace import Workplace
@@ -40,7 +41,8 @@ def roll_out(work: Workplace, topic: Topic, options: Options) -> Renewal:
 
     Raises:
         Refused: out of order; a key that cannot be opened; no way back; stopped by a wrong pair;
-            enrolled devices use another topic.
+            enrolled devices use another topic; a reload command this host does not allow.
+        Unusable: a node's password cannot be read here.
         Attention: held by another operator, or because a node is unknown, not proven or owed.
     """
     ready = ready_for(work, topic, options)
@@ -73,12 +75,13 @@ def ready_for(work: Workplace, topic: Topic, options: Options) -> Ready:
     """Everything that can be known before a node is touched.
 
     Raises:
-        Refused: as `roll_out`, before it begins.
+        Refused, Unusable: as `roll_out`, before it begins.
     """
     playbook_run.require_ansible()
     renewal = work.open_renewal(topic)
     require(renewal, Kind.ROLL_OUT_STARTED)
     nodes = _chosen(work.nodes(topic), options.left_out)
+    require_equipped(nodes)
     new = accepted(renewal)
     pair, account = open_pair(work, new), topic.account.address or topic.account.alias
     findings.insist(findings.topic(pair.certificate, topic.topic, account))

@@ -11,11 +11,15 @@ from renewctl import playbook_run
 from renewctl.certificate.pushcert import Pair
 from renewctl.errors import Attention, Refused, RenewctlError
 from renewctl.inventory.reading import Node, Topic
+from renewctl.observation import Observation
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind, PairRef
 from renewctl.renewal.rules import Direction, Outcome, Renewal, gone, require
+from renewctl.renewal.served import serving
 from renewctl.workflow.choices import Options, proof_variables
-from renewctl.workflow.engine import Engine, NodeAnswer, lease_of, own_troubles, superseded_by
+from renewctl.workflow.engine import Engine, NodeAnswer, fixed, lease_of, own_troubles, superseded_by
+from renewctl.workflow.equipment import require_equipped
+from renewctl.workflow.hosts import host_variables
 from renewctl.workflow.pairs import accepted, open_pair, told, way_back
 from renewctl.workflow.workplace import Workplace
 
@@ -25,8 +29,8 @@ class WayBack:
     """What a roll-back would do.
 
     Attributes:
-        nodes: those the renewal has touched, oldest first; those it does not know too, where some are gone:
-            they may be these under other names.
+        nodes: those the renewal has touched, oldest first; where some of these are gone, also those it does
+            not know that have its pair all the same: they are these under other names.
         gone: those it has touched that left the inventory, not known to have the previous pair.
         doubt: why it would leave devices silent; None: nothing is known against the previous pair.
     """
@@ -73,10 +77,12 @@ def roll_back(work: Workplace, topic: Topic, options: Options, confirm: Callable
 
 
 def can_roll_back(work: Workplace, topic: Topic) -> WayBack:
-    """The way back of the open renewal, and what speaks against it. Touches no node.
+    """The way back of the open renewal, and what speaks against it. Changes no node.
 
     Raises:
-        Refused: nothing was touched, or there is no previous pair to put back; `renewal_closed`.
+        Refused: nothing was touched, or there is no previous pair to put back; `renewal_closed`; a reload
+            command this host does not allow.
+        Unusable: a node's password cannot be read here.
     """
     playbook_run.require_ansible()
     if (closed := work.history(topic).closed) is not None:
@@ -87,9 +93,36 @@ def can_roll_back(work: Workplace, topic: Topic) -> WayBack:
     doubt = _doubt(work, renewal, open_pair(work, previous))
     by_name = {node.name: node for node in work.nodes(topic)}
     left = gone(renewal, list(by_name), Direction.PREVIOUS)
-    names = dict.fromkeys((*renewal.nodes, *by_name) if left else renewal.nodes)
-    nodes = [by_name[name] for name in names if name in by_name]
+    nodes = [by_name[name] for name in renewal.nodes if name in by_name]
+    if left:
+        unknown = [node for name, node in by_name.items() if name not in renewal.nodes]
+        nodes += _renamed(work, topic, accepted(renewal), unknown)
+    require_equipped(nodes)
     return WayBack(renewal, previous, nodes, left, doubt)
+
+
+def _renamed(work: Workplace, topic: Topic, pair: PairRef, unknown: Sequence[Node]) -> list[Node]:
+    """Of nodes the renewal does not know, those that have its pair, or a step that was cut off.
+
+    One that cannot tell is left as it is: it may as well be a node nobody has touched.
+    """
+    if not unknown:
+        return []
+    ended = playbook_run.run(
+        "observe",
+        host_variables(unknown, work.nodes(topic)),
+        fixed(work, topic),
+        on_event=lambda _event: None,
+    )
+    seen = {name: look for name, one in ended.results.items() if (look := one.observation) is not None}
+    theirs = {*serving(seen, topic.topic, pair), *(name for name, look in seen.items() if look.cut_off)}
+    if silent := [node.name for node in unknown if not _tells(seen.get(node.name), topic)]:
+        work.tell("roll.back_not_told", {"nodes": ", ".join(silent)})
+    return [node for node in unknown if node.name in theirs]
+
+
+def _tells(look: Observation | None, topic: Topic) -> bool:
+    return look is not None and look.serving(topic.topic) is not None
 
 
 def _doubt(work: Workplace, renewal: Renewal, pair: Pair) -> Refused | None:
@@ -125,11 +158,11 @@ def _backward(engine: Engine, renewal: Renewal, body: Mapping[str, Any], left: S
     Nodes that carry a higher run than ours are taken once more, under a number above theirs.
     """
     names = [node.name for node in engine.nodes]
-    engine.work.tell("roll.back", {"nodes": ", ".join(reversed(names))})
     begun = {**engine.lease.run.on_record(), **body}
     renewal = engine.work.append(renewal, Kind.ROLL_BACK_STARTED, begun)
     answers: list[NodeAnswer] = []
     if names:  # a roll-out killed before its first wave has touched none
+        engine.work.tell("roll.back", {"nodes": ", ".join(reversed(names))})
         renewal, answers = engine.wave(renewal, "rollback", Direction.PREVIOUS, names)
     if carried := [run for answer in answers if (run := superseded_by(answer)) >= engine.lease.run.number]:
         engine.raise_above(max(carried))

@@ -14,7 +14,7 @@ from renewctl.inventory.reading import Inventory, Node, Topic
 from renewctl.keys.keystore import KeyHome
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Event, Kind
-from renewctl.renewal.history import TopicHistory, histories
+from renewctl.renewal.history import TopicHistory, histories, require_one_id
 from renewctl.renewal.rules import Renewal, apply, require
 from renewctl.store.write import Stamp, Store
 
@@ -49,10 +49,11 @@ class Workplace:
         """The renewal of a topic that has not ended.
 
         Raises:
-            Refused: `renewal_none_open`.
+            Refused: `renewal_none_open`; `renewal_under_other_id`.
         """
         renewal = self.history(topic).open
         if renewal is None:
+            self.require_one_id(topic)
             raise Refused(Reason.RENEWAL_NONE_OPEN, topic=topic.id)
         return renewal
 
@@ -62,16 +63,7 @@ class Workplace:
         Raises:
             Refused: `renewal_under_other_id`.
         """
-        for other in histories(self.store.renewals()).values():
-            renewal = other.open
-            if renewal is not None and renewal.topic == topic.topic and other.topic_id != topic.id:
-                raise Refused(
-                    Reason.RENEWAL_UNDER_OTHER_ID,
-                    renewal=renewal.name,
-                    topic=topic.topic,
-                    got=topic.id,
-                    expected=other.topic_id,
-                )
+        require_one_id(histories(self.store.renewals()), topic.id, topic.topic)
 
     def append(self, renewal: Renewal, kind: Kind, body: Mapping[str, Any]) -> Renewal:
         """Write one more event of a renewal down, and hand back what it is now.

@@ -177,16 +177,20 @@ def test_why_a_file_node_on_another_host_is_unknown(desk: Desk, language: str, w
 
 
 @pytest.mark.parametrize(
-    ("language", "told"),
-    [("en", "1 key that is still needed is encrypted to other"), ("ja", "まだ必要な秘密鍵1個の")],
+    ("language", "added", "removed"),
+    [
+        ("en", "who was added cannot open it", "whoever was removed can still open it"),
+        ("ja", "加えた暗号化先（公開鍵）では開けません", "外した相手が今も開けるおそれがあります"),
+    ],
 )
-def test_keys_sealed_to_others_are_told(desk: Desk, language: str, told: str) -> None:
-    """Somebody was added or removed, and the keys are as they were: exit 4 until `keys rekey`."""
+def test_keys_sealed_to_others_are_told(desk: Desk, language: str, added: str, removed: str) -> None:
+    """Somebody was added or removed, and the keys are as they were: exit 4, and which of the two, until `keys rekey`."""
     desk.adopt()
     [own], other = desk.inventory["keys"]["recipients"], new_identity()[1]
-    assert "warning.sealed_to_others" not in desk.run("status", "--offline", "--json").out
-    desk.rewrite(keys=desk.inventory["keys"] | {"recipients": [own, other]})
-    done = desk.run("status", "--offline", "--lang", language)
-    assert (done.code, told in done.out) == (4, True)
-    desk.told("keys", "rekey")
-    assert "warning.sealed_to_others" not in desk.run("status", "--offline", "--json").out
+    for recipients, told, untold in (([own, other], added, removed), ([own], removed, added)):
+        assert "warning.sealed_" not in desk.run("status", "--offline", "--json").out
+        desk.rewrite(keys=desk.inventory["keys"] | {"recipients": recipients})
+        done = desk.run("status", "--offline", "--lang", language)
+        assert (done.code, told in done.out, untold in done.out) == (4, True, False)
+        desk.told("keys", "rekey")
+    assert "warning.sealed_" not in desk.run("status", "--offline", "--json").out

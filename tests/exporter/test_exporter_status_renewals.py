@@ -105,6 +105,39 @@ def test_rolled_back() -> None:
     assert "renewctl renewal abort --topic tokyo" in steps(found)
 
 
+BACK = (*ROLLED, past.told("a", "installed"), (Kind.ROLL_BACK_STARTED, {"nodes": ["a"]}), past.wave("a", direction="previous"))  # fmt: skip
+NOT_BACK = (past.told("a", "unknown", "previous"), Kind.ROLL_BACK_FINISHED)
+
+
+def test_rolled_back_but_for_a_node() -> None:
+    """It is owed the previous pair, and said to be; nobody reads that it has not the new one. Also when it left."""
+    for left in (inventory(node("a"), node("b")), inventory(node("b"))):
+        told = facts(section(page(in_phase(*BACK, *NOT_BACK), left)))["Renewal"]
+        assert "rolled back, but not known to have the previous pair back: a, since" in told
+
+
+def test_putting_back_began() -> None:
+    """Cut off: those not back yet are named, not those that never had the new pair."""
+    told = facts(section(page(in_phase(*BACK))))["Renewal"]
+    assert "rolling out, but not known to have the previous pair back: a, since" in told
+
+
+def test_a_node_that_was_let_go() -> None:
+    """Once the renewal has ended without it, that is what is said of it."""
+    ended = in_phase(*BACK, *NOT_BACK, (Kind.ABORTED, {"let_go": ["a"]}))
+    told = facts(section(page(ended, inventory(node("b")))))["Renewal"]
+    assert "aborted; no longer in the inventory, and nobody knows which pair they have: a" in told
+
+
+def test_a_changed_id_leads_to_the_id_before() -> None:
+    """The open renewal is named with the topic, and the one step is to give the id back."""
+    known = inventory(topic("hq"), node("a", "hq"), node("b", "hq"))
+    found = page(in_phase(*BACK), known)
+    assert "under the id tokyo" in text(of_class(found, "warnings")[0])
+    assert "give the topic its id tokyo back" in steps(found)
+    assert "renewctl " not in steps(found)
+
+
 def test_an_ended_renewal_is_the_last_one() -> None:
     """None is open; what became of the last is said."""
     ended = (*ROLLED, past.told("a", "proven"), past.wave("b"), past.told("b", "proven"), Kind.ROLL_OUT_FINISHED, Kind.CLOSED)  # fmt: skip
@@ -158,3 +191,6 @@ def test_the_store_is_down_since_before_the_start() -> None:
     assert of_class(found, "steps") == []
     assert "5 h ago" in text(of_class(found, "bad")[1])
     assert facts(section(page(Snapshot(store_up=False))))["Renewal"].startswith("unknown")
+    kept = replace(kept, phase="rolled_back")
+    told = facts(section(page(Snapshot(renewals=(kept,), store_up=False))))
+    assert told["Renewal"] == "tokyo-1: rolled back, but not known to have the previous pair back: b"

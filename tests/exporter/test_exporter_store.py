@@ -106,6 +106,43 @@ def test_after_a_roll_back_the_previous_pair_is_recorded(sqlite_inventory: Inven
     assert facts.recorded["a"].served.not_after == history.OLD_ENDS
 
 
+def test_a_node_that_left_before_it_was_back_is_owed(sqlite_inventory: Inventory) -> None:
+    """Counted and named until it is let go: to take it out of the inventory puts nothing back."""
+    url = str(sqlite_inventory.store)
+    steps = [history.accepted(), history.rolled_out("a", "c"), history.put_back("a")]
+    history.write(url, "tokyo-1", *steps)
+    snapshot = read(sqlite_inventory)
+    assert only(sqlite_inventory).owed == ("c",)
+    assert value(sqlite_inventory, snapshot, "mdm_renewal_nodes_owed") == 1
+    assert value(sqlite_inventory, snapshot, "mdm_renewal_node_owed", node="c") == 1
+    assert value(sqlite_inventory, snapshot, "mdm_renewal_node_owed", node="a") == 0
+
+
+def test_a_roll_back_that_was_cut_off_owes_what_it_has_not_put_back(sqlite_inventory: Inventory) -> None:
+    """Not those it has, which are without the new pair, as they should be."""
+    steps = [history.accepted(), history.rolled_out("a", "b"), history.put_back("a")[:-1]]
+    history.write(str(sqlite_inventory.store), "tokyo-1", *steps)
+    assert only(sqlite_inventory).owed == ("b",)
+
+
+def test_in_a_roll_out_a_node_that_left_is_owed_nothing(sqlite_inventory: Inventory) -> None:
+    """It was taken out, and the others go on without it."""
+    steps = [history.accepted(), history.rolled_out("a", "c", outcome="unknown")]
+    history.write(str(sqlite_inventory.store), "tokyo-1", *steps)
+    assert only(sqlite_inventory).owed == ("a", "b")
+
+
+def test_a_changed_id_hides_no_open_renewal(sqlite_inventory: Inventory) -> None:
+    """The topic is the same by its UID: phase and owed nodes stay published."""
+    steps = [history.accepted(), history.rolled_out("a"), history.put_back("a")[:-2]]
+    history.write(str(sqlite_inventory.store), "tokyo-1", *steps)
+    before = only(sqlite_inventory)
+    (own,) = sqlite_inventory.topics
+    nodes = tuple(replace(one, topics=("hq",)) for one in sqlite_inventory.nodes)
+    after = only(replace(sqlite_inventory, topics=(replace(own, id="hq"),), nodes=nodes))
+    assert (before.owed, after) == (("a",), replace(before, topic_id="hq"))
+
+
 def test_a_new_renewal_does_not_forget_what_the_year_before_left_undone(sqlite_inventory: Inventory) -> None:
     """Renewal 10 is newer than 9; its phase is shown, and b is still owed the pair of 9."""
     url = str(sqlite_inventory.store)

@@ -52,6 +52,7 @@ NOT_FROM_OUTSIDE = {
     "renewctl.upkeep.upgrade": "a run's row, after `store.meta`; a backup through `upkeep.backup_file`",
     "renewctl.web.guard": "counts tokens; the file through `web.config`, passwords through `web.authorization`",
     "renewctl.web.line": "a peer's address, from the kernel",
+    "renewctl.workflow.equipment": "passwords through `secrets`, to see that they can be read",
     "renewctl.workflow.prepare": "files through `certificate.intake`",
     "exporter.main": "words of the command line",
     "exporter.expiry_look": "urls of the inventory, after `inventory.whole`",

@@ -14,8 +14,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+
+from renewctl.observation import Observation, ServedCertificate, Source
 from renewctl.playbook_run import Ended, NodeResult
 from renewctl.reasons import Reason
+from tests.support.certs import NOW
 from tests.support.pretended_playbooks import proof
 from tests.support.turns import here
 
@@ -142,6 +146,17 @@ class _Turn:
         self.nodes.carries[self.server] = self.variables["renewctl_run"]
         self.nodes.holds[self.place] = self.pairs["previous"]
         return None if self.mood is Mood.MUTE else self._proven("put_back", changed=True)
+
+    def observe(self) -> NodeResult | None:
+        """What it holds, and the run it carries; changes nothing."""
+        if self.mood in {Mood.AWAY, Mood.SILENT, Mood.MUTE}:
+            return None
+        held = x509.load_pem_x509_certificate(self.nodes.holds[self.place])
+        topic, ends = self.variables["renewctl_topic"], held.not_valid_after_utc
+        served = ServedCertificate(topic, ends, Source.API, serial=f"{held.serial_number:x}")
+        look = Observation(self.node, NOW, up=True, certificates=(served,))
+        values = {"run": self.nodes.carries.get(self.server, 0)}
+        return NodeResult(self.node, "observed", values=values, observation=look)
 
     def _proven(self, outcome: str, *, changed: bool) -> NodeResult:
         if self.mood is Mood.ASLEEP:

@@ -208,6 +208,18 @@ class Person:
         self._back.release()
 
 
+class Alone(Person):
+    """Somebody who is not disturbed: nobody else's command goes on meanwhile."""
+
+    def halts(self, where: str, *, dies: bool = True) -> None:
+        """Nobody could come in between."""
+
+    def acts(self, act: Callable[[], None]) -> None:
+        """At once, to its end, on this very thread."""
+        _HERE.person = self
+        act()
+
+
 class Terminal(Session):
     """A session of somebody else's than whoever runs the test."""
 

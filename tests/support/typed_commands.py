@@ -11,10 +11,15 @@ from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
 from renewctl.renewal.rules import Phase
+from renewctl.upkeep import backup, backup_file
 from renewctl.workflow import deploy, keyring, prepare, rolling, rolling_back
 from renewctl.workflow.choices import Options
 from renewctl.workflow.workplace import Workplace
-from tests.support.desk import APPLE
+from tests.support.desk import APPLE, VENDOR
+from tests.support.vendor_office import signed_by
+
+KEPT = "kept.tar"
+"""The newest backup."""
 
 LONG_AGO = timedelta(days=-36500)
 """Superseded keys may go at once."""
@@ -22,10 +27,10 @@ LONG_AGO = timedelta(days=-36500)
 NATURAL: Mapping[Phase | None, tuple[str, ...]] = {
     None: ("open", "open", "adopt", "adopt", "roll-back", "keys destroy"),
     Phase.OPEN: ("request", "request", "request", "accept --previous", "keys destroy", "abort"),
-    Phase.CSR_MADE: ("request", "accept", "accept"),
-    Phase.REQUESTED: ("accept", "accept", "accept", "request", "a stranger's"),
+    Phase.CSR_MADE: ("request", "request --signed", "accept", "accept"),
+    Phase.REQUESTED: ("accept", "accept", "accept", "request", "request --signed", "a stranger's"),
     Phase.ACCEPTED: ("roll-out", "roll-out", "roll-out", "abort"),
-    Phase.ROLLING_OUT: ("roll-out", "roll-out", "roll-back", "verify"),
+    Phase.ROLLING_OUT: ("roll-out", "roll-out", "roll-back", "verify", "backup"),
     Phase.INSTALLED: ("verify", "roll-out", "close", "roll-back"),
     Phase.PROVEN: ("close", "close", "verify", "roll-back", "roll-out"),
     Phase.ROLLED_BACK: ("abort", "roll-out", "roll-back"),
@@ -39,6 +44,10 @@ NAMED: Mapping[Reason, tuple[str, ...]] = {
     Reason.SOMEBODY_ELSE_MOVED: (*HOLDER, "host"),
     Reason.RENEWAL_OPEN_ALREADY: (*HOLDER, "got"),
     Reason.RUN_LOST: ("renewal", "run"),
+    Reason.RENEWAL_UNDER_OTHER_ID: ("renewal", "topic", "got", "expected"),
+    Reason.PREVIOUS_PAIR_MISSING: ("renewal",),
+    Reason.REQUEST_OF_ANOTHER_CSR: ("got", "expected"),
+    Reason.REQUEST_IS_CERTIFICATE: ("path",),  # the CSR was made after the vendor should have had it
     Reason.OUT_OF_ORDER: ("renewal", "got", "step"),
     Reason.RENEWAL_NONE_OPEN: ("topic",),
     Reason.RENEWAL_CLOSED: ("renewal", "since"),
@@ -61,6 +70,23 @@ NAMED: Mapping[Reason, tuple[str, ...]] = {
 def _request(work: Workplace, topic: Topic, file: Path) -> None:
     prepare.make_csr(work, topic, new_key=False)
     prepare.sign(work, topic, file)
+
+
+def _take_signed(work: Workplace, topic: Topic, file: Path) -> None:
+    """A vendor has signed the CSR there was when it was sent off."""
+    renewal = work.history(topic).open
+    if renewal is not None and renewal.csr is not None:
+        file.write_bytes(signed_by(VENDOR, work.store.document(renewal.csr)))
+    prepare.take_signed(work, topic, file, file)
+
+
+def _backup(work: Workplace, topic: Topic, file: Path) -> None:
+    """Whoever is at work meanwhile: what is read is whole, and the newest copy is kept."""
+    taken = backup.take(work.store.url, work.keys, now=work.now(), tell=lambda _key: None)
+    assert (backup.missing_keys(taken), backup.broken_links(taken)) == ((), ())
+    kept = file.with_name(KEPT)
+    kept.unlink(missing_ok=True)
+    backup_file.write(kept, taken)
 
 
 def _accept(work: Workplace, topic: Topic, file: Path) -> None:
@@ -91,6 +117,8 @@ COMMANDS: Mapping[str, Callable[[Workplace, Topic, Path], object]] = {
     "close": lambda work, topic, _: deploy.close(work, topic, without_proof=True),
     "abort": lambda work, topic, _: prepare.abort(work, topic, {}),
     "adopt": lambda *_: None,
+    "request --signed": _take_signed,
+    "backup": _backup,
     "keys rekey": _rekey,
     "keys destroy": lambda work, *_: keyring.destroy(work, LONG_AGO),
 }

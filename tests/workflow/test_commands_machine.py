@@ -7,7 +7,7 @@ stopped, who is killed, how much time passes and what nodes do. What must hold i
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,15 +26,16 @@ from renewctl.keys.unseal import new_identity
 from renewctl.renewal.events import Event, Kind
 from renewctl.renewal.history import TopicHistory, histories
 from renewctl.renewal.rules import Direction, Outcome, Phase, Renewal, behind
-from renewctl.store.write import Store
-from renewctl.workflow import deploy
+from renewctl.store.write import Stamp, Store
+from renewctl.workflow import deploy, restoring
+from renewctl.workflow.restoring import Place
 from renewctl.workflow.workplace import Workplace
 from tests.support.certs import NOW, OTHER_TOPIC, TOPIC, Issued
 from tests.support.desk import APPLE, OLD, OLD_ENDS, Desk, PublicHalf, desk_in
 from tests.support.modelled_nodes import Mood, Nodes
 from tests.support.postgres import Database
-from tests.support.turns import Clock, Person, TurnStore, here
-from tests.support.typed_commands import COMMANDS, NATURAL, names_what_it_should
+from tests.support.turns import Alone, Clock, Person, TurnStore, here
+from tests.support.typed_commands import COMMANDS, KEPT, NATURAL, names_what_it_should
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +49,7 @@ VERBS = [
     *["is killed", "time passes", "a node's mood"] * 2,
     "another store was there",
     *["changes the inventory"] * 3,
+    *["the store is lost"] * 2,
 ]
 ACTS = st.tuples(st.integers(0, len(NAMES) - 1), st.sampled_from(VERBS), st.integers(0, 10**4))
 
@@ -55,9 +57,10 @@ ACTS = st.tuples(st.integers(0, len(NAMES) - 1), st.sampled_from(VERBS), st.inte
 class Office:
     """Three people, two topics, three nodes of which two share a storage, and one story."""
 
-    def __init__(self, desk: Desk, first: Mapping[str, Any]) -> None:
+    def __init__(self, desk: Desk, first: Mapping[str, Any], empty: Callable[[], None]) -> None:
         desk.rewrite(**first)
-        self.first = first
+        (desk.folder / KEPT).unlink(missing_ok=True)
+        self.first, self.empty = first, empty
         inventory = load(desk.folder / "renewctl.yaml")
         self.desk, self.topics = desk, inventory.topics
         self.store = Store(desk.store)
@@ -69,6 +72,7 @@ class Office:
         storages = {node.name: node.storage for node in inventory.nodes}
         self.nodes = Nodes({**storages, **{f"{name}b": at for name, at in storages.items()}}, self.newest)
         self.written: dict[str, list[Event]] = {}
+        self.overtaken: set[str] = set()
         self.renewed = 0
         for topic in self.topics:
             for storage in self.nodes.storages.values():
@@ -81,6 +85,9 @@ class Office:
         run = self.store.newest_run()
         return 0 if run is None else run.number
 
+    def _histories(self) -> Iterable[TopicHistory]:
+        return histories(self.store.renewals()).values()
+
     def history(self, topic: Topic) -> TopicHistory:
         """What the store tells of a topic."""
         return histories(self.store.renewals()).get(topic.id, TopicHistory(topic.id))
@@ -90,6 +97,8 @@ class Office:
         person, node = self.people[who], f"n{1 + pick % 3}"
         if verb == "changes the inventory":
             self.change(pick)
+        elif verb == "the store is lost":
+            self.loses_its_store()
         elif verb == "time passes":
             self.clock.passes((4.0, 25.0, 40.0)[pick % 3])
         elif verb == "is killed":
@@ -107,7 +116,7 @@ class Office:
         note(f"{person.name} {verb}; halts: {person.at or '-'}")
 
     def change(self, pick: int) -> None:
-        """A node has another name, is taken out, or is there as it was; keys are to open for others."""
+        """A node has another name, is taken out, or is there as it was; so are topics' ids; keys open for others."""
         own = f"n{1 + pick % 3}"
         names = self.names | {own: (own, f"{own}b", "")[pick // 3 % 3]}
         if any(names.values()):  # a topic has a node
@@ -115,8 +124,42 @@ class Office:
         there = [one | {"name": self.names[one["name"]]} for one in self.first["nodes"]]
         recipients = [*self.first["keys"]["recipients"], *[OTHER] * (pick // 9 % 2)]
         keys = self.first["keys"] | {"recipients": recipients}
-        self.desk.rewrite(nodes=[one for one in there if one["name"]], keys=keys)
-        note(f"the inventory has {' '.join(self.names.values())}; recipients: {len(recipients)}")
+        ids = [topic.id for topic in self.topics]
+        if self._is_quiet():
+            ids[0] = "hq" if pick // 18 % 4 == 0 else "tokyo"
+        named = [one | {"id": name} for one, name in zip(self.first["topics"], ids, strict=True)]
+        self.desk.rewrite(nodes=[one for one in there if one["name"]], keys=keys, topics=named)
+        self.topics = load(self.desk.folder / "renewctl.yaml").topics
+        note(f"the inventory has {' '.join(self.names.values())} for {ids}; recipients: {len(recipients)}")
+
+    def _is_quiet(self) -> bool:
+        """Everybody has come to the end of a command: they share one inventory, and its ids."""
+        for person in self.people:
+            if not person.stopped:
+                person.goes_on(99)
+        return not any(person.at for person in self.people)
+
+    def loses_its_store(self) -> None:
+        """With everybody who is at work on it; the newest backup comes back, if there is one."""
+        kept = self.desk.folder / KEPT
+        if not kept.exists():
+            return
+        for person in self.people:
+            person.is_killed()
+        self.store.close()
+        self.empty()
+        inventory = load(self.desk.folder / "renewctl.yaml")
+        place = Place(
+            inventory, self.desk.store, self.keys, Stamp("tanaka@new", "new", "0.1.0", "d" * 64), lambda: NOW,
+            lambda _key: None, asked=True,
+        )  # fmt: skip
+        Alone("tanaka", self.clock, self.numbers).acts(
+            lambda: restoring.bring_back(place, kept, dry_run=False)
+        )
+        self.store = Store(self.desk.store)
+        self.numbers.clear()  # those the backup does not know, and no node was given
+        self.written = {}
+        self.overtaken = {one.name for told in self._histories() for one in told.renewals if one.ended}
 
     def acts(self, who: int, pick: int) -> None:
         """A command, mostly one that fits; or a few halts of the one that runs."""
@@ -177,8 +220,9 @@ class Office:
         events = self.store.renewals()
         if sum(map(len, events.values())) != sum(map(len, self.written.values())):
             self._record_is_right(events)
-        for history in histories(events).values():
-            self._nodes_are_as_told(history)
+        for renewal in _newest(events).values():
+            if renewal.name not in self.overtaken:  # what came after it was lost
+                self._nodes_are_as_told(renewal)
 
     def _record_is_right(self, events: dict[str, list[Event]]) -> None:
         """Both chains verify, nothing written is lost, one renewal a topic is open at most: the last."""
@@ -189,6 +233,8 @@ class Office:
             for event in told[len(self.written.get(name, ())) :]:
                 _began_rightly(event, events)
         self.written = events
+        opened = [one.open.topic for one in histories(events).values() if one.open is not None]
+        assert len(opened) == len(set(opened)), "two renewals of a UID are open"
         for history in histories(events).values():
             assert [one.ended for one in history.renewals[:-1]] == [True] * (len(history.renewals) - 1)
             self._keys_are_kept(history)
@@ -202,11 +248,8 @@ class Office:
             assert pair.key_fingerprint is not None
             assert self.keys.has(pair.key_fingerprint), (history.topic_id, pair)
 
-    def _nodes_are_as_told(self, history: TopicHistory) -> None:
+    def _nodes_are_as_told(self, renewal: Renewal) -> None:
         """A node called proven or installed holds the pair it is said to hold, whoever is at work."""
-        renewal = history.latest
-        if renewal is None:
-            return
         for name, state in renewal.nodes.items():
             given = renewal.accepted if state.direction is Direction.NEW else renewal.previous
             if state.outcome in {Outcome.PROVEN, Outcome.INSTALLED} and given is not None:
@@ -228,9 +271,9 @@ class Office:
 
 
 @contextmanager
-def at_work(desk: Desk, first: Mapping[str, Any]) -> Iterator[Office]:
+def at_work(desk: Desk, first: Mapping[str, Any], empty: Callable[[], None]) -> Iterator[Office]:
     """One story; whoever is still at work at its end is killed."""
-    office = Office(desk, first)
+    office = Office(desk, first, empty)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("renewctl.playbook_run.run", office.nodes.run)
@@ -241,6 +284,15 @@ def at_work(desk: Desk, first: Mapping[str, Any]) -> Iterator[Office]:
                     person.is_killed()
     finally:
         office.store.close()
+
+
+def _newest(events: Mapping[str, list[Event]]) -> dict[str, Renewal]:
+    """UID -> its newest renewal, under whatever id."""
+    found: dict[str, Renewal] = {}
+    every = [one for history in histories(events).values() for one in history.renewals]
+    for renewal in sorted(every, key=lambda one: events[one.name][0].body["store"]["number"]):
+        found[renewal.topic] = renewal
+    return found
 
 
 def _began_rightly(event: Event, events: Mapping[str, list[Event]]) -> None:
@@ -268,7 +320,7 @@ def _told(desk: Desk, patch: pytest.MonkeyPatch, empty: Callable[[], None], stor
     @given(acts=st.lists(ACTS, min_size=150, max_size=200))
     def story(acts: list[tuple[int, str, int]]) -> None:
         empty()
-        with at_work(desk, first) as office:
+        with at_work(desk, first, empty) as office:
             for act in acts:
                 office.turn(*act)
                 office.is_right()

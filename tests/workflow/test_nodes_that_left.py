@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
 
+from renewctl.observation import Failure
 from renewctl.reasons import Reason
+from renewctl.renewal.events import Kind
+from tests.support.certs import NOW
 from tests.support.desk import Desk
-from tests.support.pretended_playbooks import proof
+from tests.support.pretended_playbooks import looked, proof
 
 pytestmark = pytest.mark.slow  # a whole desk for each
 
 LEFT = {
     "en": (
-        "given the new pair and no longer in the inventory, so nobody put them back: n3",
+        "touched, no longer in the inventory, and not known to have the previous pair back: n3",
         "rolled back, but not known to have the previous pair back: n3",
-        "unknown; no longer in the inventory",
+        "not known any more, perhaps changed through another node; no longer in the inventory",
         "aborted; no longer in the inventory, and nobody knows which pair they have: n3",
     ),
     "ja": (
-        "前の組に戻していないノードがあります: n3",
+        "変更したあとインベントリーから外れ、前の組に戻ったか不明なノードがあります: n3",
         "切り戻し済み（前の証明書と秘密鍵の組に戻ったか不明なノードがあります: n3）",
-        "不明（インベントリーにありません）",
+        "不明（別のノードを通じて変更された可能性があります）（インベントリーにありません）",
         "（インベントリーになく、どちらの組が入っているか不明なノードがあります: n3）",
     ),
 }
@@ -38,6 +43,13 @@ def renames(desk: Desk, old: str, new: str) -> None:
     """The same server under another name."""
     nodes = desk.inventory["nodes"]
     desk.rewrite(nodes=[node | {"name": new if node["name"] == old else node["name"]} for node in nodes])
+
+
+def serves_new(desk: Desk, name: str) -> None:
+    """That is what a look at this node tells."""
+    accepted = next(one.body["pair"] for one in desk.events() if one.kind is Kind.ACCEPTED)
+    look = looked(name, accepted["serial"], datetime.fromisoformat(accepted["not_after"]))
+    desk.playbooks.says("observe", name, "observed", observation=look)
 
 
 def steps_of(told: dict[str, Any]) -> list[str]:
@@ -87,27 +99,89 @@ def test_it_can_be_let_go_on_record(proven: Desk, language: str) -> None:
 
 
 def test_a_node_under_another_name_is_put_back_under_that(proven: Desk) -> None:
-    """Its old name stays owed until somebody lets it go; the new one is read back, and put back, with the rest."""
+    """It is known by the new pair it serves; its old name stays named until somebody lets it go."""
     renames(proven, "n2", "n2b")
+    serves_new(proven, "n2b")
     error = proven.told("renewal", "roll-back", code=4)["error"]
     assert (error["reason"], error["values"]["nodes"]) == ("roll_back_gone", "n2")
-    assert proven.playbooks.names()[-1] == ("rollback", ("n1", "n3", "n2b"))
+    assert proven.playbooks.names()[-2:] == [("observe", ("n2b",)), ("rollback", ("n1", "n3", "n2b"))]
     assert proven.renewal()["nodes"]["n2b"]["direction"] == "previous"
     assert proven.told("renewal", "abort")["renewal"]["let_go"] == ["n2"]
 
 
-def test_while_a_node_is_missing_none_that_was_not_read_back_is_let_pass(proven: Desk) -> None:
-    """Put back in vain, then renamed: the renewal is not ended before that node is back under its new name."""
-    proven.playbooks.says("rollback", "n2", "unknown", reason=Reason.NODE_TIMEOUT)
-    proven.told("renewal", "roll-back", code=4)
+def test_a_renamed_node_with_the_new_pair_is_not_let_pass(proven: Desk) -> None:
+    """Put back in vain under its new name: it is owed like any other, and the renewal cannot be ended."""
     renames(proven, "n2", "n2b")
+    serves_new(proven, "n2b")
+    proven.playbooks.says("rollback", "n2b", "unknown", reason=Reason.NODE_TIMEOUT)
+    proven.told("renewal", "roll-back", code=4)
     shown = proven.told("renewal", "show")
     assert (shown["renewal"]["owed_previous"], shown["renewal"]["gone"]) == (["n2b"], ["n2"])
     assert steps_of(shown) == ["next.gone_name_back", "next.roll_back_again", "next.or_roll_out"]
     error = proven.told("renewal", "abort", code=4)["error"]
     assert (error["reason"], error["values"]["nodes"]) == ("roll_back_owed", "n2b")
     proven.told("renewal", "roll-back", code=4)
+    del proven.playbooks.answers["rollback", "n2b"]
+    proven.told("renewal", "roll-back", code=4)
     assert proven.told("renewal", "abort")["renewal"]["let_go"] == ["n2"]
+
+
+def test_a_step_that_was_cut_off_gives_a_renamed_node_away(proven: Desk) -> None:
+    """Whatever it serves: its step is undone by the roll-back's fence."""
+    renames(proven, "n2", "n2b")
+    failure = Failure(Reason.NODE_STEP_UNFINISHED, {"node": "n2b", "path": "/x"})
+    look = replace(looked("n2b", "1", NOW), failures=(failure,))
+    proven.playbooks.says("observe", "n2b", "observed", observation=look)
+    proven.told("renewal", "roll-back", code=4)
+    assert proven.playbooks.names()[-1] == ("rollback", ("n1", "n3", "n2b"))
+
+
+def test_nodes_the_renewal_never_touched_are_left_as_they_are(sqlite_desk: Desk) -> None:
+    """One left out because it is dead, one new: looked at, named where silent, not put back, in nobody's way."""
+    sqlite_desk.to_accepted()
+    sqlite_desk.refusal("renewal", "roll-out", "--leave-out", "n2=disk is being replaced", code=4)
+    first, *_ = nodes = [node for node in sqlite_desk.inventory["nodes"] if node["name"] != "n3"]
+    sqlite_desk.rewrite(nodes=[*nodes, first | {"name": "n9"}])
+    sqlite_desk.playbooks.answers["observe", "n2"] = None
+    old = looked("n9", "1", NOW)
+    sqlite_desk.playbooks.says("observe", "n9", "observed", observation=old)
+    dry = sqlite_desk.told("renewal", "roll-back", "--dry-run", code=4)
+    assert [node["node"] for node in dry["nodes"]] == ["n1"]
+    done = sqlite_desk.run("renewal", "roll-back")
+    assert (done.code, "so left as they are: n2." in done.err) == (4, True)
+    assert sqlite_desk.playbooks.names()[-1] == ("rollback", ("n1",))
+    told = sqlite_desk.renewal()
+    assert (sorted(told["nodes"]), told["owed_previous"], told["gone"]) == (["n1", "n3"], [], ["n3"])
+    assert sqlite_desk.told("renewal", "abort")["renewal"]["let_go"] == ["n3"]
+
+
+def test_a_node_with_a_storage_of_its_own_stays_what_it_was(proven: Desk) -> None:
+    """Put back and proven, then taken out: what others are given later does not change what is told of it."""
+    proven.told("renewal", "roll-back")
+    takes_out(proven, "n1")
+    proven.told("renewal", "roll-out")
+    told = proven.renewal()["nodes"]["n1"]
+    assert (told["direction"], told["outcome"]) == ("previous", "proven")
+    assert "put back and proven; no longer in the inventory" in proven.run("renewal", "show").out
+    proven.told("renewal", "roll-back")
+    assert proven.told("renewal", "abort")["renewal"]["let_go"] == []
+
+
+def test_a_storage_under_another_name_may_be_that_of_one_that_left(proven: Desk) -> None:
+    """Put back, then taken out; the storage it shared has another name now: what it has is not known any more."""
+    proven.told("renewal", "roll-back")
+    takes_out(proven, "n3")
+    proven.rewrite(nodes=[node | {"storage": node["storage"] * 2} for node in proven.inventory["nodes"]])
+    proven.told("renewal", "roll-out")
+    assert proven.renewal()["nodes"]["n3"]["outcome"] == "unknown"
+
+
+def test_a_new_node_may_be_one_that_left(proven: Desk) -> None:
+    """Given the new pair, it takes away what was known of a node that was put back, whatever its storage."""
+    proven.told("renewal", "roll-back")
+    renames(proven, "n1", "n9")
+    proven.told("renewal", "roll-out")
+    assert proven.renewal()["nodes"]["n1"]["outcome"] == "unknown"
 
 
 def test_both_kinds_of_nodes_left_are_told(proven: Desk) -> None:
@@ -120,13 +194,13 @@ def test_both_kinds_of_nodes_left_are_told(proven: Desk) -> None:
 
 
 def test_none_of_those_touched_is_left(sqlite_desk: Desk) -> None:
-    """Stopped at the canary, which was taken out: the rest is read back; nothing is called back without it."""
+    """Stopped at the canary, which was taken out: the rest is looked at; nothing is called back without it."""
     sqlite_desk.to_accepted()
     sqlite_desk.playbooks.says("rollout", "n1", "not_proven", proof=proof("not_proven"))
     sqlite_desk.refusal("renewal", "roll-out", code=4)
     takes_out(sqlite_desk, "n1")
     assert sqlite_desk.refusal("renewal", "roll-back", code=4) == "roll_back_gone"
-    assert sqlite_desk.playbooks.names()[-1] == ("rollback", ("n2", "n3"))
+    assert sqlite_desk.playbooks.names()[-1] == ("observe", ("n2", "n3"))
     assert sqlite_desk.told("renewal", "abort")["renewal"]["let_go"] == ["n1"]
 
 

@@ -130,12 +130,12 @@ def test_every_command_of_a_renewal_needs_an_open_one(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("language", "told"),
     [
-        ("en", "tokyo-1 is open (rolling out), and the inventory has no topic with the id tokyo"),
-        ("ja", "tokyo-1 が終わっていません（展開中）が、idが tokyo のトピックがインベントリーにありません"),
+        ("en", "tokyo-1 is open (rolling out) under the id tokyo this topic had"),
+        ("ja", "以前のid tokyo の年次更新 tokyo-1 が終わっていません（展開中）"),
     ],
 )
 def test_a_changed_id_hides_no_open_renewal(desk: Desk, language: str, told: str) -> None:
-    """`status` ends with 4 and names it; no other is opened beside it, nothing adopted, before it has ended."""
+    """`status` ends with 4 and names it; every command does, and what they lead to is the id it had, nothing else."""
     desk.to_accepted()
     desk.playbooks.says("rollout", "n1", "unknown")
     desk.refusal("renewal", "roll-out", code=4)
@@ -143,16 +143,50 @@ def test_a_changed_id_hides_no_open_renewal(desk: Desk, language: str, told: str
     desk.rewrite(topics=[topic | {"id": "tokyo-hq"}])
     done = desk.run("status", "--offline", "--lang", language)
     assert (done.code, told in done.out) == (4, True)
-    document = desk.told("status", "--offline", code=4)
-    assert "warning.renewal_without_topic" in [warn["key"] for warn in document["warnings"]]
-    for words in (("open",), ("open", "--dry-run")):
-        error = desk.told("renewal", *words, code=1)["error"]
+    (shown,) = desk.told("status", "--offline", code=4)["topics"]
+    assert "warning.renewal_under_other_id" in [warn["key"] for warn in shown["warnings"]]
+    assert [step["key"] for step in shown["next_steps"]] == ["next.give_id_back"]
+    words = ("open", "request", "roll-out", "verify", "roll-back", "close", "abort", "show")
+    for command in (*(("renewal", word) for word in words), ("renewal", "open", "--dry-run")):
+        error = desk.told(*command, code=1)["error"]
         assert (error["reason"], error["values"]["renewal"]) == ("renewal_under_other_id", "tokyo-1")
     adopt = ("adopt", "--certificate", desk.file("old.pem", OLD.pem), "--certificate-only")
     assert desk.refusal(*adopt, code=1) == "renewal_under_other_id"
+    done = desk.run(*adopt)
+    assert (
+        "give the topic its id tokyo back; then" in done.err,
+        "renewctl" in done.err.partition("NEXT STEPS")[2],
+    ) == (True, False)
     desk.rewrite(topics=[topic])
     desk.playbooks.answers.clear()
     desk.told("renewal", "roll-out")
     desk.told("renewal", "close")
     desk.rewrite(topics=[topic | {"id": "tokyo-hq"}])
     assert desk.told("renewal", "open")["renewal"]["name"] == "tokyo-hq-1"
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", "Another inventory's? Then all is well."),
+        ("ja", "別のインベントリーのものであれば、問題はありません"),
+    ],
+)
+def test_inventories_may_share_a_store(desk: Desk, language: str, told: str) -> None:
+    """Each with a part of its topics: an open renewal of another's topic is named, and nobody need look."""
+    desk.second_topic()
+    adopt = (
+        "adopt",
+        "--certificate",
+        desk.file("old.pem", OLD.pem),
+        "--certificate-only",
+        "--topic",
+        "tokyo",
+    )
+    desk.told(*adopt)
+    desk.told("renewal", "open", "--topic", "tokyo")
+    desk.rewrite(topics=desk.inventory["topics"][1:])
+    assert told in desk.run("status", "--offline", "--lang", language).out
+    document = desk.told("status", "--offline", code=4)  # of its own nodes nothing is known here
+    [warned] = [one for one in document["warnings"] if "topic" in one["key"]]
+    assert (warned["key"], warned["attention"]) == ("warning.renewal_without_topic", False)

@@ -20,6 +20,7 @@ from renewctl.store.write import Store
 from tests.support.certs import NOW, Issued, apple_like, rsa_key
 from tests.support.desk import APPLE, VENDOR, Desk
 from tests.support.identities import Identity
+from tests.support.vendor_office import signed_by
 
 
 @pytest.fixture
@@ -27,23 +28,6 @@ def opened(desk: Desk) -> Desk:
     """A renewal has begun."""
     desk.told("renewal", "open")
     return desk
-
-
-def signed_by(vendor: Issued, csr: Path, *, chain: tuple[Issued, ...] | None = None) -> bytes:
-    """What a vendor answers, made with its own tools."""
-    der = x509.load_pem_x509_csr(csr.read_bytes()).public_bytes(Encoding.DER)
-    above = (APPLE.wwdr, APPLE.root) if chain is None else chain
-    return base64.b64encode(
-        plistlib.dumps(
-            {
-                "PushCertRequestCSR": base64.b64encode(der).decode(),
-                "PushCertCertificateChain": "".join(one.pem.decode() for one in (vendor, *above)),
-                "PushCertSignature": base64.b64encode(
-                    vendor.key.sign(der, PKCS1v15(), hashes.SHA256())
-                ).decode(),
-            }
-        )
-    )
 
 
 def requested(desk: Desk, *words: str | Path) -> dict[str, Any]:
@@ -147,7 +131,7 @@ def test_the_csr_first_and_signed_later(opened: Desk) -> None:
 def test_a_vendors_answer_is_taken_in(opened: Desk) -> None:
     """`--signed` with a good file: checked, kept, written for the portal; again gives another event at most."""
     requested(opened, "--csr-only")
-    answer = opened.file("answer.b64", signed_by(VENDOR, opened.folder / "tokyo-1.csr"))
+    answer = opened.file("answer.b64", signed_by(VENDOR, (opened.folder / "tokyo-1.csr").read_bytes()))
     told = requested(opened, "--signed", answer)
     assert told["renewal"]["phase"] == "requested"
     (last,) = [event for event in opened.events() if event.kind.value == "requested"]
@@ -165,9 +149,9 @@ def test_a_vendors_answer_that_is_not_good(opened: Desk, fault: str) -> None:
     other = opened.file("other.csr", _csr("other"))
     stranger = Issued(VENDOR.certificate, rsa_key("stranger"))
     content, code, reason = {
-        "another CSR": (signed_by(VENDOR, other), 1, "request_of_another_csr"),
-        "signature": (signed_by(stranger, csr), 1, "request_signature_wrong"),
-        "chain": (signed_by(VENDOR, csr, chain=(APPLE.root,)), 1, "vendor_chain_incomplete"),
+        "another CSR": (signed_by(VENDOR, other.read_bytes()), 1, "request_of_another_csr"),
+        "signature": (signed_by(stranger, csr.read_bytes()), 1, "request_signature_wrong"),
+        "chain": (signed_by(VENDOR, csr.read_bytes(), chain=(APPLE.root,)), 1, "vendor_chain_incomplete"),
         "garbage": (b"\x00\x01\x02 nothing", 2, "request_unreadable"),
         "certificate": (VENDOR.pem, 2, "request_is_certificate"),
         "missing": (None, 2, "file_not_found"),
@@ -309,7 +293,7 @@ def test_a_vendors_answer_is_taken_only_where_the_key_opens(desk: Desk) -> None:
     desk.adopt()
     desk.told("renewal", "open")
     desk.told("renewal", "request", "--csr-only", code=3)
-    signed = desk.file("signed", signed_by(VENDOR, max(desk.folder.glob("tokyo-*.csr"))))
+    signed = desk.file("signed", signed_by(VENDOR, max(desk.folder.glob("tokyo-*.csr")).read_bytes()))
     keys = desk.inventory["keys"]
     desk.rewrite(keys={name: part for name, part in keys.items() if name != "identity"})
     assert desk.refusal("renewal", "request", "--signed", signed, code=2) == "inventory_missing_key"

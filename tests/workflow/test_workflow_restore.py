@@ -95,6 +95,22 @@ def test_status_says_unknown_after_a_restore_not_what_old_events_claim(sqlite_de
     assert desk.told("renewal", "verify")["renewal"]["phase"] == "proven"
 
 
+def test_an_open_renewal_the_inventory_does_not_name_claims_nothing_either(sqlite_desk: Desk) -> None:
+    """Its topic's id was changed, or another inventory holds it: proven by the backup, unknown after the restore."""
+    desk = sqlite_desk
+    desk.to_proven()
+    desk.told("backup", "b.tar")
+    desk.told("renewal", "roll-back")
+    lose_disk(desk)
+    (topic,) = desk.inventory["topics"]
+    desk.rewrite(topics=[topic | {"id": "hq"}])
+    desk.told("restore", "b.tar")
+    desk.rewrite(topics=[topic])
+    renewal = desk.renewal()
+    assert renewal["phase"] == "rolling_out"
+    assert {node["outcome"] for node in renewal["nodes"].values()} == {"unknown"}
+
+
 def test_a_roll_out_the_backup_never_heard_of_can_be_put_back(sqlite_desk: Desk) -> None:
     """Nothing was rolled out, says the backup; the roll-back asks every node of the topic all the same."""
     desk = sqlite_desk

@@ -1,0 +1,90 @@
+"""What this host lacks is told before anything is written down, or a node is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from renewctl import secrets
+from tests.support.desk import Desk
+
+pytestmark = pytest.mark.slow  # a whole desk for each
+
+RELOAD = "/usr/local/bin/reload-mdm"
+
+
+def of_files(name: str, **more: Any) -> dict[str, Any]:
+    """A node of files that reloads."""
+    paths = {"certificate": f"/srv/{name}/push.pem", "key": f"/srv/{name}/push.key"}
+    return {
+        "name": name,
+        "product": "files",
+        "install": {"host": "h", "paths": paths, "reload": [RELOAD], **more},
+    }
+
+
+@pytest.fixture
+def allowed(sqlite_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This host's list, which names the program; a node of files is in the inventory."""
+    listed = sqlite_desk.file("allowed", f"{RELOAD}\n".encode())
+    monkeypatch.setenv("RENEWCTL_ALLOWED_COMMANDS", str(listed))
+    sqlite_desk.rewrite(nodes=[*sqlite_desk.inventory["nodes"], of_files("f1")])
+    return listed
+
+
+@pytest.mark.parametrize("way", ["roll-out", "roll-back"])
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_list_without_the_reload_command(
+    sqlite_desk: Desk, allowed: Path, way: str, dry: tuple[str, ...]
+) -> None:
+    """Another operator's laptop: refused, forward and back, dry too; no node is asked and no event written."""
+    sqlite_desk.to_accepted()
+    if way == "roll-back":
+        sqlite_desk.told("renewal", "roll-out")
+    known, played = sqlite_desk.kinds(), len(sqlite_desk.playbooks.played)
+    allowed.unlink()
+    error = sqlite_desk.told("renewal", way, *dry, code=1)["error"]
+    assert (error["reason"], error["values"]["node"], error["values"]["program"]) == (
+        "reload_not_allowed",
+        "f1",
+        RELOAD,
+    )
+    assert (sqlite_desk.kinds(), len(sqlite_desk.playbooks.played)) == (known, played)
+    allowed.write_text(f"{RELOAD}\n")
+    sqlite_desk.told("renewal", way, *dry)
+
+
+@pytest.mark.parametrize("way", ["roll-out", "roll-back"])
+def test_all_that_is_missing_is_told_at_once(sqlite_desk: Desk, allowed: Path, way: str) -> None:
+    """A reload command, the password of a PKCS#12 file, that of three nodes' API: once each."""
+    place = {"pkcs12": "/srv/f2/push.p12", "password": {"file": "p12"}}
+    sqlite_desk.rewrite(nodes=[*sqlite_desk.inventory["nodes"], of_files("f2", paths=place)])
+    sqlite_desk.file("p12", b"geheim")
+    sqlite_desk.to_accepted()
+    if way == "roll-back":
+        sqlite_desk.told("renewal", "roll-out")
+    known = sqlite_desk.kinds()
+    for lost in (allowed, sqlite_desk.folder / "p12", sqlite_desk.folder / "pw"):
+        lost.unlink()
+    secrets.forget()
+    error = sqlite_desk.told("renewal", way, code=1)["error"]
+    others = [(one["reason"], one["values"].get("node") or one["values"]["where"]) for one in error["others"]]
+    assert error["values"]["node"] == "f1"
+    assert others == [
+        ("reload_not_allowed", "f2"),
+        ("secret_unreadable", f"file:{sqlite_desk.folder}/pw"),
+        ("secret_unreadable", f"file:{sqlite_desk.folder}/p12"),
+    ]
+    assert sqlite_desk.kinds() == known
+
+
+def test_a_node_that_is_left_out_may_want_what_it_likes(sqlite_desk: Desk, allowed: Path) -> None:
+    """It is not changed from here; the others go on."""
+    sqlite_desk.to_accepted()
+    allowed.unlink()
+    assert (
+        sqlite_desk.refusal("renewal", "roll-out", "--leave-out", "f1=from the other host", code=4)
+        == "nodes_owed"
+    )
