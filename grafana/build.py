@@ -220,7 +220,7 @@ def _files() -> list[table.Panel]:
     show.column(left, "Days left", unit="none", decimals=0)
     unread = show.rows(
         "Files that cannot be read",
-        "Fifty at most. Dates of these are the last ones known, if any. Empty is good.",
+        "Fifty at most, with the last dates known. Empty is good; PKCS#12 is here until its first roll-out.",
         [show.query(ask.FILES_UNREAD, instant=True)],
         {**where, "reason": "Reason"},
     ).span(10)

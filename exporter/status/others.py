@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element
 
 from exporter.metrics import FILE_EXPIRY, FILE_FAILURE, OTHER_EXPIRY
 from exporter.status.others_view import (
+    BEHIND,
     OTHER_DUE,
     FileStatus,
     FolderStatus,
@@ -59,7 +60,9 @@ def _expiring(others: Others, words: Words) -> Iterator[Element]:
     )
     headings = _headings(words, "what", "level", "expires", "left", "node", "seen")
     yield table(words.text("page.others_all"), headings, rows)
-    yield from _rest(len(shown), len(others.expiring), OTHER_EXPIRY.name, words)
+    files = any(one.kind == BEHIND for one in others.expiring)
+    told = f"{OTHER_EXPIRY.name}, {FILE_EXPIRY.name}" if files else OTHER_EXPIRY.name
+    yield from _rest(len(shown), len(others.expiring), told, words)
 
 
 def _folders(others: Others, words: Words) -> Iterator[Element]:

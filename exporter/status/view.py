@@ -14,6 +14,7 @@ from renewctl.inventory.reading import Inventory, Topic
 from renewctl.observation import DeviceCounts, Failure, Observation, Source
 from renewctl.overview import NodeView, State, TopicView, Turn, Warn, is_fault, looks_first, same, view
 from renewctl.renewal.history import TopicHistory, under_other_id
+from renewctl.renewal.rules import Phase
 
 CRITICAL = timedelta(days=14)
 """From here on a date is critical: the threshold of the alert MdmPushCertificateRenewalCritical."""
@@ -185,13 +186,18 @@ def _observation(name: str, facts: NodeFacts, known: Sequence[Known]) -> Observa
 
 
 def _as_kept(found: TopicView, kept: RenewalFacts | None) -> TopicView:
-    """Without the store: nothing is said of steps, and owed is what was owed when it was last read."""
+    """Without the store: nothing is said of steps, and owed is what was owed when it was last read.
+
+    After a roll-back that is the previous pair, and what such a node serves is not known.
+    """
     owed = () if kept is None else kept.owed
-    nodes = tuple(replace(node, state=State.OWED) if node.node.name in owed else node for node in found.nodes)
+    back = kept is not None and kept.phase == Phase.ROLLED_BACK
+    state, warning = (State.UNKNOWN, "warning.node_unknown") if back else (State.OWED, "warning.owed")
+    nodes = tuple(replace(node, state=state) if node.node.name in owed else node for node in found.nodes)
     warnings = found.warnings
     if owed:
         values = {"name": found.topic.name, "nodes": ", ".join(owed)}
-        warnings = (*warnings, Warn("warning.owed", values))
+        warnings = (*warnings, Warn(warning, values))
     return replace(found, nodes=nodes, owed=owed, warnings=warnings, steps=())
 
 

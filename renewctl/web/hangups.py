@@ -7,6 +7,7 @@ or ends the process. While one is answered, one more is kept.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -46,5 +47,5 @@ def answered(answer: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         leaving.set()
-        signal.pthread_kill(thread.ident or 0, signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)  # for the thread; where another one has ended it, it stays held
         thread.join()

@@ -191,6 +191,15 @@ def test_the_store_is_down_since_before_the_start() -> None:
     assert of_class(found, "steps") == []
     assert "5 h ago" in text(of_class(found, "bad")[1])
     assert facts(section(page(Snapshot(store_up=False))))["Renewal"].startswith("unknown")
-    kept = replace(kept, phase="rolled_back")
+
+
+def test_the_store_is_down_and_a_node_was_owed_the_previous_pair() -> None:
+    """The phase says which pair; neither row nor warning calls it not rolled out, in Japanese either."""
+    kept = RenewalFacts("tokyo", "tokyo-1", "rolled_back", owed=("b",))
     told = facts(section(page(Snapshot(renewals=(kept,), store_up=False))))
     assert told["Renewal"] == "tokyo-1: rolled back, but not known to have the previous pair back: b"
+    japanese = text(page(Snapshot(renewals=(kept,), store_up=False), language="ja"))
+    assert "未展開" not in japanese
+    assert "未展開" in text(
+        page(Snapshot(renewals=(replace(kept, phase="installed"),), store_up=False), language="ja")
+    )
