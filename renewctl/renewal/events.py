@@ -33,7 +33,8 @@ restored               run (above the highest any node carried), since, token_sh
                        made_at, nodes (of the topic), silent (nodes that did not say which run they carry)
 ====================== ==========================================================================
 
-A `node_finished` that no wave announced (reason `node_step_undone`) is of a fence that undid a step cut off.
+A `node_finished` that no wave announced is of a fence that undid a step cut off (reason `node_step_undone`),
+or could not, its release being damaged (`node_release_damaged`).
 
 The key store's own record (`KEY_STORE`) belongs to no renewal and no topic:
 

@@ -273,6 +273,8 @@ def _restored(renewal: Renewal, event: Event) -> _Changes:
     if renewal.accepted is None:
         return {}
     names = tuple(dict.fromkeys([*event.body["nodes"], *renewal.nodes]))
+    if not names:  # of another inventory than the one that restored: nothing is known to have been rolled out
+        return {}
     begun = NodeState(Direction.NEW, Outcome.UNKNOWN, event.at, None)
     known = {
         n: replace(begun, direction=state.direction, storage=state.storage)

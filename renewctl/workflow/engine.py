@@ -244,7 +244,7 @@ def fence(engine: Engine, renewal: Renewal) -> tuple[Renewal, RenewctlError | No
     engine.work.tell("roll.fence", {"count": len(engine.nodes)})
     ended = engine.play("fence")
     for result in ended.results.values():
-        if result.reason is Reason.NODE_STEP_UNDONE:
+        if result.reason is Reason.NODE_STEP_UNDONE or "damaged" in result.values:
             renewal = engine.finished(renewal, undone(result, renewal), renewal.nodes)
     refused = refused_by(ended)
     if refused is None and ended.exit_code != 0:
@@ -257,8 +257,12 @@ def fence(engine: Engine, renewal: Renewal) -> tuple[Renewal, RenewctlError | No
 def undone(result: NodeResult, renewal: Renewal) -> NodeAnswer:
     """Of a node on which the fence undid a step that was cut off: which pair it has read back since.
 
-    Mostly the previous one. What is no pair of this renewal (a step of another year) is *unknown* here.
+    Mostly the previous one. What is no pair of this renewal (a step of another year) is *unknown* here, and
+    so is a node whose previous release is damaged.
     """
+    if (path := result.values.get("damaged")) is not None:
+        damaged, values = Reason.NODE_RELEASE_DAMAGED.value, {**result.values, "path": path}
+        return NodeAnswer(result.node, Direction.NEW, Outcome.UNKNOWN, True, None, damaged, values)
     reason = None if result.reason is None else result.reason.value
     pairs = {Direction.PREVIOUS: renewal.previous, Direction.NEW: renewal.accepted}
     for direction, pair in pairs.items():

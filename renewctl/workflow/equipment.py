@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from renewctl import secrets
 from renewctl.errors import Refused, RenewctlError
 from renewctl.inventory.reading import Node
 from renewctl.reasons import Reason
+from renewctl.secrets import SecretRef
+
+_AT_ONCE = 16
+
+
+def require_reloads(nodes: Sequence[Node]) -> None:
+    """Check that this host may reload with what these nodes name.
+
+    All there is on the way back: a node whose password cannot be read here is owed, and the others go on.
+
+    Raises:
+        Refused: `reload_not_allowed`. Whatever else is missing comes with the first.
+    """
+    _require([*_not_allowed(nodes)])
 
 
 def require_equipped(nodes: Sequence[Node]) -> None:
@@ -20,7 +35,10 @@ def require_equipped(nodes: Sequence[Node]) -> None:
         Refused: `reload_not_allowed`.
         Unusable: a password, as `secrets.read` raises. Whatever else is missing comes with the first.
     """
-    lacking: list[RenewctlError] = [*_not_allowed(nodes), *_unreadable(nodes)]
+    _require([*_not_allowed(nodes), *_unreadable(nodes)])
+
+
+def _require(lacking: Sequence[RenewctlError]) -> None:
     if lacking:
         lacking[0].others = tuple(lacking[1:])
         raise lacking[0]
@@ -39,9 +57,14 @@ def _unreadable(nodes: Sequence[Node]) -> Iterator[RenewctlError]:
     references += [
         place.password for node in nodes if node.install is not None for place in node.install.places
     ]
-    for reference in dict.fromkeys(references):
-        try:
-            if reference is not None:
-                secrets.read(reference)
-        except RenewctlError as error:
-            yield error
+    wanted = [reference for reference in dict.fromkeys(references) if reference is not None]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # a vault that is down takes each its time
+        yield from (error for error in pool.map(_fault_of, wanted) if error is not None)
+
+
+def _fault_of(reference: SecretRef) -> RenewctlError | None:
+    try:
+        secrets.read(reference)
+    except RenewctlError as error:
+        return error
+    return None

@@ -186,18 +186,20 @@ def _drafts(
 ) -> Iterator[Event]:
     """One event a topic: in its open renewal, else beside its renewals.
 
-    And one in every other open renewal, of a topic whose id was changed or that another inventory holds: of
-    those nobody was asked, so all their nodes are unknown.
+    And one in every other open renewal. Where the id of its topic was changed, its nodes are that topic's.
+    Those of another inventory nobody has asked, and there is none to name but those the backup knows.
     """
     found = histories(events)
     told = {topic.id: _nodes(place, topic, done) for topic in place.inventory.topics}
+    by_uid = {topic.topic: told[topic.id] for topic in place.inventory.topics}
     others = [topic_id for topic_id, history in found.items() if history.open is not None]
     for topic_id in dict.fromkeys((*told, *others)):
         history = found.get(topic_id, TopicHistory(topic_id))
         name, seq = history.adopted_name, history.adopted_seq
         if history.open is not None:
             name, seq = history.open.name, history.open.seq
-        nodes = told.get(topic_id, {"nodes": [], "silent": []})
+        uid = "" if history.open is None else history.open.topic
+        nodes = told.get(topic_id) or by_uid.get(uid) or {"nodes": [], "silent": []}
         body = {
             **run.on_record(),
             "backup": done.sha256,

@@ -19,6 +19,7 @@ from tests.support.certs import NOW, TOPIC, Issued, apple_like
 from tests.support.pair_place import OTHER_TOKEN, TOKEN, TWO, Place, fingerprint
 
 SERVER = 65534
+GROUP = 1600
 """Id of the server's own account, who may write in its folder: `nobody`, wherever the tests run."""
 
 
@@ -250,6 +251,21 @@ def test_a_user_works_in_a_folder_of_its_own_and_root_leaves_that_alone(
         assert refused(place.files.look)["got"] == "drwxr-xr-x nobody"
         assert as_the_server(lambda: place.files.revert(1, TOKEN, fingerprint(old))) == "True"
         assert place.serves(old)
+
+
+def test_a_group_that_the_folder_hands_down_is_handed_on(pairs: tuple[Issued, Issued]) -> None:
+    """Files of a group the account is not in, which only the folder's setgid bit can give them."""
+    old, new = pairs
+    with TemporaryDirectory() as name:
+        place = Place(Path(name), old)
+        for path in (place.folder, *place.folder.iterdir()):
+            os.chown(path, SERVER, GROUP)
+        place.folder.chmod(0o2755)
+        assert as_the_server(lambda: place.files.fence(1, TOKEN)) == "False"
+        assert as_the_server(lambda: place.switch(new)) == "True"
+        assert place.serves(new)
+        served = [Path(path) for path in place.named(place.layouts[0]).values()]
+        assert {path.stat().st_gid for path in served} == {GROUP}
 
 
 def test_a_user_after_root_is_told_what_it_must_not(pairs: tuple[Issued, Issued]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from renewctl import secrets
+from renewctl.inventory.reading import load
+from renewctl.workflow.equipment import require_equipped
 from tests.support.desk import Desk
 
 pytestmark = pytest.mark.slow  # a whole desk for each
@@ -56,20 +59,17 @@ def test_a_list_without_the_reload_command(
     sqlite_desk.told("renewal", way, *dry)
 
 
-@pytest.mark.parametrize("way", ["roll-out", "roll-back"])
-def test_all_that_is_missing_is_told_at_once(sqlite_desk: Desk, allowed: Path, way: str) -> None:
+def test_all_that_is_missing_is_told_at_once(sqlite_desk: Desk, allowed: Path) -> None:
     """A reload command, the password of a PKCS#12 file, that of three nodes' API: once each."""
     place = {"pkcs12": "/srv/f2/push.p12", "password": {"file": "p12"}}
     sqlite_desk.rewrite(nodes=[*sqlite_desk.inventory["nodes"], of_files("f2", paths=place)])
     sqlite_desk.file("p12", b"geheim")
     sqlite_desk.to_accepted()
-    if way == "roll-back":
-        sqlite_desk.told("renewal", "roll-out")
     known = sqlite_desk.kinds()
     for lost in (allowed, sqlite_desk.folder / "p12", sqlite_desk.folder / "pw"):
         lost.unlink()
     secrets.forget()
-    error = sqlite_desk.told("renewal", way, code=1)["error"]
+    error = sqlite_desk.told("renewal", "roll-out", code=1)["error"]
     others = [(one["reason"], one["values"].get("node") or one["values"]["where"]) for one in error["others"]]
     assert error["values"]["node"] == "f1"
     assert others == [
@@ -78,6 +78,31 @@ def test_all_that_is_missing_is_told_at_once(sqlite_desk: Desk, allowed: Path, w
         ("secret_unreadable", f"file:{sqlite_desk.folder}/p12"),
     ]
     assert sqlite_desk.kinds() == known
+
+
+def test_a_roll_back_goes_on_past_a_password_that_cannot_be_read(sqlite_desk: Desk, allowed: Path) -> None:
+    """It is an emergency: the others are put back, and the node itself says what it lacks, in its turn."""
+    assert allowed.exists()
+    sqlite_desk.to_accepted()
+    sqlite_desk.told("renewal", "roll-out")
+    (sqlite_desk.folder / "pw").unlink()
+    secrets.forget()
+    played = len(sqlite_desk.playbooks.played)
+    sqlite_desk.run("renewal", "roll-back")
+    assert sqlite_desk.playbooks.played[played:][-1].name == "rollback"
+
+
+def test_passwords_that_hang_are_read_side_by_side(
+    sqlite_desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vault that is down costs its patience once, not once a node."""
+    meet = threading.Barrier(3, timeout=20)
+    monkeypatch.setattr(secrets, "read", lambda _ref: meet.wait())
+    nodes = sqlite_desk.inventory["nodes"]
+    sqlite_desk.rewrite(
+        nodes=[{**node, "password": {"file": f"pw-{number}"}} for number, node in enumerate(nodes)]
+    )
+    require_equipped(load(sqlite_desk.folder / "renewctl.yaml").nodes)
 
 
 def test_a_node_that_is_left_out_may_want_what_it_likes(sqlite_desk: Desk, allowed: Path) -> None:

@@ -111,6 +111,37 @@ def test_an_open_renewal_the_inventory_does_not_name_claims_nothing_either(sqlit
     assert {node["outcome"] for node in renewal["nodes"].values()} == {"unknown"}
 
 
+def test_after_a_changed_id_too_a_roll_out_the_backup_never_heard_of_can_be_put_back(
+    sqlite_desk: Desk,
+) -> None:
+    """The nodes are those of the topic with the same UID, all unknown: the way back goes to each of them."""
+    sqlite_desk.to_accepted()
+    sqlite_desk.told("backup", "b.tar")
+    sqlite_desk.told("renewal", "roll-out")
+    lose_disk(sqlite_desk)
+    (topic,) = sqlite_desk.inventory["topics"]
+    sqlite_desk.rewrite(topics=[topic | {"id": "hq"}])
+    sqlite_desk.run("restore", "b.tar")
+    sqlite_desk.rewrite(topics=[topic])
+    nodes = sqlite_desk.renewal()["nodes"]
+    assert {one["outcome"] for one in nodes.values()} == {"unknown"}
+    played = len(sqlite_desk.playbooks.played)
+    sqlite_desk.run("renewal", "roll-back")
+    assert sqlite_desk.playbooks.played[played:][-1].name == "rollback"
+
+
+def test_a_renewal_of_another_inventory_that_was_never_rolled_out_stays_so(sqlite_desk: Desk) -> None:
+    """Nobody can name its nodes, so nothing is claimed: not a roll-out with no node in it."""
+    sqlite_desk.to_accepted()
+    sqlite_desk.told("backup", "b.tar")
+    lose_disk(sqlite_desk)
+    (topic,) = sqlite_desk.inventory["topics"]
+    sqlite_desk.rewrite(topics=[topic | {"id": "hq", "topic": f"{topic['topic']}.other"}])
+    sqlite_desk.run("restore", "b.tar")
+    sqlite_desk.rewrite(topics=[topic])
+    assert sqlite_desk.renewal()["phase"] == "accepted"
+
+
 def test_a_roll_out_the_backup_never_heard_of_can_be_put_back(sqlite_desk: Desk) -> None:
     """Nothing was rolled out, says the backup; the roll-back asks every node of the topic all the same."""
     desk = sqlite_desk

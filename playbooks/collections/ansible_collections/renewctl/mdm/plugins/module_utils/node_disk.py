@@ -123,7 +123,11 @@ def telling(path):
 
 
 def make_folder(path, at=None):
-    """A folder with exactly the mode `FOLDER` and no ACL, durable, unless something of that name is there.
+    """A folder with the mode `FOLDER` and no ACL, durable, unless something of that name is there.
+
+    Where the folder around it hands down its group (setgid), so does it: an account outside that group could
+    not give it to the files in here, nor set the bit again. So rights are set afterwards only where an ACL is
+    handed down.
 
     Raises:
         Fault: as `held`. If meanwhile the name was given to another folder, that one stays as it is.
@@ -131,7 +135,8 @@ def make_folder(path, at=None):
     before = os.umask(0o777 & ~FOLDER)
     try:
         with telling(path):
-            os.mkdir(_name(path, at), FOLDER | _BEGUN, dir_fd=at)
+            handed_down = _attribute(os.path.dirname(path) if at is None else at, DEFAULT_ACL) is not None
+            os.mkdir(_name(path, at), FOLDER | (_BEGUN if handed_down else 0), dir_fd=at)
             _sync_around(path, at)
     except FileExistsError:
         pass
