@@ -197,15 +197,14 @@ def _others() -> list[table.Panel]:
         "The last date known where it cannot be read now.",
         [show.query(ask.OTHERS_LEFT, instant=True)],
         {**what, "Value": "Days left"},
-    ).span(14)
-    show.column(left, "Days left", unit="none", decimals=0)
+    )
     unread = show.rows(
         "Dates that cannot be read",
         "Of these nobody is warned, or only by the last date known. Empty is good.",
         [show.query(ask.OTHERS_UNREAD, instant=True)],
         {**what, "reason": "Reason"},
-    ).span(10)
-    return [show.stepped(left, "Days left", show.OTHER_DAYS), unread]
+    )
+    return _dates(left, unread)
 
 
 def _files() -> list[table.Panel]:
@@ -216,15 +215,20 @@ def _files() -> list[table.Panel]:
         "the fifty that end first.",
         [show.query(ask.FILES_LEFT, instant=True)],
         {**where, "Value": "Days left"},
-    ).span(14)
-    show.column(left, "Days left", unit="none", decimals=0)
+    )
     unread = show.rows(
         "Files that cannot be read",
         "Fifty at most, with the last dates known. Empty is good; PKCS#12 is here until its first roll-out.",
         [show.query(ask.FILES_UNREAD, instant=True)],
         {**where, "reason": "Reason"},
-    ).span(10)
-    return [show.stepped(left, "Days left", show.OTHER_DAYS), unread]
+    )
+    return _dates(left, unread)
+
+
+def _dates(left: table.Panel, unread: table.Panel) -> list[table.Panel]:
+    """Days left, painted where the alerts of what else expires fire, and beside it what cannot be read."""
+    show.column(left.span(14), "Days left", unit="none", decimals=0)
+    return [show.stepped(left, "Days left", show.OTHER_DAYS), unread.span(10)]
 
 
 def _failing() -> timeseries.Panel:

@@ -20,7 +20,8 @@ class NodeResult:
         outcome: unchanged, proven, not_proven, wrong, put_back, failed, held, unknown, observed, fenced;
             under check also would_install, would_put_back.
         proof: as `proof.Proof.from_json` reads it.
-        reason: why, where it is not well; of a node put back: why it had to be.
+        reason: why, where it is not well; of a node put back: why it had to be; of one fenced: what was
+            found there.
     """
 
     node: str
@@ -30,6 +31,11 @@ class NodeResult:
     proof: Mapping[str, Any] | None = None
     reason: Reason | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def took_part(self) -> bool:
+        """It has taken the run: its reason, if any, tells what the fence found there, and refuses nothing."""
+        return self.outcome == "fenced"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from exporter.collectors.certificates import shown
 from exporter.expiry_look import expiring, key_of
 from exporter.snapshot import ExpiryFacts, NodeFacts, Snapshot
 from exporter.status.view import CRITICAL, OURS, Level
+from renewctl.certificate.pushcert import TOPIC_PREFIX
 from renewctl.inventory.reading import Inventory, Node
 from renewctl.observation import SeenFile
 from renewctl.reasons import Reason
@@ -26,9 +27,6 @@ OTHER_CRITICAL = timedelta(days=7)
 
 BEHIND = "certificate_file"
 """The kind of a row that is about a file; the metrics tell of it by its path."""
-
-_PUSH = "com.apple.mgmt"
-"""UIDs of push certificates begin like this."""
 
 _PushDates = Mapping[tuple[str, str], datetime]
 """Node and topic -> when the push certificate ends there."""
@@ -173,7 +171,7 @@ def _behind(
 
 def _ends_first(file: SeenFile, push: datetime | None) -> bool:
     """As the alerts see it: not where a push certificate's date is but the last one known."""
-    if file.not_after is None or not file.topic.startswith(_PUSH):
+    if file.not_after is None or not file.topic.startswith(TOPIC_PREFIX):
         return file.not_after is not None
     return file.reason is None and push is not None and file.not_after < push
 

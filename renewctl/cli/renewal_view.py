@@ -71,10 +71,8 @@ class Voice:
         elif event is None:
             self.output.say(key, **values)
         elif (result := getattr(event, "result", None)) is not None:
-            if result.reason is Reason.NODE_STEP_UNDONE:
+            if result.took_part and result.reason is not None:
                 self.output.finding(result.reason, result.values)
-            elif (path := result.values.get("damaged")) is not None:
-                self.output.finding(Reason.NODE_RELEASE_DAMAGED, {"node": result.node, "path": path})
         elif getattr(event, "state", None) in _TOLD_STATES:
             step = self.output.text(f"step.{event.state}")
             self.output.say("roll.node_started", node=event.node, step=step)

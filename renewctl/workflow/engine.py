@@ -244,7 +244,7 @@ def fence(engine: Engine, renewal: Renewal) -> tuple[Renewal, RenewctlError | No
     engine.work.tell("roll.fence", {"count": len(engine.nodes)})
     ended = engine.play("fence")
     for result in ended.results.values():
-        if result.reason is Reason.NODE_STEP_UNDONE or "damaged" in result.values:
+        if result.took_part and result.reason is not None:
             renewal = engine.finished(renewal, undone(result, renewal), renewal.nodes)
     refused = refused_by(ended)
     if refused is None and ended.exit_code != 0:
@@ -260,9 +260,6 @@ def undone(result: NodeResult, renewal: Renewal) -> NodeAnswer:
     Mostly the previous one. What is no pair of this renewal (a step of another year) is *unknown* here, and
     so is a node whose previous release is damaged.
     """
-    if (path := result.values.get("damaged")) is not None:
-        damaged, values = Reason.NODE_RELEASE_DAMAGED.value, {**result.values, "path": path}
-        return NodeAnswer(result.node, Direction.NEW, Outcome.UNKNOWN, True, None, damaged, values)
     reason = None if result.reason is None else result.reason.value
     pairs = {Direction.PREVIOUS: renewal.previous, Direction.NEW: renewal.accepted}
     for direction, pair in pairs.items():
@@ -291,7 +288,7 @@ def refused_by(ended: Ended) -> RenewctlError | None:
     told = [
         Attention(result.reason, **{**result.values, "node": result.node})
         for result in ended.results.values()
-        if result.reason not in {None, Reason.NODE_STEP_UNDONE}
+        if result.reason is not None and not result.took_part
     ]
     if not told:
         return None

@@ -12,6 +12,7 @@ from renewctl.reasons import Reason
 from renewctl.secrets import SecretRef
 
 _AT_ONCE = 16
+"""Passwords read side by side: each `{command:}` may take its ten seconds."""
 
 
 def require_reloads(nodes: Sequence[Node]) -> None:

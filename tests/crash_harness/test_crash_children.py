@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import popen_forkserver
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def test_a_start_beside_a_child_that_ends_takes_nobodys_exit_code(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Starting one reads what others came to; the one that awaits it must not find that gone: 255, for no reason."""
-    read = popen_forkserver.forkserver.read_signed  # type: ignore[attr-defined]
+    read = forkserver.read_signed
 
     def slowly(fd: int) -> int:
         time.sleep(0.2)
@@ -27,7 +27,7 @@ def test_a_start_beside_a_child_that_ends_takes_nobodys_exit_code(
 
     first = start(["--help"], tmp_path)
     assert wait([first.sentinel], 60)
-    monkeypatch.setattr(popen_forkserver.forkserver, "read_signed", slowly)  # type: ignore[attr-defined]
+    monkeypatch.setattr(forkserver, "read_signed", slowly)
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(start, ["--help"], tmp_path)
         time.sleep(0.05)

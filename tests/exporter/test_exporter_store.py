@@ -7,8 +7,9 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,14 +44,8 @@ def read(asked: Inventory, before: Snapshot | None = None) -> Snapshot:
 
 def read_at(now: datetime, asked: Inventory, before: Snapshot) -> Snapshot:
     """One look at the store, by a clock that says so."""
-
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-            return now.astimezone(tz)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("exporter.store_look.datetime", Clock)
+        patch.setattr("exporter.store_look.datetime", SimpleNamespace(now=now.astimezone))
         return read(asked, before)
 
 

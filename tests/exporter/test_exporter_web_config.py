@@ -142,7 +142,9 @@ def test_a_flood_of_guesses_keeps_no_scraper_from_its_first_answer(place: Path) 
         for number in itertools.count():
             if over.is_set():
                 return
-            assert ask(port, headers=basic("alice", f"{guesser} {number}")).status in {401, 503}
+            source = f"127.0.0.{1 + guesser % 2}"
+            guess = ask(port, headers=basic("alice", f"{guesser} {number}"), source=source)
+            assert guess.status in {401, 503}
 
     with (
         exporter(place, f"--web.config.file={place / 'web.yml'}") as running,

@@ -208,10 +208,10 @@ def test_a_pair_that_was_damaged_meanwhile_is_sent(
     assert (fenced.outcome, fenced.changed, fenced.reason, fenced.values["undone"]) == (
         "fenced",
         True,
-        None,
+        Reason.NODE_RELEASE_DAMAGED,
         False,
     )
-    assert str(fenced.values["damaged"]).startswith(str(node.home / "releases"))
+    assert str(fenced.values["path"]).startswith(str(node.home / "releases"))
     asked = of_f1(mdm.run("verify"))
     assert (asked.outcome, asked.reason) == ("unknown", Reason.NODE_STEP_UNFINISHED)
     ended = mdm.run(playbook, renewctl_run=9)

@@ -92,14 +92,14 @@ def test_one_damaged_place_keeps_no_other_from_its_old_pair(
 
 
 def test_what_a_fence_could_not_undo_is_told_and_stops_nobody(tmp_path: Path) -> None:
-    """The damaged release, in a sentence with a hint; no reason, which would be one against the run."""
+    """The damaged release is the reason, in a sentence with a hint; the node has taken the run."""
     release = "/etc/.renewctl/push.pem/releases/ab"
     remote = Remote(fence=f'renewctl-answer {{"done": "{release}"}}\n')
     node = target(tmp_path, remote)
     told = steps.fenced(node, node._settings)
     said = told["renewctl"]
-    assert (said["outcome"], said["changed"], said["reason"], told["failed"]) == ("fenced", True, None, False)
-    assert said["values"]["damaged"] == release
+    assert (said["outcome"], said["changed"], told["failed"]) == ("fenced", True, False)
+    assert (said["reason"], said["values"]["path"]) == ("node_release_damaged", release)
     assert f"f1: {release} is not as it was written" in told["msg"]
     assert "(node_release_damaged)" in told["msg"]
     assert [step["op"] for step in remote.steps] == ["fence"]

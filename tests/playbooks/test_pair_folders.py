@@ -19,8 +19,10 @@ from tests.support.certs import NOW, TOPIC, Issued, apple_like
 from tests.support.pair_place import OTHER_TOKEN, TOKEN, TWO, Place, fingerprint
 
 SERVER = 65534
-GROUP = 1600
 """Id of the server's own account, who may write in its folder: `nobody`, wherever the tests run."""
+
+GROUP = 1600
+"""Id of a group that account is not in."""
 
 
 @pytest.fixture(scope="module")

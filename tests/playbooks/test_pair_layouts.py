@@ -308,9 +308,7 @@ def test_a_place_the_inventory_names_no_more_is_still_put_back(
     """Killed in the middle, then either place was taken out: every journal knows every place that was touched."""
     old, new = pairs
     place = Place(tmp_path, old, layouts=(TWO, PEM))
-    place.files.fence(1, TOKEN)
-    place.switch(new)
-    place.files._save(place.state(), phase="switching")  # as a kill leaves it
+    place.cut_off_after(new)
     less = PairFiles([place.named(left)])
     assert less.look()["phase"] == "switching"
     assert less.fence(2, OTHER_TOKEN) is True

@@ -216,9 +216,7 @@ def test_a_step_cut_off_in_a_place_that_is_named_no_more(
     """What is left of it blocks no fence: the named place has its old pair, and goes on."""
     old, new = pairs
     place = Place(tmp_path, old, layouts=(TWO, PEM))
-    place.files.fence(1, TOKEN)
-    place.switch(new)
-    place.files._save(place.state(), phase="switching")  # as a kill leaves it
+    place.cut_off_after(new)
     home, release = place.home, place.releases()[fingerprint(old)]
     if harm == "gone":
         home.rename(tmp_path / "away")

@@ -95,6 +95,24 @@ def test_a_credential_that_cannot_be_used_is_found_before_any_node_changes(mdm: 
     assert mdm.changes() == {"n1": [], "n2": []}
 
 
+def test_a_way_back_goes_on_past_a_password_that_cannot_be_read(mdm: World) -> None:
+    """That node says what is missing and keeps what it has; the others, before and after it, are put back."""
+    named = mdm.folder / "of-n2"
+    for name in ("n1", "n2", "n3"):
+        mdm.api_node(name)
+    node = mdm.hosts["n2"]["renewctl_node"]
+    named.write_text(Path(node["password"]["file"]).read_text())
+    node["password"] = {"file": str(named)}
+    assert mdm.run("rollout").exit_code == 0
+    named.unlink()
+    ended = mdm.run("rollback", renewctl_run=2)
+    told = {name: (result.outcome, result.reason) for name, result in ended.results.items()}
+    assert told == {
+        "n1": ("put_back", None), "n2": ("failed", Reason.SECRET_UNREADABLE), "n3": ("put_back", None),
+    }  # fmt: skip
+    assert ended.exit_code != 0
+
+
 def test_only_steps_that_begin_are_announced(mdm: World) -> None:
     """A skipped task announces nothing: no put-back where nothing is put back, no look that is not made."""
     mdm.api_node("n1", Script(put_status=400, put_stores=False))

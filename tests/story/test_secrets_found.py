@@ -11,13 +11,14 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from tests.support.certs import pkcs1, rsa_key
-from tests.support.leaks import forms_of_key, forms_of_text, leaks, watched
+from tests.support.leaks import Seen, forms_of_key, forms_of_text, leaks, watched
 from tests.support.sandbox_parts import eventually
 
 pytestmark = pytest.mark.slow
@@ -94,6 +95,10 @@ def test_a_planted_leak_is_found(plant: bytes) -> None:
     assert leaks({"log": b"noise " * 50 + public.to_bytes(256).hex().encode()}, WANTED) == set()
 
 
+def _found(seen: Seen, wanted: dict[str, set[bytes]]) -> bool:
+    return leaks(seen.places, wanted) != set()
+
+
 def test_a_leak_in_a_running_process_or_a_passing_file_is_found(tmp_path: Path) -> None:
     """Argument, environment, and a temp file that is gone at the end."""
     wanted = {"password": forms_of_text(PASSWORD)}
@@ -105,6 +110,6 @@ def test_a_leak_in_a_running_process_or_a_passing_file_is_found(tmp_path: Path) 
                 assert child.stdin is not None
                 child.stdin.write(f"{text}\n".encode())
                 child.stdin.flush()
-                eventually(lambda s=seen: leaks(s.places, wanted) != set(), seconds=60)  # type: ignore[misc]
+                eventually(partial(_found, seen, wanted), seconds=60)
                 child.stdin.close()
         (tmp_path / "passing").unlink()

@@ -27,12 +27,16 @@ def ask(
     headers: Mapping[str, str] | None = None,
     method: str = "GET",
     seconds: float = 30,
+    source: str = "127.0.0.1",
 ) -> Answer:
-    """Ask once."""
+    """Ask once, from this address."""
+    host, whence = "127.0.0.1", (source, 0)
     if tls is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+        connection = http.client.HTTPConnection(host, port, timeout=seconds, source_address=whence)
     else:
-        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=seconds, context=tls)
+        connection = http.client.HTTPSConnection(
+            host, port, timeout=seconds, context=tls, source_address=whence
+        )
     try:
         connection.request(method, path, headers=dict(headers or {}))
         answer = connection.getresponse()

@@ -75,6 +75,12 @@ class Place:
         done: bool = self.files.switch(run, token, pair.pem, self.sent(pair))
         return done
 
+    def cut_off_after(self, pair: Issued) -> None:
+        """A first run switches to it, and is killed before it commits."""
+        self.files.fence(1, TOKEN)
+        self.switch(pair)
+        self.files._save(self.state(), phase="switching")
+
     def serves(self, pair: Issued) -> bool:
         """Every place leads to this pair, and to nothing else."""
         return all(self.holds(layout) == (pair.der, pair.key_pem) for layout in self.layouts)

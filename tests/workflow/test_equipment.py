@@ -10,6 +10,7 @@ import pytest
 
 from renewctl import secrets
 from renewctl.inventory.reading import load
+from renewctl.reasons import Reason
 from renewctl.workflow.equipment import require_equipped
 from tests.support.desk import Desk
 
@@ -80,16 +81,18 @@ def test_all_that_is_missing_is_told_at_once(sqlite_desk: Desk, allowed: Path) -
     assert sqlite_desk.kinds() == known
 
 
-def test_a_roll_back_goes_on_past_a_password_that_cannot_be_read(sqlite_desk: Desk, allowed: Path) -> None:
-    """It is an emergency: the others are put back, and the node itself says what it lacks, in its turn."""
-    assert allowed.exists()
+def test_a_roll_back_goes_on_past_a_password_that_cannot_be_read(sqlite_desk: Desk) -> None:
+    """It is an emergency: the node itself says what it lacks, in its turn, and is owed; the others are back."""
     sqlite_desk.to_accepted()
     sqlite_desk.told("renewal", "roll-out")
     (sqlite_desk.folder / "pw").unlink()
     secrets.forget()
-    played = len(sqlite_desk.playbooks.played)
-    sqlite_desk.run("renewal", "roll-back")
-    assert sqlite_desk.playbooks.played[played:][-1].name == "rollback"
+    where = {"node": "n3", "where": "file:pw", "detail": "ENOENT"}
+    sqlite_desk.playbooks.says("rollback", "n3", "failed", reason=Reason.SECRET_UNREADABLE, values=where)
+    assert sqlite_desk.refusal("renewal", "roll-back", code=4) == "roll_back_owed"
+    told = {name: one["direction"] for name, one in sqlite_desk.renewal()["nodes"].items()}
+    assert (told["n1"], told["n2"]) == ("previous", "previous")
+    assert sqlite_desk.told("status", "--offline", code=4)["topics"][0]["renewal"]["owed_previous"] == ["n3"]
 
 
 def test_passwords_that_hang_are_read_side_by_side(

@@ -95,17 +95,22 @@ def test_status_says_unknown_after_a_restore_not_what_old_events_claim(sqlite_de
     assert desk.told("renewal", "verify")["renewal"]["phase"] == "proven"
 
 
+def _restored_under(desk: Desk, **changed: str) -> None:
+    """The disk is lost, and the backup restored with an inventory whose topic is another; then it is as before."""
+    lose_disk(desk)
+    (topic,) = desk.inventory["topics"]
+    desk.rewrite(topics=[topic | changed])
+    desk.told("restore", "b.tar")
+    desk.rewrite(topics=[topic])
+
+
 def test_an_open_renewal_the_inventory_does_not_name_claims_nothing_either(sqlite_desk: Desk) -> None:
-    """Its topic's id was changed, or another inventory holds it: proven by the backup, unknown after the restore."""
+    """Its topic's id was changed: proven by the backup, unknown after the restore."""
     desk = sqlite_desk
     desk.to_proven()
     desk.told("backup", "b.tar")
     desk.told("renewal", "roll-back")
-    lose_disk(desk)
-    (topic,) = desk.inventory["topics"]
-    desk.rewrite(topics=[topic | {"id": "hq"}])
-    desk.told("restore", "b.tar")
-    desk.rewrite(topics=[topic])
+    _restored_under(desk, id="hq")
     renewal = desk.renewal()
     assert renewal["phase"] == "rolling_out"
     assert {node["outcome"] for node in renewal["nodes"].values()} == {"unknown"}
@@ -115,31 +120,28 @@ def test_after_a_changed_id_too_a_roll_out_the_backup_never_heard_of_can_be_put_
     sqlite_desk: Desk,
 ) -> None:
     """The nodes are those of the topic with the same UID, all unknown: the way back goes to each of them."""
-    sqlite_desk.to_accepted()
-    sqlite_desk.told("backup", "b.tar")
-    sqlite_desk.told("renewal", "roll-out")
-    lose_disk(sqlite_desk)
-    (topic,) = sqlite_desk.inventory["topics"]
-    sqlite_desk.rewrite(topics=[topic | {"id": "hq"}])
-    sqlite_desk.run("restore", "b.tar")
-    sqlite_desk.rewrite(topics=[topic])
-    nodes = sqlite_desk.renewal()["nodes"]
-    assert {one["outcome"] for one in nodes.values()} == {"unknown"}
-    played = len(sqlite_desk.playbooks.played)
-    sqlite_desk.run("renewal", "roll-back")
-    assert sqlite_desk.playbooks.played[played:][-1].name == "rollback"
+    desk = sqlite_desk
+    desk.to_accepted()
+    desk.told("backup", "b.tar")
+    desk.told("renewal", "roll-out")
+    _restored_under(desk, id="hq")
+    assert {one["outcome"] for one in desk.renewal()["nodes"].values()} == {"unknown"}
+    assert desk.told("renewal", "roll-back")["renewal"]["phase"] == "rolled_back"
+    assert desk.playbooks.names()[-1] == ("rollback", ("n1", "n2", "n3"))
 
 
-def test_a_renewal_of_another_inventory_that_was_never_rolled_out_stays_so(sqlite_desk: Desk) -> None:
-    """Nobody can name its nodes, so nothing is claimed: not a roll-out with no node in it."""
-    sqlite_desk.to_accepted()
-    sqlite_desk.told("backup", "b.tar")
-    lose_disk(sqlite_desk)
-    (topic,) = sqlite_desk.inventory["topics"]
-    sqlite_desk.rewrite(topics=[topic | {"id": "hq", "topic": f"{topic['topic']}.other"}])
-    sqlite_desk.run("restore", "b.tar")
-    sqlite_desk.rewrite(topics=[topic])
-    assert sqlite_desk.renewal()["phase"] == "accepted"
+def test_a_renewal_of_another_inventory_claims_what_the_backup_knows(sqlite_desk: Desk) -> None:
+    """Nobody can name its nodes: before a roll-out nothing is claimed, after one those it knows are unknown."""
+    desk, other = sqlite_desk, "com.apple.mgmt.External.of-another-inventory"
+    desk.to_accepted()
+    desk.told("backup", "b.tar")
+    _restored_under(desk, id="hq", topic=other)
+    assert (desk.renewal()["phase"], desk.renewal()["nodes"]) == ("accepted", {})
+    desk.told("renewal", "roll-out")
+    (desk.folder / "b.tar").unlink()
+    desk.told("backup", "b.tar")
+    _restored_under(desk, id="hq", topic=other)
+    assert {one["outcome"] for one in desk.renewal()["nodes"].values()} == {"unknown"}
 
 
 def test_a_roll_out_the_backup_never_heard_of_can_be_put_back(sqlite_desk: Desk) -> None:

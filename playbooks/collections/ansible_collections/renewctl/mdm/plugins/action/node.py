@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
                 if not self._task.loop:  # under a loop the host is not the node
                     worker.tell("started", node=host, state=settings.state)
                 told.update(step(target, settings))
-            if settings.state == "fenced" and told["changed"] and not settings.check:
+            if settings.state == "fenced" and told["renewctl"]["reason"] is not None:
                 Display().display(told["msg"])  # of a node that does well Ansible says no more than `changed`
         except RenewctlError as error:
             told.update(of_error(host, error))

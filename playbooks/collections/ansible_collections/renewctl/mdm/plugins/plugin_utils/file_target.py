@@ -93,7 +93,7 @@ class FileTarget:
             self._require_openable()
             return False, values
         values["node"] = self._settings.node.name
-        return True, {**values, **(self._back_to() if done is True else {"damaged": plain(done)})}
+        return True, {**values, **(self._back_to() if done is True else {"path": plain(done)})}
 
     def _back_to(self) -> dict[str, Any]:
         """What the node reads once something was undone; serial `-` where that cannot be told."""
@@ -232,21 +232,13 @@ class FileTarget:
 
         Whoever may merge to the inventory must not thereby run programs on nodes.
         """
-        commands = self._install.reloads
-        if not commands:
-            return []
-        path = secrets.allowed_commands()
-        try:
-            allowed = path.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError):
-            allowed = []
-        listed = {line.strip() for line in allowed}
-        for program, *_ in commands:
-            if not program.startswith("/") or program not in listed:
+        for program, *_ in self._install.reloads:
+            if not secrets.is_allowed(program):
+                path = str(secrets.allowed_commands())
                 raise Refused(
-                    Reason.RELOAD_NOT_ALLOWED, node=self._settings.node.name, program=program, path=str(path)
+                    Reason.RELOAD_NOT_ALLOWED, node=self._settings.node.name, program=program, path=path
                 )
-        return [list(command) for command in commands]
+        return [list(command) for command in self._install.reloads]
 
 
 def _unveiled(told: Any, secret: bytes, paths: list[str]) -> list[bytes | None]:

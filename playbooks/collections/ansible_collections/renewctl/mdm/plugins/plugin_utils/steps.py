@@ -13,7 +13,6 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import (
     of_error,
     result,
     seen_by_people,
-    told_to_people,
 )
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import Target, holds, named, now
@@ -62,12 +61,10 @@ def fenced(target: Target, settings: Settings) -> dict[str, Any]:
     if not settings.check:
         worker.require_watched()
     changed, values = target.fence(check=settings.check)
-    reason = Reason.NODE_STEP_UNDONE if values.get("undone") else None
-    told = result(settings.node.name, "fenced", changed=changed, reason=reason, values=values)
-    if "damaged" in values:  # no reason against the run: the step that follows sends the pair that is missing
-        shown = {"node": settings.node.name, "path": values["damaged"]}
-        told["msg"] += f": {told_to_people(Reason.NODE_RELEASE_DAMAGED, shown)}"
-    return told
+    reason = None
+    if changed and not settings.check:
+        reason = Reason.NODE_STEP_UNDONE if values.get("undone") else Reason.NODE_RELEASE_DAMAGED
+    return result(settings.node.name, "fenced", changed=changed, reason=reason, values=values)
 
 
 def present(target: Target, settings: Settings) -> dict[str, Any]:
