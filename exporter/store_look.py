@@ -16,7 +16,7 @@ from renewctl.inventory.reading import Inventory
 from renewctl.observation import ServedCertificate, Source
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, PairRef
-from renewctl.renewal.history import TopicHistory, histories, under_other_id
+from renewctl.renewal.history import TopicHistory, histories, history_of
 from renewctl.renewal.rules import Renewal, missing
 from renewctl.secrets import SecretRef
 from renewctl.store.head import head_of
@@ -97,8 +97,8 @@ def adopted(inventory: Inventory, topics: Mapping[str, TopicHistory]) -> dict[st
     """Topic id -> the pair a person said is in use."""
     found: dict[str, Known] = {}
     for topic in inventory.topics:
-        history = topics.get(topic.id)
-        if history is not None and history.adopted is not None and history.adopted_at is not None:
+        history = history_of(topics, topic.id, topic.topic)
+        if history.adopted is not None and history.adopted_at is not None:
             served = _served(topic.topic, history.adopted, Source.ADOPTED)
             found[topic.id] = Known(served, history.adopted_at)
     return found
@@ -107,10 +107,9 @@ def adopted(inventory: Inventory, topics: Mapping[str, TopicHistory]) -> dict[st
 def renewal_facts(inventory: Inventory, topics: Mapping[str, TopicHistory]) -> Iterable[RenewalFacts]:
     """What there is to publish of each topic's renewals."""
     for topic in inventory.topics:
-        elsewhere = under_other_id(topics, topic.id, topic.topic)  # its id was changed in the middle
-        history = topics.get(topic.id if elsewhere is None else elsewhere.topic_id)
-        own = () if history is None else history.renewals
-        if history is None or not own:
+        history = history_of(topics, topic.id, topic.topic)
+        own = history.renewals
+        if not own:
             continue
         nodes = [node.name for node in inventory.nodes_of(topic.id)]
         # A renewal just opened owes nothing yet; what the year before left undone is still owed.

@@ -8,19 +8,17 @@ pages of Apple and of MDM vendors (shared facts: mdm.md §4, §11).
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from renewctl.errors import RenewctlError
+from renewctl.lost_key import lost_key_steps
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, Kind, Outcome
 from renewctl.renewal.key_record import Role
 from renewctl.renewal.rules import Phase, Renewal, may
 from renewctl.situation import Situation, Step, command
 
-__all__ = ["PORTAL", "Situation", "Step", "command", "lost_key_steps", "next_steps"]
-
-LOST = ("--reason", "key lost")
-"""Why a key is made anew, for the record."""
+__all__ = ["PORTAL", "Situation", "Step", "command", "next_steps"]
 
 PORTAL = "https://identity.apple.com/pushcert/"
 """Apple Push Certificates Portal (Apple's own address for it)."""
@@ -66,32 +64,14 @@ _CANNOT_SIGN_HERE = frozenset(
 _TOUCHED = frozenset({Phase.ROLLING_OUT, Phase.INSTALLED, Phase.PROVEN})
 
 
-def lost_key_steps(options: Sequence[str], topic_id: str, role: Role) -> tuple[Step, ...]:
-    """What to do about a key that is gone, or that nobody can open: first look for it, then do without."""
-    topic = ("--topic", topic_id)
-    restore = Step("next.lost_key.restore", {"topic": topic_id})
-    if role is Role.PENDING:
-        again = command(options, "renewal", "request", "--new-key", *LOST, *topic)
-        return (restore, Step("next.lost_key.request", {}, again), Step("next.portal.again", {}))
-    if role is Role.ACCEPTED:
-        return (
-            restore,
-            Step("next.lost_key.abort", {}, command(options, "renewal", "abort", *LOST, *topic)),
-            Step("next.lost_key.open", {}, command(options, "renewal", "open", *LOST, *topic)),
-            Step("next.lost_key.request", {}, command(options, "renewal", "request", *topic)),
-            Step("next.portal.again", {}),
-        )
-    return (restore, Step("next.lost_key.no_way_back", {}))
-
-
 def next_steps(situation: Situation) -> tuple[Step, ...]:
     """What has to be done next for one topic, in order; never empty."""
     if situation.store_missing:
         make = command(situation.options, "init", "--existing")
         return (Step("next.make_store", {}, make), *_between(situation))
+    if (first := _first_of_all(situation)) is not None:
+        return (first,)
     reason = None if situation.refused is None else situation.refused.reason
-    if reason is Reason.RUN_HELD:
-        return (Step("next.wait_for_holder", {}, situation.command("renewal", "show")),)
     latest = situation.history.latest
     if latest is None or latest.ended:
         return _between(situation)
@@ -102,6 +82,19 @@ def next_steps(situation: Situation) -> tuple[Step, ...]:
         return (*steps, *_abort(situation, latest, "next.abort_instead"))
     past = _after_refusal(situation, latest, reason)
     return (*past, *(step for step in steps if step.command not in _refused_again(situation, reason)))
+
+
+def _first_of_all(situation: Situation) -> Step | None:
+    """Without which no command goes on."""
+    wrong, refused = situation.wrong_id, situation.refused
+    if wrong is not None:
+        values = {"topic": situation.topic.name, "expected": wrong.values["expected"]}
+        if wrong.reason is Reason.TOPIC_UNDER_OTHER_ID:
+            return Step("next.give_id_back", values)
+        return Step("next.other_id", values)
+    if refused is not None and refused.reason is Reason.RUN_HELD:
+        return Step("next.wait_for_holder", {}, situation.command("renewal", "show"))
+    return None
 
 
 _NOT_BACK = frozenset({Reason.ROLL_BACK_OWED, Reason.ROLL_BACK_GONE, Reason.ROLL_BACK_USELESS})
@@ -188,8 +181,6 @@ def _away(refused: RenewctlError | None, renewal: Renewal) -> dict[str, str]:
 
 
 def _between(situation: Situation) -> tuple[Step, ...]:
-    if (began := situation.elsewhere) is not None:
-        return (Step("next.give_id_back", {"renewal": began.name, "id": began.topic_id}),)
     if situation.refused is not None and situation.refused.reason is Reason.RENEWAL_CLOSED:
         return _after_close(situation)
     steps: list[Step] = []

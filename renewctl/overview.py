@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from renewctl.certificate.pushcert import days_left
+from renewctl.errors import Refused
 from renewctl.guidance import Situation, Step, command, next_steps
 from renewctl.inventory.reading import Inventory, Keys, Node, Topic
 from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
-from renewctl.reasons import Reason, Word
+from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, Outcome, PairRef
 from renewctl.renewal.history import TopicHistory
 from renewctl.renewal.rules import NodeState, Phase, Renewal, gone, owed, owed_previous
@@ -120,14 +121,14 @@ def view(
     now: datetime,
     options: Sequence[str] = (),
     *,
-    elsewhere: Renewal | None = None,
+    wrong_id: Refused | None = None,
     store_missing: bool = False,
     vendor_refuses: Reason | None = None,
 ) -> TopicView:
     """Everything there is to say of one topic.
 
     `seen` is node name -> the look just taken (nodes not asked are absent); `options` is what every
-    further command line needs again; `elsewhere` is an open renewal of its UID under another id;
+    further command line needs again; `wrong_id`: why its id and UID do not go with the record;
     `store_missing`: the history is empty because there is no store; `vendor_refuses`: why nothing can be
     signed here.
     """
@@ -142,7 +143,7 @@ def view(
         *_date_warnings(topic, not_after, now),
         *_node_warnings(topic, nodes, left_owed),
         *_gone_warnings(topic, history.open, names),
-        *_id_warnings(topic, elsewhere),
+        *_id_warnings(topic, wrong_id),
         *_request_warnings(topic, history.open, now),
     ]
     situation = Situation(
@@ -152,7 +153,7 @@ def view(
         owed=left_owed,
         owed_previous=back,
         gone=() if history.open is None else gone(history.open, names),
-        elsewhere=elsewhere,
+        wrong_id=wrong_id,
         not_after=not_after,
         options=options,
         store_missing=store_missing,
@@ -330,12 +331,11 @@ def _gone_warnings(topic: Topic, renewal: Renewal | None, nodes: Sequence[str]) 
     return [Warn(key, {"name": topic.name, "nodes": ", ".join(left)}, attention=back)]
 
 
-def _id_warnings(topic: Topic, elsewhere: Renewal | None) -> list[Warn]:
-    """Its nodes may be left in the middle of a renewal that no command finds under the id of now."""
-    if elsewhere is None:
+def _id_warnings(topic: Topic, wrong_id: Refused | None) -> list[Warn]:
+    """Every command will refuse it."""
+    if wrong_id is None:
         return []
-    values = {"renewal": elsewhere.name, "got": Word(f"phase.{elsewhere.phase}"), "id": elsewhere.topic_id}
-    return [Warn("warning.renewal_under_other_id", {"name": topic.name, **values})]
+    return [Warn(f"warning.{wrong_id.reason}", {"name": topic.name, **wrong_id.values})]
 
 
 def _lies_elsewhere(view: NodeView) -> bool:

@@ -9,11 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from renewctl.errors import RenewctlError
+from renewctl.errors import Refused, RenewctlError
 from renewctl.inventory.reading import Topic
 from renewctl.reasons import Reason
 from renewctl.renewal.history import TopicHistory
-from renewctl.renewal.rules import Renewal
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Situation:
         owed_previous: nodes of the topic a roll-back is not known to have put back, or seen with the new pair
             after it.
         gone: nodes touched that left the topic, not known to hold the pair they should.
-        elsewhere: an open renewal of the topic's UID that began under another id.
+        wrong_id: why the topic's id and UID do not go with the record (`history.misnamed`).
         not_after: end of the certificate in use, as best known; None: not known.
         options: what every command needs again (`--inventory FILE`), already split.
         refused: why the command that ends here did not do what was asked; None: it did, or nothing was asked.
@@ -57,7 +56,7 @@ class Situation:
     owed: Sequence[str] = ()
     owed_previous: Sequence[str] = ()
     gone: Sequence[str] = ()
-    elsewhere: Renewal | None = None
+    wrong_id: Refused | None = None
     not_after: datetime | None = None
     options: Sequence[str] = ()
     refused: RenewctlError | None = None

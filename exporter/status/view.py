@@ -13,7 +13,7 @@ from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
 from renewctl.inventory.reading import Inventory, Topic
 from renewctl.observation import DeviceCounts, Failure, Observation, Source
 from renewctl.overview import NodeView, State, TopicView, Turn, Warn, is_fault, looks_first, same, view
-from renewctl.renewal.history import TopicHistory, under_other_id
+from renewctl.renewal.history import history_of, misnamed
 from renewctl.renewal.rules import Phase
 
 CRITICAL = timedelta(days=14)
@@ -132,7 +132,8 @@ def _topic(
     now: datetime,
 ) -> TopicStatus:
     read = snapshot.histories is not None
-    history = (snapshot.histories or {}).get(topic.id, TopicHistory(topic.id))
+    recorded, names = snapshot.histories or {}, (topic.id, topic.topic)
+    history = history_of(recorded, *names)
     by_node = {
         node.name: [
             known
@@ -147,8 +148,7 @@ def _topic(
         for name, known in by_node.items()
         if (observed := _observation(name, snapshot.node(name), known)) is not None
     }
-    elsewhere = under_other_id(snapshot.histories or {}, topic.id, topic.topic)
-    found = view(inventory, topic, history, seen, now, elsewhere=elsewhere)
+    found = view(inventory, topic, history, seen, now, wrong_id=misnamed(recorded, *names))
     if not read:
         found = _as_kept(found, kept)
     found = replace(found, steps=looks_first(found))

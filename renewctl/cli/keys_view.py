@@ -9,7 +9,8 @@ from typing import Any
 from renewctl.cli.context import Session
 from renewctl.cli.output import Output, steps_json
 from renewctl.errors import ExitCode, RenewctlError
-from renewctl.guidance import Step, command, lost_key_steps
+from renewctl.guidance import Step, command
+from renewctl.lost_key import lost_key_steps
 from renewctl.overview import Warn, key_warnings
 from renewctl.renewal.key_record import KeyFacts
 from renewctl.secrets import SecretRef, shown

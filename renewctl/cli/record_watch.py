@@ -11,7 +11,7 @@ from renewctl.overview import Warn
 from renewctl.reasons import Word
 from renewctl.renewal.events import Event
 from renewctl.renewal.history import TopicHistory
-from renewctl.renewal.key_record import key_facts
+from renewctl.renewal.key_record import key_facts, of_topics
 
 
 def stray_renewals(inventory: Inventory, past: Mapping[str, TopicHistory]) -> list[Warn]:
@@ -43,8 +43,9 @@ def sealed_to_others(
     current = {agefile.plain(one) for one in inventory.keys.recipients}
     if not current:
         return []
-    sealed = [set(one.recipients) for one in key_facts(events, now).values() if one.uses and one.recipients]
-    removed = sum(bool(recipients - current) for recipients in sealed)
-    added = sum(recipients < current for recipients in sealed)
+    own = of_topics(key_facts(events, now), {topic.topic for topic in inventory.topics}).values()
+    needed = [one for one in own if one.uses]
+    removed = sum(not one.may_open <= current for one in needed)
+    added = sum(one.recipients is not None and set(one.recipients) < current for one in needed)
     counts = {"warning.sealed_to_others": removed, "warning.sealed_not_to_all": added}
     return [Warn(key, {"count": count}) for key, count in counts.items() if count]

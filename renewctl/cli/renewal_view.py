@@ -169,20 +169,20 @@ def show_end(
 def show_renewal(voice: Voice, name: str | None) -> int:
     """Tell a renewal's story: `renewal show`."""
     from renewctl.cli.workplace import steps_for  # noqa: PLC0415
-    from renewctl.renewal.history import histories, require_one_id  # noqa: PLC0415
+    from renewctl.renewal.history import histories, history_of, misnamed  # noqa: PLC0415
     from renewctl.store.read import StoreReader  # noqa: PLC0415
 
     with StoreReader(voice.session.store_url, recover=True) as reader:
         events, run = reader.renewals(), reader.open_run()
     past = histories(events)
-    history = past.get(voice.topic.id)
-    known = history.renewals if history is not None else ()
+    if (refused := misnamed(past, voice.topic.id, voice.topic.topic)) is not None:
+        raise refused
+    history = history_of(past, voice.topic.id, voice.topic.topic)
+    known = history.renewals
     if not known:
-        require_one_id(past, voice.topic.id, voice.topic.topic)
         raise Refused(Reason.RENEWAL_NONE_OPEN, topic=voice.topic.id)
-    chosen = history.latest if name is None and history is not None else None
-    chosen = chosen or next((one for one in known if one.name == name), None)
-    if chosen is None or history is None:
+    chosen = history.latest if name is None else next((one for one in known if one.name == name), None)
+    if chosen is None:
         names = ", ".join(one.name for one in known)
         raise Refused(Reason.RENEWAL_UNKNOWN, got=name or "-", expected=names)
     nodes = [node.name for node in voice.session.inventory.nodes_of(voice.topic.id)]

@@ -21,7 +21,7 @@ from renewctl.inventory.reading import Inventory, Topic
 from renewctl.observation import Observation
 from renewctl.overview import NodeView, TopicView, Warn, is_fault, key_warnings, looks_first, view
 from renewctl.reasons import Reason
-from renewctl.renewal.history import TopicHistory, histories, under_other_id
+from renewctl.renewal.history import TopicHistory, histories, history_of, misnamed
 from renewctl.renewal.rules import Phase, gone, owed, owed_previous
 from renewctl.secrets import SecretRef
 
@@ -91,11 +91,11 @@ def _report(session: Session, topics: Sequence[Topic], *, offline: bool) -> Repo
         view(
             inventory,
             topic,
-            past.get(topic.id, TopicHistory(topic.id)),
+            history_of(past, topic.id, topic.topic),
             seen,
             now,
             session.options,
-            elsewhere=under_other_id(past, topic.id, topic.topic),
+            wrong_id=misnamed(past, topic.id, topic.topic),
             store_missing=any(warn.key == "warning.store_absent" for warn in found),
             vendor_refuses=vendor_refuses(topic, now),
         )

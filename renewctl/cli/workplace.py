@@ -9,13 +9,13 @@ from typing import Any
 
 import renewctl
 from renewctl.cli.context import Session
-from renewctl.errors import RenewctlError, Unusable
+from renewctl.errors import Refused, RenewctlError, Unusable
 from renewctl.guidance import Situation, Step, next_steps
 from renewctl.inventory.reading import Topic
 from renewctl.keys import keystore
 from renewctl.reasons import Reason
-from renewctl.renewal.history import TopicHistory, histories, under_other_id
-from renewctl.renewal.rules import Renewal, gone, owed, owed_previous
+from renewctl.renewal.history import TopicHistory, histories, history_of, misnamed
+from renewctl.renewal.rules import gone, owed, owed_previous
 from renewctl.store.read import StoreReader
 from renewctl.store.write import Stamp, Store
 from renewctl.workflow.workplace import Workplace
@@ -75,7 +75,7 @@ def steps_for(
     csr_file: Path | None = None,
     left_out: Mapping[str, str] | None = None,
     store_missing: bool = False,
-    elsewhere: Renewal | None = None,
+    wrong_id: Refused | None = None,
 ) -> tuple[Step, ...]:
     """NEXT STEPS of one topic; the other arguments as in `Situation`."""
     from renewctl.cli.vendor_watch import vendor_refuses  # noqa: PLC0415 - cryptography
@@ -89,7 +89,7 @@ def steps_for(
         owed=() if latest is None else owed(latest, nodes),
         owed_previous=() if latest is None else owed_previous(latest, nodes),
         gone=() if latest is None else gone(latest, nodes),
-        elsewhere=elsewhere,
+        wrong_id=wrong_id,
         not_after=None if current is None else current.not_after,
         options=session.options,
         refused=refused,
@@ -117,6 +117,6 @@ def steps_after(
         if error.reason is not Reason.STORE_MISSING:
             raise
         return steps_for(session, topic, TopicHistory(topic.id), store_missing=True)
-    history = known.get(topic.id, TopicHistory(topic.id))
-    elsewhere = under_other_id(known, topic.id, topic.topic)
-    return steps_for(session, topic, history, refused=refused, left_out=left_out, elsewhere=elsewhere)
+    uid = (topic.id, topic.topic)
+    history, wrong_id = history_of(known, *uid), misnamed(known, *uid)
+    return steps_for(session, topic, history, refused=refused, left_out=left_out, wrong_id=wrong_id)

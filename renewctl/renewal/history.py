@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from renewctl.errors import Refused
 from renewctl.reasons import Reason, Word
@@ -30,6 +30,7 @@ class TopicHistory:
     Attributes:
         renewals: oldest first.
         adopted: the pair last taken over.
+        adopted_topic: the UID it is of.
         adopted_after: name of the newest renewal there was then, which had ended; None: there was none, or
             the event is of before that was told.
         adopted_seq: number of the last event beside the renewals (`adopted`, `restored`), 0 for none.
@@ -38,9 +39,16 @@ class TopicHistory:
     topic_id: str
     renewals: tuple[Renewal, ...] = ()
     adopted: PairRef | None = None
+    adopted_topic: str | None = None
     adopted_at: datetime | None = None
     adopted_after: str | None = None
     adopted_seq: int = 0
+
+    @property
+    def topic(self) -> str | None:
+        """The UID the newest of it is of; None: nothing tells."""
+        newest = self.since_adopted
+        return newest[-1].topic if newest else self.adopted_topic
 
     @property
     def latest(self) -> Renewal | None:
@@ -135,22 +143,39 @@ class TopicHistory:
         return None
 
 
-def under_other_id(known: Mapping[str, TopicHistory], topic_id: str, uid: str) -> Renewal | None:
-    """The open renewal of a topic's UID that began under another id than the inventory gives it now."""
-    others = (one.open for one in known.values() if one.topic_id != topic_id)
-    return next((one for one in others if one is not None and one.topic == uid), None)
+def history_of(known: Mapping[str, TopicHistory], topic_id: str, uid: str) -> TopicHistory:
+    """What is on record of a UID, be it under another id than the inventory gives it; empty: nothing is.
 
-
-def require_one_id(known: Mapping[str, TopicHistory], topic_id: str, uid: str) -> None:
-    """Check that no renewal of this UID is open under the id the inventory had before.
-
-    Raises:
-        Refused: `renewal_under_other_id`.
+    Where there are several, of a time when an id could change: the one under this id, else the newest.
     """
-    renewal = under_other_id(known, topic_id, uid)
-    if renewal is not None:
-        ids = {"got": topic_id, "expected": renewal.topic_id}
-        raise Refused(Reason.RENEWAL_UNDER_OTHER_ID, renewal=renewal.name, topic=uid, **ids)
+    theirs = [one for one in known.values() if one.topic == uid]
+    newest_last = sorted(
+        theirs, key=lambda one: (one.topic_id == topic_id, one.open is not None, _last_at(one))
+    )
+    if newest_last:
+        return newest_last[-1]
+    under_it = known.get(topic_id, TopicHistory(topic_id))
+    return under_it if under_it.topic is None else TopicHistory(topic_id)  # restored, say, and no more
+
+
+def _last_at(history: TopicHistory) -> datetime:
+    times = [history.adopted_at, None if history.latest is None else history.latest.last_at]
+    return max((one for one in times if one is not None), default=datetime.min.replace(tzinfo=UTC))
+
+
+def misnamed(known: Mapping[str, TopicHistory], topic_id: str, uid: str) -> Refused | None:
+    """Why an inventory's id and UID do not go with the record: it knows the one with another of the other.
+
+    `topic_under_other_id` or `id_of_other_topic`. Both belong together for good: renewals
+    bear the id in their names, and are the UID's.
+    """
+    recorded = history_of(known, topic_id, uid)
+    if recorded.topic_id != topic_id:
+        return Refused(Reason.TOPIC_UNDER_OTHER_ID, topic=uid, got=topic_id, expected=recorded.topic_id)
+    under_it = known.get(topic_id, recorded).topic
+    if under_it not in (None, uid):
+        return Refused(Reason.ID_OF_OTHER_TOPIC, id=topic_id, got=uid, expected=under_it)
+    return None
 
 
 def histories(events: Mapping[str, Sequence[Event]]) -> dict[str, TopicHistory]:
@@ -190,7 +215,8 @@ def _with(before: TopicHistory, events: Sequence[Event]) -> TopicHistory:
         return history
     last = adopted[-1]
     pair, after = PairRef.from_body(last.body["pair"]), last.body.get("after")
-    return replace(history, adopted=pair, adopted_at=last.at, adopted_after=after)
+    uid = str(last.body["topic"])
+    return replace(history, adopted=pair, adopted_topic=uid, adopted_at=last.at, adopted_after=after)
 
 
 def _order(name: str) -> tuple[str, int]:

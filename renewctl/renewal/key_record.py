@@ -6,7 +6,7 @@ are sealed anew together, and because a key outlives the renewal that made it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -44,11 +44,14 @@ class KeyFacts:
 
     Attributes:
         named_by: renewals (`<topic id>-<n>`) whose events name it, in the order of names.
+        topics: UIDs of the topics these are of.
         open: one of them has not ended.
         last: the newest event of those; a key that nothing needs is superseded since then.
         uses: what it is needed for; empty: superseded.
         recipients: whom it was sealed to; None: not known (sealed by hand, by an older renewctl, or anew and
             cut off before that was written down).
+        may_open: whom it was last sealed to, as far as was written down; and whom a sealing that was begun
+            since, and of which nothing more is known, was for.
         destroying: its destruction was begun.
         destroyed: written down as destroyed.
     """
@@ -58,7 +61,9 @@ class KeyFacts:
     open: bool
     last: datetime
     uses: tuple[Use, ...] = ()
+    topics: frozenset[str] = frozenset()
     recipients: tuple[str, ...] | None = None
+    may_open: frozenset[str] = frozenset()
     destroying: bool = False
     destroyed: bool = False
 
@@ -80,10 +85,22 @@ def key_facts(events: Mapping[str, Sequence[Event]], now: datetime) -> dict[str,
                 found[fingerprint] = _with(found.get(fingerprint), fingerprint, event)
     for fingerprint, facts in found.items():
         last = max(events[name][-1].at for name in facts.named_by)
-        found[fingerprint] = replace(facts, last=last, open=bool(still_open & set(facts.named_by)))
+        is_open = bool(still_open & set(facts.named_by))
+        uids = [_uids(topics[name.rpartition("-")[0]]) for name in facts.named_by]
+        found[fingerprint] = replace(facts, last=last, open=is_open, topics=frozenset().union(*uids))
     for use, fingerprint in _uses(topics, now):
         found[fingerprint] = replace(found[fingerprint], uses=(*found[fingerprint].uses, use))
     return _after_key_store(found, events.get(KEY_STORE, ()))
+
+
+def of_topics(found: Mapping[str, KeyFacts], uids: Collection[str]) -> dict[str, KeyFacts]:
+    """The keys of these topics: others are another inventory's, with recipients of its own."""
+    return {name: one for name, one in found.items() if not one.topics.isdisjoint(uids)}
+
+
+def _uids(history: TopicHistory) -> frozenset[str]:
+    uids = {history.adopted_topic, *(renewal.topic for renewal in history.renewals)}
+    return frozenset(uid for uid in uids if uid is not None)
 
 
 def _named(event: Event) -> set[str]:
@@ -99,7 +116,11 @@ def _with(before: KeyFacts | None, fingerprint: str, event: Event) -> KeyFacts:
     if event.renewal not in facts.named_by:
         facts = replace(facts, named_by=(*facts.named_by, event.renewal))
     sealed_to = event.body.get("recipients")
-    return facts if sealed_to is None else replace(facts, recipients=tuple(sealed_to))
+    return facts if sealed_to is None else _sealed(facts, sealed_to)
+
+
+def _sealed(facts: KeyFacts, to: Sequence[str]) -> KeyFacts:
+    return replace(facts, recipients=tuple(to), may_open=frozenset(to))
 
 
 def _uses(topics: Mapping[str, TopicHistory], now: datetime) -> list[tuple[Use, str]]:
@@ -132,13 +153,14 @@ def _rekey_started(found: dict[str, KeyFacts], body: Mapping[str, Any]) -> None:
     """Begun and not told of: whom these are sealed to is not known."""
     for name in body["keys"]:
         if name in found:
-            found[name] = replace(found[name], recipients=None)
+            may_open = found[name].may_open.union(body["recipients"])
+            found[name] = replace(found[name], recipients=None, may_open=may_open)
 
 
 def _key_resealed(found: dict[str, KeyFacts], body: Mapping[str, Any]) -> None:
     name = body["key_fingerprint"]
     if name in found:
-        found[name] = replace(found[name], recipients=tuple(body["recipients"]))
+        found[name] = _sealed(found[name], body["recipients"])
 
 
 def _destruction_started(found: dict[str, KeyFacts], body: Mapping[str, Any]) -> None:

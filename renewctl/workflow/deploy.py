@@ -40,10 +40,9 @@ def adopt(work: Workplace, topic: Topic, certificate: intake.Intake, key: bytes 
 
     Raises:
         Attention: somebody else opened a renewal, or destroyed or rekeyed keys, in this moment.
-        Refused: another topic, a key of another certificate, or a renewal is open, perhaps under another id.
+        Refused: another topic, a key of another certificate, or a renewal is open; as `Workplace.history`.
         Unusable: no certificate in the file.
     """
-    work.require_one_id(topic)
     history, keys_seen = work.history(topic), len(work.store.renewals().get(KEY_STORE, ()))
     history.require_none_open()
     found = certificate.leaf()

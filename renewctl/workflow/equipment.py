@@ -15,17 +15,6 @@ _AT_ONCE = 16
 """Passwords read side by side: each `{command:}` may take its ten seconds."""
 
 
-def require_reloads(nodes: Sequence[Node]) -> None:
-    """Check that this host may reload with what these nodes name.
-
-    All there is on the way back: a node whose password cannot be read here is owed, and the others go on.
-
-    Raises:
-        Refused: `reload_not_allowed`. Whatever else is missing comes with the first.
-    """
-    _require([*_not_allowed(nodes)])
-
-
 def require_equipped(nodes: Sequence[Node]) -> None:
     """Check that this host may reload with what these nodes name, and can read the passwords they want.
 
@@ -36,16 +25,14 @@ def require_equipped(nodes: Sequence[Node]) -> None:
         Refused: `reload_not_allowed`.
         Unusable: a password, as `secrets.read` raises. Whatever else is missing comes with the first.
     """
-    _require([*_not_allowed(nodes), *_unreadable(nodes)])
-
-
-def _require(lacking: Sequence[RenewctlError]) -> None:
+    lacking = [*reloads_not_allowed(nodes), *_unreadable(nodes)]
     if lacking:
         lacking[0].others = tuple(lacking[1:])
         raise lacking[0]
 
 
-def _not_allowed(nodes: Sequence[Node]) -> Iterator[RenewctlError]:
+def reloads_not_allowed(nodes: Sequence[Node]) -> Iterator[RenewctlError]:
+    """`reload_not_allowed` for each command of theirs that this host's list does not name."""
     for node in nodes:
         for program, *_ in () if node.install is None else node.install.reloads:
             if not secrets.is_allowed(program):

@@ -14,7 +14,7 @@ from renewctl.errors import Refused, RenewctlError, Unusable
 from renewctl.keys import agefile, keystore, unseal
 from renewctl.reasons import Reason
 from renewctl.renewal.events import KEY_STORE, Kind
-from renewctl.renewal.key_record import KeyFacts, key_facts
+from renewctl.renewal.key_record import KeyFacts, key_facts, of_topics
 from renewctl.secrets import SecretRef, shown
 from renewctl.workflow.workplace import Workplace
 
@@ -36,6 +36,7 @@ class KeyState(StrEnum):
     NOT_NEEDED = "not_needed"  # kept, superseded; nothing was tried
     UNNAMED = "unnamed"  # kept, and no event names it
     DESTROYED = "destroyed"
+    OTHERS = "others"  # of a topic the inventory does not know; nothing was tried
 
 
 _NOT_AS_SEALED = frozenset({Reason.SEALED_KEY_DAMAGED, Reason.KEY_NAME_DIFFERS})
@@ -47,7 +48,7 @@ class CheckedKey:
     """One key.
 
     Attributes:
-        facts: None where no event names it.
+        facts: None where no event names it, or none of a topic of the inventory.
         sealed_to: None where it is not kept, or where what is kept is damaged or another key.
         header: what the sealed file itself tells; None where it is not kept, or damaged.
         fault: why it is needed and cannot be used.
@@ -69,15 +70,28 @@ def check(work: Workplace, identity: SecretRef) -> tuple[CheckedKey, ...]:
     """
     unseal.require_identity(identity)
     known, kept = facts(work), work.keys.names()
+    others = _of_others(work)
     return tuple(
-        _checked(work, name, known.get(name), identity, kept=name in kept)
+        CheckedKey(name, None, KeyState.OTHERS, None, None)
+        if name in others
+        else _checked(work, name, known.get(name), identity, kept=name in kept)
         for name in sorted(known.keys() | set(kept))
     )
 
 
 def facts(work: Workplace) -> dict[str, KeyFacts]:
-    """What events tell of every key, as the store has it now."""
-    return key_facts(work.store.renewals(), work.now())
+    """What events tell of every key of the inventory's topics, as the store has it now."""
+    return of_topics(key_facts(work.store.renewals(), work.now()), _uids(work))
+
+
+def _of_others(work: Workplace) -> frozenset[str]:
+    """Keys of topics it does not know: another inventory's with the same store, and recipients of its own."""
+    known = key_facts(work.store.renewals(), work.now())
+    return frozenset(known.keys() - of_topics(known, _uids(work)).keys())
+
+
+def _uids(work: Workplace) -> set[str]:
+    return {topic.topic for topic in work.inventory.topics}
 
 
 def _checked(
@@ -166,7 +180,9 @@ class Rekeyed:
 
 
 def rekey(work: Workplace, identity: SecretRef, proof: SecretRef) -> tuple[Rekeyed, ...]:
-    """Seal every key that is kept to the recipients of the inventory. Again: goes on where it ended.
+    """Seal the kept keys to the recipients of the inventory. Again: goes on where it ended.
+
+    All but those of topics it does not know: whoever opens those would be shut out.
 
     Each new sealing is opened with `proof` before it takes the place of the old one. A key that cannot be
     opened stays as it is; the others go on.
@@ -182,8 +198,8 @@ def rekey(work: Workplace, identity: SecretRef, proof: SecretRef) -> tuple[Rekey
     """
     for reference in (identity, proof):
         unseal.require_identity(reference)
-    known = facts(work)
-    due = [name for name in work.keys.names() if _is_due(work, known.get(name), name)]
+    known, others = facts(work), _of_others(work)
+    due = [name for name in work.keys.names() if name not in others and _is_due(work, known.get(name), name)]
     if due:
         _prove_recipients(work, due, identity, proof)
     if not due or work.dry_run:
@@ -229,7 +245,7 @@ def _resealed(work: Workplace, record: _Record, name: str, identity: SecretRef, 
 def former_recipients(work: Workplace) -> tuple[str, ...]:
     """Whom kept keys are sealed to, as written down, and the inventory does not name any more."""
     known, kept = facts(work), work.keys.names()
-    ever = {one for name in kept if name in known for one in known[name].recipients or ()}
+    ever = {one for name in kept if name in known for one in known[name].may_open}
     return tuple(sorted(ever - set(work.keys.recipients)))
 
 

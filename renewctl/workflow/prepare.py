@@ -44,10 +44,9 @@ def open_renewal(work: Workplace, topic: Topic) -> tuple[str, tuple[Finding, ...
     Early is no fault: a lost key cannot wait for the window.
 
     Raises:
-        Refused: `renewal_open_already`, `renewal_under_other_id`.
+        Refused: `renewal_open_already`; as `Workplace.history`.
         Attention: somebody else opened it in this moment.
     """
-    work.require_one_id(topic)
     history = work.history(topic)
     history.require_none_open()
     previous = history.current

@@ -20,7 +20,7 @@ from renewctl.inventory.reading import Inventory, Node, Topic
 from renewctl.keys.keystore import KeyHome
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Event, Kind
-from renewctl.renewal.history import TopicHistory, histories
+from renewctl.renewal.history import TopicHistory, histories, history_of
 from renewctl.store.read import OF_A_RESTORE, Run, event_from, instant_text
 from renewctl.store.write import Stamp, Store
 from renewctl.upkeep import backup_file, restore
@@ -184,22 +184,22 @@ def _known_serials(events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
 def _drafts(
     place: Place, store: Store, done: Restored, run: Run, events: Mapping[str, Sequence[Event]]
 ) -> Iterator[Event]:
-    """One event a topic: in its open renewal, else beside its renewals.
+    """One event a topic: in its open renewal, else beside its renewals, whatever id they are under.
 
-    And one in every other open renewal. Where the id of its topic was changed, its nodes are that topic's.
-    Those of another inventory nobody has asked, and there is none to name but those the backup knows.
+    And one in every other open renewal: of another inventory's nodes nobody has asked, and there is none to
+    name but those the backup knows.
     """
     found = histories(events)
-    told = {topic.id: _nodes(place, topic, done) for topic in place.inventory.topics}
-    by_uid = {topic.topic: told[topic.id] for topic in place.inventory.topics}
+    told: dict[str, dict[str, list[str]]] = {}
+    for topic in place.inventory.topics:
+        told.setdefault(history_of(found, topic.id, topic.topic).topic_id, _nodes(place, topic, done))
     others = [topic_id for topic_id, history in found.items() if history.open is not None]
     for topic_id in dict.fromkeys((*told, *others)):
         history = found.get(topic_id, TopicHistory(topic_id))
         name, seq = history.adopted_name, history.adopted_seq
         if history.open is not None:
             name, seq = history.open.name, history.open.seq
-        uid = "" if history.open is None else history.open.topic
-        nodes = told.get(topic_id) or by_uid.get(uid) or {"nodes": [], "silent": []}
+        nodes = told.get(topic_id) or {"nodes": [], "silent": []}
         body = {
             **run.on_record(),
             "backup": done.sha256,

@@ -18,7 +18,7 @@ from renewctl.renewal.rules import Direction, Outcome, Renewal, gone, require
 from renewctl.renewal.served import serving
 from renewctl.workflow.choices import Options, proof_variables
 from renewctl.workflow.engine import Engine, NodeAnswer, fixed, lease_of, own_troubles, superseded_by
-from renewctl.workflow.equipment import require_reloads
+from renewctl.workflow.equipment import reloads_not_allowed
 from renewctl.workflow.hosts import host_variables
 from renewctl.workflow.pairs import accepted, open_pair, told, way_back
 from renewctl.workflow.workplace import Workplace
@@ -80,8 +80,7 @@ def can_roll_back(work: Workplace, topic: Topic) -> WayBack:
     """The way back of the open renewal, and what speaks against it. Changes no node.
 
     Raises:
-        Refused: nothing was touched, or there is no previous pair to put back; `renewal_closed`; a reload
-            command this host does not allow.
+        Refused: nothing was touched, or there is no previous pair to put back; `renewal_closed`.
     """
     playbook_run.require_ansible()
     if (closed := work.history(topic).closed) is not None:
@@ -96,7 +95,9 @@ def can_roll_back(work: Workplace, topic: Topic) -> WayBack:
     if left:
         unknown = [node for name, node in by_name.items() if name not in renewal.nodes]
         nodes += _renamed(work, topic, accepted(renewal), unknown)
-    require_reloads(nodes)
+    # What keeps a roll-out from beginning keeps nobody from going back: such a node is owed.
+    for lacking in reloads_not_allowed(nodes):
+        work.tell("roll.back_not_allowed", lacking.values)
     return WayBack(renewal, previous, nodes, left, doubt)
 
 

@@ -14,7 +14,7 @@ from renewctl.inventory.reading import Inventory, Node, Topic
 from renewctl.keys.keystore import KeyHome
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Event, Kind
-from renewctl.renewal.history import TopicHistory, histories, require_one_id
+from renewctl.renewal.history import TopicHistory, histories, history_of, misnamed
 from renewctl.renewal.rules import Renewal, apply, require
 from renewctl.store.write import Stamp, Store
 
@@ -42,28 +42,26 @@ class Workplace:
         return self.inventory.nodes_of(topic.id)
 
     def history(self, topic: Topic) -> TopicHistory:
-        """The topic's history as the store tells it now."""
-        return histories(self.store.renewals()).get(topic.id, TopicHistory(topic.id))
+        """The topic's history as the store tells it now.
+
+        Raises:
+            Refused: `topic_under_other_id`, `id_of_other_topic`.
+        """
+        known = histories(self.store.renewals())
+        if (refused := misnamed(known, topic.id, topic.topic)) is not None:
+            raise refused
+        return history_of(known, topic.id, topic.topic)
 
     def open_renewal(self, topic: Topic) -> Renewal:
         """The renewal of a topic that has not ended.
 
         Raises:
-            Refused: `renewal_none_open`; `renewal_under_other_id`.
+            Refused: `renewal_none_open`; as `history`.
         """
         renewal = self.history(topic).open
         if renewal is None:
-            self.require_one_id(topic)
             raise Refused(Reason.RENEWAL_NONE_OPEN, topic=topic.id)
         return renewal
-
-    def require_one_id(self, topic: Topic) -> None:
-        """Check that no renewal of the same UID is open under the id the inventory had before.
-
-        Raises:
-            Refused: `renewal_under_other_id`.
-        """
-        require_one_id(histories(self.store.renewals()), topic.id, topic.topic)
 
     def append(self, renewal: Renewal, kind: Kind, body: Mapping[str, Any]) -> Renewal:
         """Write one more event of a renewal down, and hand back what it is now.

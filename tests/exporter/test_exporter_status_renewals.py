@@ -134,7 +134,8 @@ def test_a_changed_id_leads_to_the_id_before() -> None:
     known = inventory(topic("hq"), node("a", "hq"), node("b", "hq"))
     found = page(in_phase(*BACK), known)
     assert "under the id tokyo" in text(of_class(found, "warnings")[0])
-    assert "give the topic its id tokyo back" in steps(found)
+    assert "its id tokyo back" in steps(found)
+    assert "rolling out" in facts(section(found))["Renewal"]
     assert "renewctl " not in steps(found)
 
 

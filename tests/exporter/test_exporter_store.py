@@ -127,9 +127,14 @@ def test_in_a_roll_out_a_node_that_left_is_owed_nothing(sqlite_inventory: Invent
     assert only(sqlite_inventory).owed == ("a", "b")
 
 
-def test_a_changed_id_hides_no_open_renewal(sqlite_inventory: Inventory) -> None:
-    """The topic is the same by its UID: phase and owed nodes stay published."""
-    steps = [history.accepted(), history.rolled_out("a"), history.put_back("a")[:-2]]
+@pytest.mark.parametrize(
+    "ended", [[], [(Kind.ROLL_BACK_FINISHED, {"run": 2, "outcome": "owed", "reason": None})]]
+)
+def test_a_changed_id_hides_nothing(
+    sqlite_inventory: Inventory, ended: list[tuple[Kind, dict[str, object]]]
+) -> None:
+    """The topic is the same by its UID: phase, owed nodes and what was recorded stay published, ended or not."""
+    steps = [history.accepted(), history.rolled_out("a"), history.put_back("a")[:-2], ended]
     history.write(str(sqlite_inventory.store), "tokyo-1", *steps)
     before = only(sqlite_inventory)
     (own,) = sqlite_inventory.topics
@@ -193,7 +198,7 @@ def test_an_adopted_pair_dates_a_topic_until_a_node_or_a_roll_out_says_more(
 ) -> None:
     """A server that tells nothing has a date from the first day on; what was read back replaces it."""
     url = str(sqlite_inventory.store)
-    adopted = {"pair": history.OLD, "topic_id": "tokyo", "topic": "t"}
+    adopted = {"pair": history.OLD, "topic_id": "tokyo", "topic": sqlite_inventory.topics[0].topic}
     history.write(url, "tokyo-0", [(Kind.ADOPTED, adopted)])
     expiry = "mdm_push_certificate_expiry_timestamp_seconds"
     first = read(sqlite_inventory)

@@ -12,6 +12,7 @@ from renewctl import messages
 from renewctl.errors import Attention, Refused, RenewctlError
 from renewctl.guidance import PORTAL, Situation, Step, next_steps
 from renewctl.inventory.reading import Account, Topic, Vendor
+from renewctl.lost_key import lost_key_steps
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Event, Kind
 from renewctl.renewal.history import TopicHistory, histories
@@ -289,7 +290,8 @@ def test_every_command_carries_what_the_operator_typed_before() -> None:
 @pytest.mark.parametrize("language", messages.LANGUAGES)
 def test_every_step_has_its_sentence(language: str) -> None:
     """Each key this module can give has a sentence in both languages."""
-    source = Path(next_steps.__code__.co_filename).read_text()
+    files = (next_steps, lost_key_steps)
+    source = "".join(Path(one.__code__.co_filename).read_text() for one in files)
     keys = {part.split('"')[0] for part in source.split('Step("')[1:]} | {
         part.split('"')[1] for part in source.split("Step(\n")[1:]
     }

@@ -44,7 +44,7 @@ NAMED: Mapping[Reason, tuple[str, ...]] = {
     Reason.SOMEBODY_ELSE_MOVED: (*HOLDER, "host"),
     Reason.RENEWAL_OPEN_ALREADY: (*HOLDER, "got"),
     Reason.RUN_LOST: ("renewal", "run"),
-    Reason.RENEWAL_UNDER_OTHER_ID: ("renewal", "topic", "got", "expected"),
+    Reason.TOPIC_UNDER_OTHER_ID: ("topic", "got", "expected"),
     Reason.PREVIOUS_PAIR_MISSING: ("renewal",),
     Reason.REQUEST_OF_ANOTHER_CSR: ("got", "expected"),
     Reason.REQUEST_IS_CERTIFICATE: ("path",),  # the CSR was made after the vendor should have had it

@@ -38,18 +38,13 @@ def allowed(sqlite_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Path:
     return listed
 
 
-@pytest.mark.parametrize("way", ["roll-out", "roll-back"])
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)])
-def test_a_list_without_the_reload_command(
-    sqlite_desk: Desk, allowed: Path, way: str, dry: tuple[str, ...]
-) -> None:
-    """Another operator's laptop: refused, forward and back, dry too; no node is asked and no event written."""
+def test_a_list_without_the_reload_command(sqlite_desk: Desk, allowed: Path, dry: tuple[str, ...]) -> None:
+    """Another operator's laptop: a roll-out is refused, dry too; no node is asked and no event written."""
     sqlite_desk.to_accepted()
-    if way == "roll-back":
-        sqlite_desk.told("renewal", "roll-out")
     known, played = sqlite_desk.kinds(), len(sqlite_desk.playbooks.played)
     allowed.unlink()
-    error = sqlite_desk.told("renewal", way, *dry, code=1)["error"]
+    error = sqlite_desk.told("renewal", "roll-out", *dry, code=1)["error"]
     assert (error["reason"], error["values"]["node"], error["values"]["program"]) == (
         "reload_not_allowed",
         "f1",
@@ -57,7 +52,33 @@ def test_a_list_without_the_reload_command(
     )
     assert (sqlite_desk.kinds(), len(sqlite_desk.playbooks.played)) == (known, played)
     allowed.write_text(f"{RELOAD}\n")
-    sqlite_desk.told("renewal", way, *dry)
+    sqlite_desk.told("renewal", "roll-out", *dry)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", "f1: the list of this host does not name its reload command"), ("ja", "f1: 再読み込みコマンド")],
+)
+def test_a_roll_back_goes_on_past_a_reload_command_that_is_not_listed(
+    sqlite_desk: Desk, allowed: Path, language: str, words: str
+) -> None:
+    """Said beforehand, dry too; that node is owed and the others are back; with the command listed it follows."""
+    sqlite_desk.to_accepted()
+    sqlite_desk.told("renewal", "roll-out")
+    allowed.unlink()
+    dry = sqlite_desk.run("renewal", "roll-back", "--dry-run", "--lang", language)
+    assert (dry.code, words in dry.err) == (0, True)
+    values = {"node": "f1", "program": RELOAD, "path": str(allowed)}
+    sqlite_desk.playbooks.says("rollback", "f1", "failed", reason=Reason.RELOAD_NOT_ALLOWED, values=values)
+    done = sqlite_desk.run("renewal", "roll-back", "--lang", language)
+    assert (done.code, words in done.err, str(allowed) in done.err) == (4, True, True)
+    told = {name: one["direction"] for name, one in sqlite_desk.renewal()["nodes"].items()}
+    assert (told["n1"], told["n2"], told["n3"]) == ("previous", "previous", "previous")
+    [topic] = sqlite_desk.told("status", "--offline", code=4)["topics"]
+    assert topic["renewal"]["owed_previous"] == ["f1"]
+    allowed.write_text(f"{RELOAD}\n")
+    sqlite_desk.playbooks.answers.clear()
+    sqlite_desk.told("renewal", "roll-back")
 
 
 def test_all_that_is_missing_is_told_at_once(sqlite_desk: Desk, allowed: Path) -> None:

@@ -142,15 +142,15 @@ def test_enrolled_devices_are_asked_about_again(sqlite_desk: Desk) -> None:
 
 
 def test_the_inventory_names_another_topic_since(sqlite_desk: Desk) -> None:
-    """Accepted for another UID than the one that stands there now: refused before any node, with the account."""
+    """Accepted for another UID than the one that stands there now: refused before any node, with both."""
     sqlite_desk.to_accepted()
     kinds = sqlite_desk.kinds()
     (topic,) = sqlite_desk.inventory["topics"]
     sqlite_desk.rewrite(topics=[topic | {"topic": OTHER}])
     for words in ((), ("--dry-run",)):
         error = sqlite_desk.told("renewal", "roll-out", *words, code=1)["error"]
-        assert (error["reason"], error["values"]["expected"]) == ("topic_differs", OTHER)
-        assert "sign in at the portal as mdm@example.com" in error["hint"]
+        assert (error["reason"], error["values"]["got"]) == ("id_of_other_topic", OTHER)
+        assert error["values"]["expected"] == topic["topic"]
     nothing_happened(sqlite_desk, kinds)
 
 

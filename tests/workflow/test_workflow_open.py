@@ -10,7 +10,7 @@ from renewctl.reasons import Reason
 from renewctl.renewal.events import Kind
 from renewctl.store.write import Stamp, Store
 from renewctl.workflow.workplace import Workplace
-from tests.support.certs import NOW
+from tests.support.certs import NOW, OTHER_TOPIC, TOPIC
 from tests.support.desk import OLD, Desk
 
 STAMP = Stamp("tanaka@ops2", "ops2", "0.1.0", "d" * 64)
@@ -127,42 +127,76 @@ def test_every_command_of_a_renewal_needs_an_open_one(desk: Desk) -> None:
     assert desk.kinds() == []
 
 
+COMMANDS = (
+    *(("renewal", word) for word in ("open", "request", "roll-out", "verify", "roll-back", "close", "abort")),
+    ("renewal", "show"),
+    ("renewal", "open", "--dry-run"),
+)
+
+
 @pytest.mark.parametrize(
     ("language", "told"),
     [
-        ("en", "tokyo-1 is open (rolling out) under the id tokyo this topic had"),
-        ("ja", "以前のid tokyo の年次更新 tokyo-1 が終わっていません（展開中）"),
+        ("en", "the record has it under the id tokyo, not tokyo-hq"),
+        ("ja", "記録でのidは tokyo-hq ではなく tokyo です"),
     ],
 )
-def test_a_changed_id_hides_no_open_renewal(desk: Desk, language: str, told: str) -> None:
-    """`status` ends with 4 and names it; every command does, and what they lead to is the id it had, nothing else."""
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_changed_id_hides_nothing(desk: Desk, language: str, told: str, *, ended: bool) -> None:
+    """`status` ends with 4, and tells what is on record; every command refuses, and leads to the id it had."""
     desk.to_accepted()
-    desk.playbooks.says("rollout", "n1", "unknown")
-    desk.refusal("renewal", "roll-out", code=4)
+    if ended:
+        desk.told("renewal", "roll-out")
+        desk.told("renewal", "close")
+    else:
+        desk.playbooks.says("rollout", "n1", "unknown")
+        desk.refusal("renewal", "roll-out", code=4)
+    [before] = desk.told("status", "--offline", code=0 if ended else 4)["topics"]
     (topic,) = desk.inventory["topics"]
     desk.rewrite(topics=[topic | {"id": "tokyo-hq"}])
     done = desk.run("status", "--offline", "--lang", language)
     assert (done.code, told in done.out) == (4, True)
-    (shown,) = desk.told("status", "--offline", code=4)["topics"]
-    assert "warning.renewal_under_other_id" in [warn["key"] for warn in shown["warnings"]]
+    [shown] = desk.told("status", "--offline", code=4)["topics"]
+    assert {"warning.topic_under_other_id"} <= {warn["key"] for warn in shown["warnings"]}
     assert [step["key"] for step in shown["next_steps"]] == ["next.give_id_back"]
-    words = ("open", "request", "roll-out", "verify", "roll-back", "close", "abort", "show")
-    for command in (*(("renewal", word) for word in words), ("renewal", "open", "--dry-run")):
-        error = desk.told(*command, code=1)["error"]
-        assert (error["reason"], error["values"]["renewal"]) == ("renewal_under_other_id", "tokyo-1")
+    for fact in ("not_after", "renewal"):
+        assert shown[fact] == before[fact] is not None
     adopt = ("adopt", "--certificate", desk.file("old.pem", OLD.pem), "--certificate-only")
-    assert desk.refusal(*adopt, code=1) == "renewal_under_other_id"
-    done = desk.run(*adopt)
-    assert (
-        "give the topic its id tokyo back; then" in done.err,
-        "renewctl" in done.err.partition("NEXT STEPS")[2],
-    ) == (True, False)
+    for command in (*COMMANDS, adopt):
+        error = desk.told(*command, code=1)["error"]
+        assert (error["reason"], error["values"]["expected"]) == ("topic_under_other_id", "tokyo")
+    steps = desk.run(*adopt).err.partition("NEXT STEPS")[2]
+    assert ("its id tokyo back; then" in steps, "renewctl" in steps) == (True, False)
     desk.rewrite(topics=[topic])
     desk.playbooks.answers.clear()
+    desk.told("renewal", "open" if ended else "roll-out")
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", "the record has its id tokyo for another topic"),
+        ("ja", "id tokyo は、記録では別のトピック"),
+    ],
+)
+def test_an_id_that_another_inventory_uses(desk: Desk, language: str, told: str) -> None:
+    """Two inventories, one store, one id: the second hears so at once, and nothing of the first is taken for its own."""
+    desk.to_accepted()
     desk.told("renewal", "roll-out")
-    desk.told("renewal", "close")
-    desk.rewrite(topics=[topic | {"id": "tokyo-hq"}])
-    assert desk.told("renewal", "open")["renewal"]["name"] == "tokyo-hq-1"
+    (topic,) = desk.inventory["topics"]
+    desk.rewrite(topics=[topic | {"topic": OTHER_TOPIC}])
+    done = desk.run("status", "--offline", "--lang", language)
+    assert (done.code, told in done.out) == (4, True)
+    [shown] = desk.told("status", "--offline", code=4)["topics"]
+    assert (shown["not_after"], shown["renewal"]) == (None, None)
+    assert [step["key"] for step in shown["next_steps"]] == ["next.other_id"]
+    known = desk.kinds()
+    for command in COMMANDS:
+        error = desk.told(*command, code=1)["error"]
+        assert (error["reason"], error["values"]["expected"]) == ("id_of_other_topic", TOPIC)
+    assert desk.kinds() == known
+    desk.rewrite(topics=[topic | {"topic": OTHER_TOPIC, "id": "osaka"}])
+    assert desk.told("renewal", "open")["renewal"]["name"] == "osaka-1"
 
 
 @pytest.mark.parametrize(
