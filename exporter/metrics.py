@@ -254,7 +254,7 @@ RENEWAL_ACCEPTED = Definition(
     "As mdm_renewal_phase, or no certificate was accepted yet.",
     (
         "time() - mdm_renewal_accepted_timestamp_seconds > 86400 and on (topic) mdm_renewal_nodes_owed > 0",
-        "certificates accepted a day ago and still not on every node",
+        "renewals accepted a day ago with nodes not read back with the pair they should have",
     ),
 )
 RENEWAL_NODES_OWED = Definition(
@@ -263,14 +263,20 @@ RENEWAL_NODES_OWED = Definition(
     f"left the inventory before they were back are counted) and were not read back with it. {POLLED}",
     ("topic",),
     "As mdm_renewal_phase.",
-    ("mdm_renewal_nodes_owed > 0", "topics whose roll-out is not complete"),
+    (
+        "mdm_renewal_nodes_owed > 0",
+        "topics with nodes not read back with the pair they should have; after a roll-back: the previous one",
+    ),
 )
 RENEWAL_NODE_OWED = Definition(
     "mdm_renewal_node_owed",
     f"1 if this node of a topic is owed, else 0; see mdm_renewal_nodes_owed. {POLLED}",
     ("topic", "node"),
     "As mdm_renewal_phase.",
-    ("mdm_renewal_node_owed == 1 and on (node) mdm_node_up == 1", "owed nodes that answer: roll out now"),
+    (
+        "mdm_renewal_node_owed == 1 and on (node) mdm_node_up == 1",
+        "owed nodes that answer: act now (see mdm_renewal_phase)",
+    ),
 )
 STORE_UP = Definition(
     "mdm_store_up",

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from renewctl.observation import DeviceCounts, Observation, SeenDevice, SeenFile, ServedCertificate
 from renewctl.reasons import Reason
+from renewctl.renewal.events import Direction
 from renewctl.renewal.history import TopicHistory
 
 FORGET_AFTER = timedelta(days=7)
@@ -230,8 +231,11 @@ class RenewalFacts:
         topic_id: the topic in the inventory.
         renewal, phase: the newest renewal.
         accepted_at: of the newest renewal that accepted a certificate.
-        owed: nodes owed a pair; after a roll-back, those too that left the inventory before they were back.
+        owed: nodes owed a pair; from a roll-back on, those too that left the inventory before they were back.
         recorded: node -> the certificate installed by us and read back there, and when.
+        bound_for: which pair it is that they are owed.
+        ahead: node -> when the controller says it recorded that, where our clock was not that far when it was
+            first read; then it counts as of that reading.
     """
 
     topic_id: str
@@ -240,6 +244,8 @@ class RenewalFacts:
     accepted_at: datetime | None = None
     owed: tuple[str, ...] = ()
     recorded: Mapping[str, Known] = field(default_factory=dict)
+    bound_for: Direction = Direction.NEW
+    ahead: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from exporter.snapshot import ExpiryFacts, Known, NodeFacts, RenewalFacts, Snaps
 from renewctl import localfile
 from renewctl.observation import DeviceCounts, SeenFile, ServedCertificate, Source
 from renewctl.reasons import Reason
+from renewctl.renewal.events import Direction
 
 VERSION = 2
 """Of the file's format; another one is not read."""
@@ -142,6 +143,8 @@ def _renewal_out(facts: RenewalFacts) -> dict[str, Any]:
         "accepted_at": _at_out(facts.accepted_at),
         "owed": list(facts.owed),
         "recorded": {node: _known_out(known) for node, known in facts.recorded.items()},
+        "bound_for": facts.bound_for,
+        "ahead": {node: _at_out(at) for node, at in facts.ahead.items()},
     }
 
 
@@ -153,6 +156,9 @@ def _renewal_in(stored: dict[str, Any]) -> RenewalFacts:
         accepted_at=_at_in(stored["accepted_at"]),
         owed=tuple(map(str, stored["owed"])),
         recorded={node: _known_in(known) for node, known in stored["recorded"].items()},
+        # files of before these two were kept have none
+        bound_for=Direction(stored.get("bound_for", Direction.NEW)),
+        ahead={node: _instant_in(at) for node, at in stored.get("ahead", {}).items()},
     )
 
 

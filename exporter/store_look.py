@@ -122,6 +122,7 @@ def renewal_facts(inventory: Inventory, topics: Mapping[str, TopicHistory]) -> I
             accepted_at=None if accepted is None else accepted.accepted_at,
             owed=left,
             recorded=_recorded(history.since_adopted),
+            bound_for=Direction.NEW if accepted is None else accepted.bound_for,
         )
 
 
@@ -143,19 +144,19 @@ def _not_ahead(facts: RenewalFacts, before: Iterable[RenewalFacts], now: datetim
     """These facts, where a controller's clock may have run ahead.
 
     What it recorded is no younger than our first reading of it: else it would hide for so long what the node
-    itself says. Not than each reading: it would be as young as that for so long.
+    itself says. It stays so when our clock has come that far: it is the same record still, and what the node
+    said meanwhile is later. What is recorded anew bears another time.
     """
-    if all(known.at <= now for known in facts.recorded.values()):
-        return facts
-    first = {
-        n: known for one in before if one.topic_id == facts.topic_id for n, known in one.recorded.items()
-    }
-    found = {}
+    was = next((one for one in before if one.topic_id == facts.topic_id), replace(facts, recorded={}))
+    found, ahead = {}, {}
     for node, known in facts.recorded.items():
-        earlier = first.get(node)
-        read = now if earlier is None or earlier.served != known.served else min(earlier.at, now)
-        found[node] = known if known.at <= now else Known(known.served, read)
-    return replace(facts, recorded=found)
+        earlier = was.recorded.get(node)
+        read_before = earlier is not None and was.ahead.get(node, earlier.at) == known.at
+        at = earlier.at if earlier is not None and read_before else min(known.at, now)
+        found[node] = Known(known.served, at)
+        if at != known.at:
+            ahead[node] = known.at
+    return replace(facts, recorded=found, ahead=ahead)
 
 
 def _served(topic: str, pair: PairRef, source: Source) -> ServedCertificate:

@@ -92,7 +92,8 @@ def _devices() -> table.Panel:
 def _phases() -> table.Panel:
     return show.rows(
         "Renewals",
-        "The newest renewal of each topic: its phase, and how many nodes still lack its pair.",
+        "The newest renewal of each topic: its phase, and how many nodes were not read back with the pair "
+        "they should have; after a roll-back: the previous one.",
         [show.query(ask.PHASE, instant=True)],
         {"topic": "Topic (UID)", "renewal": "Renewal", "phase": "Phase", "Value": "Nodes owed"},
     ).span(12)
@@ -101,7 +102,8 @@ def _phases() -> table.Panel:
 def _owed() -> table.Panel:
     return show.rows(
         "Nodes owed",
-        "Nodes left out of a roll-out, to be done by the next one. Empty is good.",
+        "Nodes not read back with the pair they should have; after a roll-back: the previous one, also where "
+        "they left the inventory before they were back. Empty is good.",
         [show.query(ask.NODES_OWED, instant=True)],
         {"topic": "Topic (UID)", "node": "Node"},
     ).span(12)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -27,6 +27,7 @@ class State(StrEnum):
 
     SAME = "same"
     OWED = "owed"
+    OWED_PREVIOUS = "owed_previous"  # a roll-back is not known to have put it back
     INSTALLED = "installed"
     PROVEN = "proven"
     UNKNOWN = "unknown"
@@ -84,6 +85,7 @@ class TopicView:
 
     Attributes:
         not_after: the earliest end of what its nodes serve; what was adopted where no node tells.
+        owed: nodes not known to have the pair they should have: from a roll-back on, the previous one.
         left_out: node -> why it was left out of the roll-out, for those that are owed because of it.
     """
 
@@ -150,7 +152,7 @@ def view(
         topic,
         history,
         now,
-        owed=left_owed,
+        owed=tuple(left_owed),
         owed_previous=back,
         gone=() if history.open is None else gone(history.open, names),
         wrong_id=wrong_id,
@@ -166,7 +168,7 @@ def view(
         nodes=nodes,
         renewal=history.latest,
         turn=_turn(topic, history.open, urgent=bool(warnings)),
-        owed=left_owed,
+        owed=tuple(left_owed),
         left_out={} if accepted is None else _of(accepted.left_out, left_owed),
         warnings=tuple(warnings),
         steps=next_steps(situation),
@@ -207,13 +209,15 @@ def _not_back(
     return tuple(node for node in nodes if node in {*owed_previous(renewal, nodes), *again})
 
 
-def _owed(renewal: Renewal | None, nodes: list[str], back: Sequence[str]) -> tuple[str, ...]:
+def _owed(renewal: Renewal | None, nodes: list[str], back: Sequence[str]) -> dict[str, State]:
+    """Nodes without the pair they should have; on the way back, one without the new pair has it."""
     if renewal is None:
-        return ()
-    return tuple(node for node in nodes if node in {*owed(renewal, nodes), *back})
+        return {}
+    left = back if renewal.bound_for is Direction.PREVIOUS else owed(renewal, nodes)
+    return dict.fromkeys(left, as_owed(renewal.bound_for))
 
 
-def _of(reasons: Mapping[str, str], nodes: Sequence[str]) -> dict[str, str]:
+def _of(reasons: Mapping[str, str], nodes: Iterable[str]) -> dict[str, str]:
     return {node: reasons[node] for node in nodes if node in reasons}
 
 
@@ -222,7 +226,7 @@ def _node(
     topic: Topic,
     history: TopicHistory,
     seen: Observation | None,
-    left_owed: Sequence[str],
+    left_owed: Mapping[str, State],
 ) -> NodeView:
     recorded = history.recorded(node.name)
     observed = None if seen is None else seen.serving(topic.topic)
@@ -246,7 +250,7 @@ def _state(
     history: TopicHistory,
     observed: ServedCertificate | None,
     serving: ServedCertificate | None,
-    left_owed: Sequence[str],
+    left_owed: Mapping[str, State],
 ) -> State:
     renewal = history.latest
     told = None if renewal is None else renewal.nodes.get(node.name)
@@ -258,7 +262,7 @@ def _state(
     if observed is not None and recorded is not None and not is_pair(observed, recorded.pair):
         return State.DISAGREES
     if node.name in left_owed:
-        return State.OWED
+        return left_owed[node.name]
     return State.SAME if told is None else _told(told)
 
 
@@ -302,10 +306,19 @@ def _date_warnings(topic: Topic, not_after: datetime | None, now: datetime) -> l
     return [Warn("warning.due", values)] if not_after - now <= topic.window else []
 
 
-def _node_warnings(topic: Topic, nodes: Sequence[NodeView], left_owed: Sequence[str]) -> list[Warn]:
-    warnings: list[Warn] = []
-    if left_owed:
-        warnings.append(Warn("warning.owed", {"name": topic.name, "nodes": ", ".join(left_owed)}))
+def as_owed(bound_for: Direction) -> State:
+    """What a node is that is not known to have the pair its renewal is bound for."""
+    return State.OWED_PREVIOUS if bound_for is Direction.PREVIOUS else State.OWED
+
+
+def owed_warnings(topic: Topic, left_owed: Mapping[str, State]) -> list[Warn]:
+    """Of nodes that are owed a pair, and which it is."""
+    values = {"name": topic.name, "nodes": ", ".join(left_owed)}
+    return [Warn(f"warning.{state}", values) for state in dict.fromkeys(left_owed.values())]
+
+
+def _node_warnings(topic: Topic, nodes: Sequence[NodeView], left_owed: Mapping[str, State]) -> list[Warn]:
+    warnings = owed_warnings(topic, left_owed)
     unknown = [view.node.name for view in nodes if view.state is State.UNKNOWN]
     if unknown:
         warnings.append(Warn("warning.node_unknown", {"name": topic.name, "nodes": ", ".join(unknown)}))

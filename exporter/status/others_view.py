@@ -17,7 +17,7 @@ from exporter.expiry_look import expiring, key_of
 from exporter.snapshot import ExpiryFacts, NodeFacts, Snapshot
 from exporter.status.view import CRITICAL, OURS, Level
 from renewctl.certificate.pushcert import TOPIC_PREFIX
-from renewctl.inventory.reading import Inventory, Node
+from renewctl.inventory.reading import DEFAULT_WINDOW, Inventory, Node
 from renewctl.observation import SeenFile
 from renewctl.reasons import Reason
 
@@ -181,8 +181,10 @@ def _folder(
 ) -> FolderStatus:
 
     def window(file: SeenFile) -> timedelta | None:
-        first = _ends_first(file, push.get((node.name, file.topic)))
-        return None if first else windows.get(file.topic)
+        """As in the alerts, also of a topic that is not in the inventory."""
+        other = not file.topic.startswith(TOPIC_PREFIX)
+        first = other or _ends_first(file, push.get((node.name, file.topic)))
+        return None if first else windows.get(file.topic, DEFAULT_WINDOW)
 
     files = tuple(_file(node.name, file, window(file), now) for file in facts.files)
     counts = Counter(file.level for file in files)
@@ -198,7 +200,7 @@ def _folder(
 
 
 def _file(node: str, file: SeenFile, window: timedelta | None, now: datetime) -> FileStatus:
-    """A push certificate of a topic has that topic's window, any other file that of all that expires."""
+    """A push certificate has its topic's window, any other file that of all that expires."""
     due, critical = (OTHER_DUE, OTHER_CRITICAL) if window is None else (window, CRITICAL)
     return FileStatus(node, file, due, _level(file.not_after, now, due, critical, read=file.reason is None))
 

@@ -92,7 +92,7 @@ def _renewal(topic: TopicStatus, words: Words) -> str | None:
     if renewal is None:
         if kept is None:
             return words.text("page.renewal_none" if topic.turn is not None else "page.turn_unknown")
-        left = kept.owed if kept.phase == Phase.ROLLED_BACK else ()
+        left = kept.owed if kept.bound_for is Direction.PREVIOUS else ()
         phase = _phase(Phase(kept.phase), but(Phase.ROLLED_BACK), left, words)
         return words.text("page.renewal_is", renewal=kept.renewal, phase=phase)
     phase = _phase(renewal.phase, *_left(renewal, topic.view), words)

@@ -12,9 +12,19 @@ from exporter.collectors.certificates import shown
 from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
 from renewctl.inventory.reading import Inventory, Topic
 from renewctl.observation import DeviceCounts, Failure, Observation, Source
-from renewctl.overview import NodeView, State, TopicView, Turn, Warn, is_fault, looks_first, same, view
+from renewctl.overview import (
+    NodeView,
+    TopicView,
+    Turn,
+    Warn,
+    as_owed,
+    is_fault,
+    looks_first,
+    owed_warnings,
+    same,
+    view,
+)
 from renewctl.renewal.history import history_of, misnamed
-from renewctl.renewal.rules import Phase
 
 CRITICAL = timedelta(days=14)
 """From here on a date is critical: the threshold of the alert MdmPushCertificateRenewalCritical."""
@@ -186,19 +196,11 @@ def _observation(name: str, facts: NodeFacts, known: Sequence[Known]) -> Observa
 
 
 def _as_kept(found: TopicView, kept: RenewalFacts | None) -> TopicView:
-    """Without the store: nothing is said of steps, and owed is what was owed when it was last read.
-
-    After a roll-back that is the previous pair, and what such a node serves is not known.
-    """
-    owed = () if kept is None else kept.owed
-    back = kept is not None and kept.phase == Phase.ROLLED_BACK
-    state, warning = (State.UNKNOWN, "warning.node_unknown") if back else (State.OWED, "warning.owed")
-    nodes = tuple(replace(node, state=state) if node.node.name in owed else node for node in found.nodes)
-    warnings = found.warnings
-    if owed:
-        values = {"name": found.topic.name, "nodes": ", ".join(owed)}
-        warnings = (*warnings, Warn(warning, values))
-    return replace(found, nodes=nodes, owed=owed, warnings=warnings, steps=())
+    """Without the store: nothing is said of steps, and owed is what was owed when it was last read."""
+    owed = {} if kept is None else dict.fromkeys(kept.owed, as_owed(kept.bound_for))
+    nodes = tuple(replace(node, state=owed.get(node.node.name, node.state)) for node in found.nodes)
+    warnings = (*found.warnings, *owed_warnings(found.topic, owed))
+    return replace(found, nodes=nodes, owed=tuple(owed), warnings=warnings, steps=())
 
 
 def _nodes(

@@ -22,7 +22,7 @@ from renewctl.inventory.reading import Expiring, ExpiryKind, Inventory, Node, Pr
 from renewctl.observation import Failure, SeenFile, Source
 from renewctl.reasons import Reason
 from renewctl.servers import certificate_files, expiring, tls_peer
-from tests.support.alerting import RULES
+from tests.support.alerting import RULES, alerts, recordings
 from tests.support.exporter_values import NOW, UID, folder_node, inventory, node, seen, served, topic
 from tests.support.html_page import of_class, rows, text
 from tests.support.status_pages import READ, page
@@ -231,6 +231,24 @@ def test_a_push_certificate_in_a_folder_has_its_topics_window() -> None:
     assert list(levels.values()) == [Level.DUE, Level.CRITICAL, Level.OK, Level.DUE]
     found = tables(page(holding([file("push", 40, uid=UID)]), known(PKI)))
     assert found["The files that expire first"][0]["State"] == "▲ due"
+
+
+def test_a_push_certificate_of_no_topic_in_a_folder_has_the_thresholds_of_its_alerts() -> None:
+    """Nobody's window is the 60 days that the rules give it; never in order where an alert fires."""
+    [window] = [one for one in recordings() if one.name == "topic:mdm_topic_renewal_window_seconds:max"]
+    [due] = re.findall(r"\+ (\d+)\)", window.expression)
+    [critical] = re.findall(r"< (\d+)\)", alerts()["MdmPushCertificateRenewalCritical"]["expr"])
+    ahead = [int(seconds) / 86_400 for seconds in (due, critical)]
+    for days, level in zip(
+        (ahead[0] + 1, ahead[0] - 1, ahead[1] + 1, ahead[1] - 1),
+        (Level.OK, Level.DUE, Level.DUE, Level.CRITICAL),
+        strict=True,
+    ):
+        stray = file("stray", days, uid=f"{UID[:-1]}9")
+        told = served(Source.FILE, uid=stray.topic)
+        looked = seen(replace(told, not_after=stray.not_after), up=None, files=(stray,))
+        [folder] = others_status(known(PKI), READ.with_node("pki", NodeFacts().after(looked)), NOW).folders
+        assert [one.level for one in folder.files] == [level], days
 
 
 def test_what_stands_behind_a_push_certificate_in_a_folder_has_the_window_of_all_that_expires() -> None:

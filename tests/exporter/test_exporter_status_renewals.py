@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from xml.etree.ElementTree import tostring
+from xml.etree.ElementTree import Element, tostring
 
 import pytest
 
 from exporter.snapshot import NodeFacts, RenewalFacts, Snapshot
+from exporter.store_look import renewal_facts
 from renewctl import messages
 from renewctl.inventory.reading import Account
-from renewctl.renewal.events import Kind
+from renewctl.renewal.events import Direction, Kind
 from renewctl.renewal.history import histories
 from tests.support import history as past
 from tests.support.exporter_values import NOW, UID, inventory, node, seen, served, topic
@@ -194,13 +195,68 @@ def test_the_store_is_down_since_before_the_start() -> None:
     assert facts(section(page(Snapshot(store_up=False))))["Renewal"].startswith("unknown")
 
 
-def test_the_store_is_down_and_a_node_was_owed_the_previous_pair() -> None:
-    """The phase says which pair; neither row nor warning calls it not rolled out, in Japanese either."""
-    kept = RenewalFacts("tokyo", "tokyo-1", "rolled_back", owed=("b",))
-    told = facts(section(page(Snapshot(renewals=(kept,), store_up=False))))
-    assert told["Renewal"] == "tokyo-1: rolled back, but not known to have the previous pair back: b"
-    japanese = text(page(Snapshot(renewals=(kept,), store_up=False), language="ja"))
-    assert "未展開" not in japanese
-    assert "未展開" in text(
-        page(Snapshot(renewals=(replace(kept, phase="installed"),), store_up=False), language="ja")
+BOTH_OUT = (*past.ACCEPTED, (Kind.ROLL_OUT_STARTED, {"waves": [["a", "b"]]}), past.wave("a", "b"), past.told("a", "installed"), past.told("b", "installed"), Kind.ROLL_OUT_FINISHED)  # fmt: skip
+HALF_BACK = (*BOTH_OUT, (Kind.ROLL_BACK_STARTED, {"nodes": ["a", "b"]}), past.wave("a", direction="previous"), past.told("a", "installed", "previous"))  # fmt: skip
+OWED_PREVIOUS = {
+    "en": "Office tokyo: owed the previous pair: ",
+    "ja": "Office tokyo: 前の組に戻ったことを確認できていないノード: ",
+}
+NOT_PUT_BACK = {"en": "✕ owed the previous pair", "ja": "✕ 切り戻し未確認"}
+NOT_ROLLED_OUT = {"en": "owed: ", "ja": "未展開"}
+
+
+def warned(root: Element) -> list[str]:
+    """The warnings of the one topic, in words."""
+    return [text(one) for found in of_class(root, "warnings") for one in found]
+
+
+def not_put_back(root: Element, language: str) -> list[str]:
+    """The nodes whose row says so."""
+    state = messages.text("page.column.state", language)
+    return [name for name, row in nodes(root).items() if row[state].startswith(NOT_PUT_BACK[language])]
+
+
+@pytest.mark.parametrize("language", messages.LANGUAGES)
+def test_half_way_back_page_and_metric_name_the_same_nodes(language: str) -> None:
+    """One node is back and owed nothing; the other is owed the previous pair, which no word calls not rolled out."""
+    old, new = (
+        replace(served(), not_after=past.START + timedelta(days=days), serial=serial)
+        for days, serial in ((42, "0a"), (365, "0b"))
+    )
+    nodes_say = READ.with_node("a", NodeFacts().after(seen(old))).with_node("b", NodeFacts().after(seen(new)))
+    told = in_phase(*HALF_BACK, snapshot=nodes_say)
+    [facts_of] = renewal_facts(inventory(node("a"), node("b")), told.histories or {})
+    found = page(told, language=language)
+    assert (facts_of.owed, facts_of.bound_for) == (("b",), Direction.PREVIOUS)
+    assert warned(found)[0] == OWED_PREVIOUS[language] + "b"
+    assert not_put_back(found, language) == ["b"]
+    assert NOT_ROLLED_OUT[language] not in text(found)
+
+
+@pytest.mark.parametrize("language", messages.LANGUAGES)
+def test_after_a_roll_back_a_node_that_still_serves_the_new_pair_is_owed_the_previous(language: str) -> None:
+    """The store is read: neither row nor warning calls it not rolled out, which would be the opposite."""
+    new = replace(served(), not_after=past.START + timedelta(days=365), serial="0b")
+    told = READ.with_node("a", NodeFacts().after(seen(new)))
+    found = page(in_phase(*BACK, *NOT_BACK, snapshot=told), language=language)
+    assert warned(found)[0] == OWED_PREVIOUS[language] + "a"
+    assert NOT_ROLLED_OUT[language] not in text(found)
+
+
+@pytest.mark.parametrize("language", messages.LANGUAGES)
+@pytest.mark.parametrize("phase", ["rolled_back", "rolling_out"])
+def test_the_store_is_down_and_a_node_was_owed_the_previous_pair(phase: str, language: str) -> None:
+    """Put back in vain, or not yet as it was cut off: phase, row and warning say which pair, in Japanese too."""
+    kept = RenewalFacts("tokyo", "tokyo-1", phase, owed=("b",), bound_for=Direction.PREVIOUS)
+    found = page(Snapshot(renewals=(kept,), store_up=False), language=language)
+    left = messages.text(
+        "phase.but_not_back", language, phase=messages.text(f"phase.{phase}", language), nodes="b"
+    )
+    assert f"tokyo-1: {left}" in text(found)
+    assert OWED_PREVIOUS[language] + "b" in warned(found)
+    assert not_put_back(found, language) == ["b"]
+    assert NOT_ROLLED_OUT[language] not in text(found)
+    forward = replace(kept, phase="installed", bound_for=Direction.NEW)
+    assert NOT_ROLLED_OUT[language] in text(
+        page(Snapshot(renewals=(forward,), store_up=False), language=language)
     )

@@ -20,7 +20,8 @@ from exporter.snapshot import NodeFacts, RenewalFacts, Snapshot
 from exporter.store_look import StoreLook
 from renewctl.inventory.reading import Inventory
 from renewctl.observation import Source
-from renewctl.renewal.events import Kind
+from renewctl.reasons import Reason
+from renewctl.renewal.events import Direction, Kind
 from renewctl.secrets import Kind as SecretKind
 from renewctl.secrets import SecretRef
 from tests.support import exporter_history as history
@@ -117,7 +118,8 @@ def test_a_roll_back_that_was_cut_off_owes_what_it_has_not_put_back(sqlite_inven
     """Not those it has, which are without the new pair, as they should be."""
     steps = [history.accepted(), history.rolled_out("a", "b"), history.put_back("a")[:-1]]
     history.write(str(sqlite_inventory.store), "tokyo-1", *steps)
-    assert only(sqlite_inventory).owed == ("b",)
+    facts = only(sqlite_inventory)
+    assert (facts.phase, facts.owed, facts.bound_for) == ("rolling_out", ("b",), Direction.PREVIOUS)
 
 
 def test_in_a_roll_out_a_node_that_left_is_owed_nothing(sqlite_inventory: Inventory) -> None:
@@ -287,8 +289,13 @@ def test_a_store_that_was_read_ahead_of_time_is_as_old_as_it_can_be(sqlite_inven
     assert down.store_read <= datetime.now(UTC)
 
 
-def test_a_roll_out_of_a_clock_that_runs_ahead_hides_no_node(sqlite_inventory: Inventory) -> None:
-    """Recorded in two days from now: it counts as of our first reading, so the node's own later word stands."""
+def test_a_roll_out_of_a_clock_that_runs_ahead_hides_no_node(
+    sqlite_inventory: Inventory, tmp_path: Path
+) -> None:
+    """Recorded in two days from now: it counts as of our first reading, so the node's own later word stands.
+
+    Also when our clock has caught up, and after a restart; what is recorded anew counts by its own time.
+    """
     history.write(str(sqlite_inventory.store), "tokyo-1", history.accepted(), history.rolled_out("a"))
     recorded = only(sqlite_inventory).recorded["a"]
     began = recorded.at - timedelta(days=2)
@@ -298,8 +305,33 @@ def test_a_roll_out_of_a_clock_that_runs_ahead_hides_no_node(sqlite_inventory: I
     second = read_at(began + timedelta(seconds=30), sqlite_inventory, first.with_node("a", facts))
     assert [one.recorded["a"].at for one in (*first.renewals, *second.renewals)] == [began, began]
     assert [known.served for node, known in shown(sqlite_inventory, second) if node == "a"] == [old]
-    third = read_at(recorded.at + timedelta(seconds=1), sqlite_inventory, second)
-    assert third.renewals[0].recorded["a"] == recorded
+    silent = second.with_node("a", facts.failing(began + timedelta(minutes=5), Reason.NODE_TIMEOUT))
+    snapshot_file.save(tmp_path / "snapshot.json", silent)
+    restarted = snapshot_file.load(tmp_path / "snapshot.json")
+    assert restarted is not None
+    for before in (silent, restarted):
+        third = read_at(recorded.at + timedelta(seconds=1), sqlite_inventory, before)
+        fourth = read_at(recorded.at + timedelta(days=1), sqlite_inventory, third)
+        assert [one.recorded["a"].at for one in (*third.renewals, *fourth.renewals)] == [began, began]
+        assert [known.served for node, known in shown(sqlite_inventory, fourth) if node == "a"] == [old]
+    again = [(Kind.NODE_FINISHED, history.told("a", "new", "proven"))]
+    history.more(str(sqlite_inventory.store), "tokyo-1", again, after=7)
+    anew = only(sqlite_inventory).recorded["a"]
+    fifth = read_at(anew.at + timedelta(days=1), sqlite_inventory, fourth)
+    assert anew.at > recorded.at
+    assert fifth.renewals[0].recorded["a"] == anew
+
+
+def test_a_clock_that_runs_behind_makes_no_record_older(sqlite_inventory: Inventory, tmp_path: Path) -> None:
+    """A boot without a clock of its own: what was read when it was right keeps its time."""
+    history.write(str(sqlite_inventory.store), "tokyo-1", history.accepted(), history.rolled_out("a"))
+    before = read(sqlite_inventory)
+    recorded = before.renewals[0].recorded["a"]
+    snapshot_file.save(tmp_path / "snapshot.json", before)
+    restarted = snapshot_file.load(tmp_path / "snapshot.json")
+    assert restarted is not None
+    behind = read_at(recorded.at - timedelta(days=700), sqlite_inventory, restarted)
+    assert behind.renewals[0].recorded["a"] == recorded
 
 
 def test_an_overdue_store_is_down(sqlite_inventory: Inventory) -> None:

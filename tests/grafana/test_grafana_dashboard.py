@@ -28,6 +28,17 @@ VARIABLES = {variable["name"]: variable for variable in DASHBOARD["templating"][
 panel_by_panel = pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
 
 
+@pytest.mark.parametrize("title", ["Renewals", "Nodes owed"])
+def test_what_is_said_of_owed_nodes_holds_after_a_roll_back_too(title: str) -> None:
+    """Then it is the previous pair they should have: nobody is told that the next roll-out does what is left."""
+    [words] = [panel["description"] for panel in PANELS if panel["title"] == title]
+    assert "not read back with the pair they should have" in words
+    assert "previous" in words
+    assert [
+        wrong for wrong in ("lack its pair", "next one", "left out of a roll-out") if wrong in words
+    ] == []
+
+
 def test_committed_file_is_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`python -m grafana.build` would change nothing; `--check` says so, and notices when it would."""
     assert build.main(["--check"]) == 0

@@ -140,6 +140,30 @@ def test_owed_nodes_are_no_disagreement() -> None:
     assert "disagree" not in keys(shown)
 
 
+def test_half_way_back_a_node_that_is_back_is_owed_nothing() -> None:
+    """It is without the new pair, as it should be; one that still has it is owed the previous one, and said to be."""
+    nodes = {"a": told(Outcome.INSTALLED, Direction.PREVIOUS), "b": told(Outcome.INSTALLED)}
+    past = TopicHistory(
+        "tokyo", (renewal(Phase.ROLLING_OUT, moving=Direction.PREVIOUS, nodes=nodes),), adopted=OLD
+    )
+    shown = look(serves("a", OLD), serves("b", NEW), history=past)
+    assert shown.owed == ("b",)
+    assert [each.state for each in shown.nodes] == [State.BACK, State.OWED_PREVIOUS]
+    assert [dict(warn.values) for warn in shown.warnings if warn.key == "warning.owed_previous"] == [
+        {"name": "Tokyo", "nodes": "b"}
+    ]
+    assert not {"owed", "disagree"} & keys(shown)
+
+
+def test_after_a_roll_back_a_node_seen_with_the_new_pair_is_owed_the_previous_one() -> None:
+    """Never the new one, which it serves; it is somebody's turn."""
+    nodes = {"a": told(Outcome.UNKNOWN, Direction.PREVIOUS), "b": told(Outcome.INSTALLED, Direction.PREVIOUS)}
+    back = replace(renewal(Phase.ROLLED_BACK, nodes=nodes), accepted=NEW)
+    shown = look(serves("a", NEW), serves("b", OLD), history=TopicHistory("tokyo", (back,), adopted=OLD))
+    assert (shown.owed, keys(shown) & {"owed", "owed_previous"}) == (("a",), {"owed_previous"})
+    assert [each.state for each in shown.nodes] == [State.UNKNOWN, State.BACK]
+
+
 def test_a_node_that_serves_something_else_than_recorded() -> None:
     """We installed the new pair and read it back; now it serves the old one: it disagrees."""
     nodes = {"a": told(Outcome.PROVEN), "b": told(Outcome.INSTALLED)}

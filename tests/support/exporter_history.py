@@ -70,7 +70,12 @@ def told(node: str, direction: str, outcome: str) -> dict[str, Any]:
 def write(url: str, renewal: str, *steps: Sequence[tuple[Kind, dict[str, Any]]]) -> None:
     """Append these events to a renewal that has none yet; the store is made if needed."""
     Store.create(url)
+    more(url, renewal, *steps)
+
+
+def more(url: str, renewal: str, *steps: Sequence[tuple[Kind, dict[str, Any]]], after: int = 0) -> None:
+    """Append these events to a renewal that has so many already."""
     with Store(url) as store:
         events = [event for step in steps for event in step]
-        for seq, (kind, body) in enumerate(events, start=1):
+        for seq, (kind, body) in enumerate(events, start=after + 1):
             store.append(renewal, kind, body, stamp=_STAMP, expected_seq=seq)

@@ -53,6 +53,7 @@ def test_a_node_that_is_not_put_back_is_owed(proven: Desk, outcome: str) -> None
     )
     (topic,) = proven.told("status", "--offline", code=4)["topics"]
     assert (topic["owed"], topic["renewal"]["owed_previous"]) == (["n2"], ["n2"])
+    assert "warning.owed_previous" in [warn["key"] for warn in topic["warnings"] if warn["attention"]]
     proven.playbooks.answers.clear()
     told = proven.told("renewal", "roll-back")["renewal"]
     assert (told["phase"], told["owed"], told["owed_previous"]) == ("rolled_back", [], [])
