@@ -20,6 +20,7 @@ from exporter.start import fitting, starting_snapshot
 from renewctl.inventory.reading import Expiring, ExpiryKind
 from renewctl.observation import DeviceCounts, Failure, SeenFile, Source
 from renewctl.reasons import Reason
+from renewctl.renewal.events import Direction
 from tests.support.exporter_values import NOW, inventory, node, seen, served
 
 SILENT = (Failure(Reason.NODE_TIMEOUT),)
@@ -129,6 +130,8 @@ renewals = st.builds(
     accepted_at=st.none() | instants,
     owed=st.lists(texts, max_size=2).map(tuple),
     recorded=st.dictionaries(texts, known, max_size=2),
+    bound_for=st.sampled_from(Direction),
+    ahead=st.dictionaries(texts, instants, max_size=2),
 )
 snapshots = st.builds(
     Snapshot,
@@ -147,6 +150,18 @@ def test_a_kept_snapshot_is_read_back_as_it_was(
     path = tmp_path_factory.mktemp("kept") / "snapshot.json"
     snapshot_file.save(path, snapshot)
     assert snapshot_file.load(path) == snapshot
+
+
+def test_a_file_of_before_it_told_which_pair_is_owed_is_read(tmp_path: Path) -> None:
+    """An upgrade forgets no date; the store, once read, says the rest."""
+    path = tmp_path / "snapshot.json"
+    kept = Snapshot(renewals=(RenewalFacts("tokyo", "tokyo-1", "proven", NOW),))
+    snapshot_file.save(path, kept)
+    stored = json.loads(path.read_text())
+    for name in ("bound_for", "ahead"):
+        del stored["renewals"][0][name]
+    path.write_text(json.dumps(stored))
+    assert snapshot_file.load(path) == kept
 
 
 def test_the_file_is_for_owner_and_group_and_replaced_whole(tmp_path: Path) -> None:
