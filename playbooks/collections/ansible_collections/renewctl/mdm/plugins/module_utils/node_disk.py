@@ -322,11 +322,14 @@ def _sync_around(path, at):
 
 
 def remove_folder(name, at):
-    """Remove a folder of files, if there is one. What cannot be removed stays: nothing of it is used."""
+    """Remove a folder, if there is one. What cannot be removed stays: nothing of it is used."""
     with contextlib.suppress(OSError, Fault):
         with held(name, at=at) as folder:
             for leaf in os.listdir(folder):
-                os.unlink(leaf, dir_fd=folder)
+                if stat.S_ISDIR(os.stat(leaf, dir_fd=folder, follow_symlinks=False).st_mode):
+                    remove_folder(leaf, folder)
+                else:
+                    os.unlink(leaf, dir_fd=folder)
         os.rmdir(name, dir_fd=at)
 
 
