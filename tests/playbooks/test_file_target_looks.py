@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import is_at
 
 from renewctl import verification
 from renewctl.certificate.pushcert import PushCertificate
@@ -117,3 +118,13 @@ def test_a_key_where_the_only_file_should_be_is_no_certificate(tmp_path: Path) -
     only = found_at("/etc/b/push.pem", None)
     node = target(tmp_path, Remote(look=look_of(only)), paths={"pem": "/etc/b/push.pem"})
     assert fault_of(lambda: node.server.observe(NOW)).reason is Reason.NODE_FILE_NOT_CERTIFICATE
+
+
+def test_a_file_without_a_certificate_has_no_pair(tmp_path: Path, pair: Issued) -> None:
+    """Damaged, say: it is not there, so it is sent. A node that cannot look has said neither."""
+    certificate = PushCertificate.from_pem(pair.pem)
+    damaged = found_at("/etc/p.pem", None, together=False)
+    node = target(tmp_path, Remote(look=look_of(damaged)), paths={"pem": "/etc/p.pem"})
+    assert is_at(node.server, certificate) is False
+    locked = Remote(look={"reason": "node_locked", "values": {"path": "/etc"}})
+    assert fault_of(lambda: is_at(target(tmp_path, locked).server, certificate)).reason is Reason.NODE_LOCKED

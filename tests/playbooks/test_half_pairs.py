@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from renewctl.reasons import Reason
@@ -63,3 +65,33 @@ def test_a_damaged_key_is_not_what_a_roll_back_leads_to(mdm: World, node: Node) 
     mdm.run("rollout", renewctl_run=9)
     ended = mdm.run("rollback", renewctl_run=10)
     assert (ended.exit_code, of_f1(ended).outcome, node.serves()) == (0, "put_back", "old")
+
+
+@pytest.mark.parametrize(
+    ("damage", "playbook", "outcome", "pair"),
+    [
+        ("certificate empty", "rollout", "proven", "new"),
+        ("certificate empty", "rollback", "put_back", "old"),
+        ("key gone", "rollback", "put_back", "old"),
+    ],
+)
+def test_what_consumers_read_was_damaged_after_a_step_was_cut_off(
+    mdm: World, node: Node, damage: str, playbook: str, outcome: str, pair: str
+) -> None:
+    """Before its rename: the fence names the release and takes part; then either way sends its pair."""
+    mdm.run("rollout", renewctl_run=7)
+    mdm.run("rollback", renewctl_run=8)
+    journal = node.home / "state.json"
+    told = json.loads(journal.read_text())
+    names = told["places"][str(node.certificate)]
+    told["places"][str(node.certificate)] = {"active": names["previous"], "previous": names["active"]}
+    journal.write_text(json.dumps({**told, "phase": "switching"}))
+    if damage == "key gone":
+        node.key.resolve().unlink()
+    else:
+        node.certificate.write_bytes(b"")
+    fenced = of_f1(mdm.run("fence", renewctl_run=9))
+    assert (fenced.outcome, fenced.reason) == ("fenced", Reason.NODE_RELEASE_DAMAGED)
+    ended = mdm.run(playbook, renewctl_run=10)
+    assert (ended.exit_code, of_f1(ended).outcome) == (0, outcome)
+    assert (node.phase(), node.serves()) == ("committed", pair)

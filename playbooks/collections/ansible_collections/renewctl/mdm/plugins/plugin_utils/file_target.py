@@ -17,7 +17,7 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils import link, node_pro
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import plain
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import holds, now, require_ready
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import is_at, require_ready
 
 from renewctl import secrets
 from renewctl.certificate.pushcert import Pair, PushCertificate
@@ -111,9 +111,7 @@ class FileTarget:
 
     def has(self, certificate: PushCertificate) -> bool:
         """The switch finds out by itself, under the node's lock; asked only where a device is woken first."""
-        return self._settings.shared and holds(
-            self.server.observe(now(), certificates_alone=True), certificate
-        )
+        return self._settings.shared and is_at(self.server, certificate)
 
     def install(self, pair: Pair) -> bool:
         """One command: switch, reload, read back, commit; or leave it as it is, where it is this pair."""
