@@ -85,7 +85,14 @@ class Failure:
     values: Mapping[str, str] = field(default_factory=dict)
 
 
-_UNSEEN = frozenset({Reason.NODE_CERTIFICATE_LOCKED, Reason.NODE_FILE_MISSING, Reason.NODE_STEP_UNFINISHED})
+_UNSEEN = frozenset(
+    {
+        Reason.NODE_CERTIFICATE_LOCKED,
+        Reason.NODE_FILE_MISSING,
+        Reason.NODE_PAIR_MISMATCHED,
+        Reason.NODE_STEP_UNFINISHED,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -118,13 +125,18 @@ class Observation:
 
     @property
     def unseen(self) -> Failure | None:
-        """Why its files prove nothing, whatever they hold: a place not seen into, a step that was cut off."""
+        """Why its files prove nothing, whatever certificate they hold: see `_UNSEEN`."""
         return next((failure for failure in self.failures if failure.reason in _UNSEEN), None)
 
     @property
     def cut_off(self) -> Failure | None:
         """The last step on its files was cut off: the next fence puts back what was there before."""
         return next((one for one in self.failures if one.reason is Reason.NODE_STEP_UNFINISHED), None)
+
+    @property
+    def mismatched(self) -> Failure | None:
+        """A certificate and a key that do not belong together: nobody can use them, whichever they are."""
+        return next((one for one in self.failures if one.reason is Reason.NODE_PAIR_MISMATCHED), None)
 
     def serving(self, topic: str) -> ServedCertificate | None:
         """The best-sourced certificate of a topic, or None."""

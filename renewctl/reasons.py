@@ -228,6 +228,7 @@ class Reason(StrEnum):
     NODE_PASSWORD_DIFFERS = "node_password_differs"
     NODE_FILE_LINKED = "node_file_linked"
     NODE_FILES_CHANGED = "node_files_changed"
+    NODE_PAIR_MISMATCHED = "node_pair_mismatched"
     NODE_WRITE_FAILED = "node_write_failed"
     NODE_READ_BACK_DIFFERS = "node_read_back_differs"
     NODE_SSH_FAILED = "node_ssh_failed"

@@ -152,9 +152,7 @@ class _Climb:
         if not self._matches(seen):
             self._timing.sleep(self._timing.second_try_after)
             seen = self._look()
-        if (cut_off := seen.cut_off) is not None:  # neither for the pair nor against it
-            self._rungs[Rung.READ_BACK] = RungState.UNKNOWN
-            self._note(cut_off.reason, **cut_off.values)
+        if self._whatever_certificate(seen):
             return False
         found = _of_topic(seen, self._expected)
         if not found:
@@ -179,6 +177,18 @@ class _Climb:
                 source=differing[0].source.value,
             )
         return not differing
+
+    def _whatever_certificate(self, seen: Observation) -> bool:
+        """Its files say enough without the certificate: a step was cut off, or the key is another one's."""
+        if (cut_off := seen.cut_off) is not None:  # neither for the pair nor against it
+            self._rungs[Rung.READ_BACK] = RungState.UNKNOWN
+            self._note(cut_off.reason, **cut_off.values)
+            return True
+        if (mismatched := seen.mismatched) is not None:
+            self._rungs[Rung.READ_BACK] = RungState.NO
+            self._say_wrong(mismatched.reason, **mismatched.values)
+            return True
+        return False
 
     def wake(self, canaries: int, push: Callable[[str], PushAnswer | None]) -> None:
         """PUSH and CHECK_IN: one device after another, until one checks in or an answer ends it."""

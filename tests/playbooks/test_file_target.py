@@ -9,19 +9,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget, Said
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import ApiTarget
 
-from renewctl import verification
 from renewctl.certificate.pushcert import Pair, PushCertificate
 from renewctl.errors import NodeFault, RenewctlError
 from renewctl.observation import Source
 from renewctl.reasons import Reason
 from renewctl.servers.registry import connect
-from renewctl.verification import Rung, RungState, Verdict
 from tests.support.certs import NOW, TOPIC, Issued, apple_like
 
 TOKEN = "ab" * 16
@@ -85,9 +82,11 @@ def target(base: Path, remote: Remote, *, run: int = 1, **install: object) -> Fi
     return FileTarget(connect(settings.node), settings.node.install, settings, remote)
 
 
-def found_at(path: str, pem: str | None, *, there: bool = True) -> dict[str, Any]:
+def found_at(
+    path: str, pem: str | None, *, there: bool = True, together: bool | None = True
+) -> dict[str, Any]:
     """What the module tells of one place."""
-    return {"path": path, "there": there, "certificate": pem}
+    return {"path": path, "there": there, "certificate": pem, "together": together}
 
 
 def look_of(*found: dict[str, Any], run: int = 0, phase: str = "committed") -> dict[str, Any]:
@@ -246,27 +245,6 @@ def test_fence_and_look(tmp_path: Path, pair: Issued) -> None:
     assert node.server.canaries(TOPIC, 1) == ()
 
 
-@pytest.mark.parametrize("phase", ["switching", "anything else"])
-def test_whatever_files_hold_after_a_step_that_was_cut_off_proves_nothing(
-    tmp_path: Path, pair: Issued, phase: str
-) -> None:
-    """The right pair is there, or another: both are told, neither is proof or refutation, no device is woken."""
-    for pem in (pair.pem, apple_like().push(TOPIC, key="other").pem):
-        node = target(tmp_path, Remote(look=look_of(found_at("/etc/p.pem", pem.decode()), phase=phase)))
-        certificate = PushCertificate.from_pem(pair.pem)
-        seen = node.server.observe(NOW)
-        assert [one.serial for one in seen.certificates] == [PushCertificate.from_pem(pem).serial]
-        assert [failure.reason for failure in seen.failures] == [Reason.NODE_STEP_UNFINISHED]
-        assert steps.holds(seen, certificate) is False
-        timing = verification.Timing(sleep=lambda _: None)
-        proof = verification.verify(node.server, certificate, timing=timing)
-        assert (proof.verdict, proof.reason) == (Verdict.UNKNOWN, Reason.NODE_STEP_UNFINISHED)
-        assert (proof.rungs[Rung.READ_BACK], proof.rungs[Rung.SERIAL]) == (
-            RungState.UNKNOWN,
-            RungState.NOT_AVAILABLE,
-        )
-
-
 def test_what_a_fence_undid_is_told_with_what_is_read_since(
     tmp_path: Path, pair: Issued, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,16 +263,6 @@ def test_what_a_fence_undid_is_told_with_what_is_read_since(
         node = many(tmp_path, remote)
         assert node.fence(check=False) == (True, {"run": 1, "undone": True, "node": "f1", "serial": serial})
         assert [step["op"] for step in remote.steps] == ["fence"]
-
-
-def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
-    """The key, DER, half a file: a reason with the path, never an error of a library."""
-    for pem in (None, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
-        found = found_at("/etc/my mdm/push.pem", pem)
-        node = target(tmp_path, Remote(look=look_of(found)))
-        fault = fault_of(lambda node=node: node.server.observe(NOW))  # type: ignore[misc]
-        assert fault.reason is Reason.NODE_FILE_NOT_CERTIFICATE
-        assert str(fault.values["path"]).endswith(".pem")
 
 
 def test_an_api_node_takes_either_pair(tmp_path: Path, pair: Issued) -> None:
@@ -358,34 +326,3 @@ def test_a_pkcs12_file_is_made_here_and_neither_key_nor_password_is_shown(
     assert key_out
     wrong = subprocess.run(openssl, input=b"another", capture_output=True, check=False)
     assert wrong.returncode != 0
-
-
-def test_places_that_differ_or_hide_are_told(tmp_path: Path, pair: Issued) -> None:
-    """Where all agree there is one certificate; a locked, missing or other one keeps the node from being known."""
-    other = apple_like().push(TOPIC, key="other")
-    place = ["/etc/a/push.pem", "/etc/b/push.pem", "/etc/c/push.p12"]
-    pem = pair.pem.decode()
-    for third, others, reason in [
-        (found_at(place[2], pem), pem, None),
-        (found_at(place[2], None), pem, Reason.NODE_CERTIFICATE_LOCKED),
-        (found_at(place[2], None, there=False), pem, Reason.NODE_FILE_MISSING),
-        (found_at(place[2], pem), other.pem.decode(), None),
-    ]:
-        found = [found_at(place[0], pem), found_at(place[1], others), third]
-        seen = many(tmp_path, Remote(look=look_of(*found))).server.observe(NOW)
-        expected_serials = {pair.serial} if others == pem else {pair.serial, other.serial}
-        assert {one.serial for one in seen.certificates} == expected_serials
-        assert [failure.reason for failure in seen.failures] == ([] if reason is None else [reason])
-        assert (Source.FILE in seen.answered) is (reason is not Reason.NODE_CERTIFICATE_LOCKED)
-        certificate = PushCertificate.from_pem(pair.pem)
-        assert steps.holds(seen, certificate) is (reason is None and others == pem)
-        proof = verification.verify(many(tmp_path, Remote(look=look_of(*found))).server, certificate)
-        expected = Verdict.UNKNOWN if reason else Verdict.PROVEN if others == pem else Verdict.WRONG
-        assert (proof.verdict, proof.reason if reason else None) == (expected, reason)
-
-
-def test_a_key_where_the_only_file_should_be_is_no_certificate(tmp_path: Path) -> None:
-    """Something is there and cannot be read as a certificate; of PKCS#12 that alone is no fault."""
-    only = found_at("/etc/b/push.pem", None)
-    node = target(tmp_path, Remote(look=look_of(only)), paths={"pem": "/etc/b/push.pem"})
-    assert fault_of(lambda: node.server.observe(NOW)).reason is Reason.NODE_FILE_NOT_CERTIFICATE

@@ -16,7 +16,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk
+from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Fault
 
+from tests.playbooks.test_pair_folders import SERVER as ACCOUNT
+from tests.playbooks.test_pair_folders import as_the_server
 from tests.support.certs import NOW, TOPIC, Issued, apple_like
 from tests.support.pair_place import P12, PEM, TOKEN, TWO, Place, fingerprint
 
@@ -153,23 +156,25 @@ def test_what_a_folder_hands_down_shuts_nobody_out(
     assert {(stat.S_IMODE(path.stat().st_mode), *os.listxattr(path)) for path in folders} == {(0o755,)}
 
 
-def test_a_folder_whose_maker_was_killed_gets_its_rights_from_the_next(
-    folder: Path, pairs: tuple[Issued, Issued], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("call", ["removexattr", "rename", "rmdir"])
+def test_a_folder_whose_maker_was_killed_is_made_by_the_next(
+    folder: Path, pairs: tuple[Issued, Issued], monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """Between making it and opening it up: the next fence knows it as begun."""
+    """Whether it was begun, finished beside or moved: it never stands there half made, and the next fence makes it."""
     place = Place(folder, pairs[0])
     place.certificate.chmod(0o644)
     os.setxattr(folder, DEFAULT, acl((OWNER, 7), (GROUP, 5), (OTHERS, 0)))
 
-    def killed(_: int) -> None:
+    def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(node_disk, "open_up", killed)
+        patch.setattr(node_disk.os, call, killed)
         with pytest.raises(KeyboardInterrupt):
             place.files.fence(1, TOKEN)
-    assert not stat.S_IMODE((folder / ".renewctl").stat().st_mode) & stat.S_IRWXO
+    assert (folder / ".renewctl").exists() == (call == "rmdir")
     place.files.fence(1, TOKEN)
+    assert stat.S_IMODE((folder / ".renewctl").stat().st_mode) == 0o755
     place.switch(pairs[1])
     assert reads(STRANGER, place.certificate)
 
@@ -191,3 +196,46 @@ def test_an_acl_that_cannot_be_kept_is_a_refusal(
         place.switch(new)
     assert place.serves(old)
     assert not place.key.is_symlink()
+
+
+@pytest.mark.parametrize("others", [5, 0], ids=["open", "closed"])
+def test_a_group_is_handed_on_beside_an_acl(folder: Path, pairs: tuple[Issued, Issued], others: int) -> None:
+    """An account outside the group of its files: any change of mode takes the setgid bit away, so none is made."""
+    old, new = pairs
+    mdm = folder / "mdm"
+    mdm.mkdir()
+    place = Place(mdm, old, layouts=(TWO, PEM))
+    for path in mdm.iterdir():
+        os.chown(path, ACCOUNT, GROUP_ID)
+        path.chmod(0o640)
+    os.chown(mdm, 0, GROUP_ID)
+    mdm.chmod(0o2775)
+    deploys = (OWNER, 7), (USER, 7, ACCOUNT), (GROUP, 5), (MASK, 7)
+    os.setxattr(mdm, ACL, acl(*deploys, (OTHERS, 5)))
+    os.setxattr(mdm, DEFAULT, acl(*deploys, (OTHERS, others)))
+    assert as_the_server(lambda: place.files.fence(1, TOKEN)) == "False"
+    assert as_the_server(lambda: place.switch(new)) == "True"
+    assert place.serves(new)
+    files = (place.certificate, place.key, place.pem)
+    assert {(path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) for path in files} == {(GROUP_ID, 0o640)}
+    assert as_the_server(lambda: place.files.revert(1, TOKEN, fingerprint(old))) == "True"
+    homes = [mdm / ".renewctl", *(mdm / ".renewctl").iterdir(), *(mdm / ".renewctl").glob("*/releases")]
+    assert {(stat.S_IMODE(path.stat().st_mode), *os.listxattr(path)) for path in homes} == {(0o2755,)}
+    assert not list(mdm.glob("*.new"))
+
+
+def test_a_folder_of_somebody_else_s_beside_ours_is_not_changed(
+    folder: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """Where a folder that is begun would lie: refused, and its own ACL is still there."""
+    place = Place(folder, pairs[0])
+    handed = acl((OWNER, 7), (GROUP, 5), (OTHERS, 0))
+    os.setxattr(folder, DEFAULT, handed)
+    (folder / ".renewctl.new").mkdir(0o700)
+    with pytest.raises(Fault) as caught:
+        place.files.fence(1, TOKEN)
+    assert (caught.value.reason, caught.value.values["path"]) == (
+        "node_folder_foreign",
+        str(folder / ".renewctl.new"),
+    )
+    assert os.getxattr(folder / ".renewctl.new", DEFAULT) == handed

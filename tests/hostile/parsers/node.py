@@ -147,9 +147,10 @@ def _answers() -> Made:
         "path": "/etc/mdm/push.pem",
         "there": True,
         "certificate": push.pem.decode(),
+        "together": True,
     }
     done = {
-        "found": [place, {**place, "there": False, "certificate": None}],
+        "found": [place, {**place, "there": False, "certificate": None, "together": None}],
         "v": 1,
         "run": 3,
         "phase": "idle",

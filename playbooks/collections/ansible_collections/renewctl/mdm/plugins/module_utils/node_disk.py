@@ -34,8 +34,8 @@ ACL = "system.posix_acl_access"
 #: What a folder hands down to whatever is made in it; there it counts in place of the umask.
 DEFAULT_ACL = "system.posix_acl_default"
 
-#: A folder we made carries this bit until its rights are set, and is known by it from any other of its name.
-_BEGUN = stat.S_ISVTX
+#: The folder in which we make another carries this bit, and is known by it from any other of its name.
+_OURS = stat.S_ISVTX
 
 #: Bytes of the largest file that is read: a pair with its chain has some thousand.
 LARGEST = 1024 * 1024
@@ -126,8 +126,7 @@ def make_folder(path, at=None):
     """A folder with the mode `FOLDER` and no ACL, durable, unless something of that name is there.
 
     Where the folder around it hands down its group (setgid), so does it: an account outside that group could
-    not give it to the files in here, nor set the bit again. So rights are set afterwards only where an ACL is
-    handed down.
+    not give it to the files in here. Such an account loses the bit by any change of mode, so none is made.
 
     Raises:
         Fault: as `held`. If meanwhile the name was given to another folder, that one stays as it is.
@@ -135,17 +134,42 @@ def make_folder(path, at=None):
     before = os.umask(0o777 & ~FOLDER)
     try:
         with telling(path):
-            handed_down = _attribute(os.path.dirname(path) if at is None else at, DEFAULT_ACL) is not None
-            os.mkdir(_name(path, at), FOLDER | (_BEGUN if handed_down else 0), dir_fd=at)
+            if _attribute(os.path.dirname(path) if at is None else at, DEFAULT_ACL) is None:
+                os.mkdir(_name(path, at), FOLDER, dir_fd=at)
+            elif not _is_there(path, at):
+                _make_beside(path, at)
             _sync_around(path, at)
     except FileExistsError:
         pass
     finally:
         os.umask(before)
-    with held(path, at=at) as folder, telling(path):
-        if os.fstat(folder).st_mode & _BEGUN:
-            open_up(folder)
-            os.fsync(folder)
+    with held(path, at=at):
+        pass
+
+
+def _make_beside(path, at):
+    """A folder where an ACL would be handed down: made in one beside it that hands none down, and moved."""
+    beside, name = path + ".new", os.path.basename(path)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(_name(beside, at), stat.S_IRWXU | _OURS, dir_fd=at)
+    with held(beside, at=at) as folder:
+        about = os.fstat(folder)
+        if not about.st_mode & _OURS:
+            raise _foreign(beside, about, at)
+        if _attribute(folder, DEFAULT_ACL) is not None:
+            os.removexattr(folder, DEFAULT_ACL)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, FOLDER, dir_fd=folder)
+        os.rename(name, _name(path, at), src_dir_fd=folder, dst_dir_fd=at)
+    os.rmdir(_name(beside, at), dir_fd=at)
+
+
+def _is_there(path, at):
+    try:
+        os.stat(_name(path, at), dir_fd=at, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def open_up(folder):
@@ -322,11 +346,14 @@ def _sync_around(path, at):
 
 
 def remove_folder(name, at):
-    """Remove a folder of files, if there is one. What cannot be removed stays: nothing of it is used."""
+    """Remove a folder, if there is one. What cannot be removed stays: nothing of it is used."""
     with contextlib.suppress(OSError, Fault):
         with held(name, at=at) as folder:
             for leaf in os.listdir(folder):
-                os.unlink(leaf, dir_fd=folder)
+                if stat.S_ISDIR(os.stat(leaf, dir_fd=folder, follow_symlinks=False).st_mode):
+                    remove_folder(leaf, folder)
+                else:
+                    os.unlink(leaf, dir_fd=folder)
         os.rmdir(name, dir_fd=at)
 
 

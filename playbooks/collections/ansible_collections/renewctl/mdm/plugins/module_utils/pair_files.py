@@ -134,12 +134,14 @@ class PairFiles:
                 place.path: place.build(pem, files["key.pem"], files.get("%d.p12" % index))
                 for index, place in enumerate(self.places)
             }
+            # Where what was found is no pair (`Place.convert`), an older one is: not what was there.
+            same = known["phase"] == SWITCHING or None not in before.values()
             self._announce(known, before, after)  # what cannot be written down is not begun
             try:
                 self._activate(after)
             except (Fault, OSError) as problem:
                 fault = problem if isinstance(problem, Fault) else write_fault(problem, self.places[0].path)
-                fault.values["put_back"] = self._undo(known)
+                fault.values["put_back"] = self._undo(known) and same
                 raise fault from None
             self._commit(known, known["places"])
             return True

@@ -23,13 +23,22 @@ import stat
 
 from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk as disk
 from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Fault
-from ansible_collections.renewctl.mdm.plugins.module_utils.releases import CERTIFICATE, Releases, release_name
-
-_KEY, _PEM, _P12 = "key.pem", "pair.pem", "pair.p12"
+from ansible_collections.renewctl.mdm.plugins.module_utils.releases import (
+    CERTIFICATE,
+    KEY,
+    P12,
+    PEM,
+    Releases,
+    release_name,
+    together,
+)
 
 #: What an inventory calls a file -> its name in a release.
-_LEAVES = {"certificate": CERTIFICATE, "key": _KEY, "pem": _PEM, "pkcs12": _P12}
-_LAYOUTS = ([CERTIFICATE, _KEY], [_PEM], [_P12])
+_LEAVES = {"certificate": CERTIFICATE, "key": KEY, "pem": PEM, "pkcs12": P12}
+_LAYOUTS = ([CERTIFICATE, KEY], [PEM], [P12])
+
+#: What the system says of a file that is not for us.
+_DENIED = ("EACCES", "EPERM")
 
 #: How every PKCS#12 file begins: as an ASN.1 SEQUENCE.
 _SEQUENCE = b"\x30"
@@ -96,23 +105,33 @@ class Place:
         return None
 
     def look(self):
-        """What a consumer reads: whether anything, and the certificate alone, PEM, where it can be seen.
+        """What a consumer reads: whether anything, the certificate alone, and whether its key is with it.
 
         A PKCS#12 file is encrypted: known is only what a release of ours holds. Whatever else lies there, a
         key perhaps, is not told.
         """
-        if _P12 in self.files:
+        content = disk.read(self.path)
+        if P12 in self.files:
             name = self.releases.active()
-            content = disk.read(self.path)
             pem = self.releases.read(name).get(CERTIFICATE) if self.reads(name) else None
+            belongs = None if pem is None else True
         else:
-            content = disk.read(self.path)
             pem = disk.certificate_block(content or b"")
+            # No lock is held: between its two files a step may have switched, but not twice.
+            belongs = None if content is None else self._together() or self._together()
         return {
             "path": self.path,
             "there": content is not None,
             "certificate": None if pem is None else pem.decode("ascii"),
+            "together": belongs,
         }
+
+    def _together(self):
+        try:
+            return together({leaf: disk.read(path) for leaf, path in self.files.items()})
+        except Fault as fault:
+            # Not for the account we work as, but perhaps for its consumer.
+            return None if fault.values["got"] in _DENIED else False
 
     def bundle(self):
         """The PKCS#12 file a consumer reads, encrypted as it is; None where there is none, or another layout.
@@ -120,7 +139,7 @@ class Place:
         Raises:
             Fault: `node_file_not_pkcs12`: a key in clear, say, which must not leave the node.
         """
-        content = disk.read(self.path) if _P12 in self.files else None
+        content = disk.read(self.path) if P12 in self.files else None
         if content is not None and not content.startswith(_SEQUENCE):
             raise Fault("node_file_not_pkcs12", path=self.path)
         return content
@@ -139,8 +158,8 @@ class Place:
         if not self.reads(name):
             return False
         content = self.releases.read(name)
-        key = content.get(_KEY) or disk.key_block(content.get(_PEM, b""))
-        return content.get(CERTIFICATE) == pem and (_P12 in content or disk.digest(key or b"") == key_digest)
+        key = content.get(KEY) or disk.key_block(content.get(PEM, b""))
+        return content.get(CERTIFICATE) == pem and (P12 in content or disk.digest(key or b"") == key_digest)
 
     def require_direct(self):
         """No path of it is somebody else's link: who reads where that leads would keep the old pair.
@@ -157,12 +176,16 @@ class Place:
     # Steps
 
     def convert(self):
-        """The pair found becomes a release, and its paths links; its name, None where there is none."""
-        found = self.found()
+        """What is found becomes a release, and its paths links; its name, None where there is none."""
         active = self.releases.active()
-        if found is None or self.reads(active):
-            return active if found is not None else None
+        if self.reads(active):
+            return active
         ours = [self._is_ours(leaf) for leaf in self.files]
+        if all(ours) and self._together() is False:
+            return None  # a release of ours that was damaged, and no pair somebody has put there
+        found = self.found()
+        if found is None:
+            return None
         content = self._known(found)
         name = release_name(content)
         if any(ours) and not all(ours) and name != active:
@@ -175,16 +198,16 @@ class Place:
 
     def build(self, pem, key, pkcs12):
         """A release of a new pair, laid out as this place is; its name."""
-        if _PEM in self.files:
+        if PEM in self.files:
             parts = [pem, key]
             before = disk.read(self.path) or b""
             if 0 <= before.find(b"PRIVATE KEY-----") < before.find(b"-----BEGIN CERTIFICATE"):
                 parts.reverse()  # whoever reads the first block goes on finding what it found
-            content = {CERTIFICATE: pem, _PEM: b"".join(part.rstrip() + b"\n" for part in parts)}
-        elif _P12 in self.files:
-            content = {CERTIFICATE: pem, _P12: pkcs12}
+            content = {CERTIFICATE: pem, PEM: b"".join(part.rstrip() + b"\n" for part in parts)}
+        elif P12 in self.files:
+            content = {CERTIFICATE: pem, P12: pkcs12}
         else:
-            content = {CERTIFICATE: pem, _KEY: key}
+            content = {CERTIFICATE: pem, KEY: key}
         return self.releases.build(content, self._looks(content))
 
     def link(self):
@@ -206,10 +229,10 @@ class Place:
 
     def _known(self, found):
         """What was found, with its certificate alone beside it where that can be seen."""
-        if _P12 in found:
+        if P12 in found:
             self.bundle()
             return found
-        pem = found[_PEM] if _PEM in found else found[CERTIFICATE]
+        pem = found[PEM] if PEM in found else found[CERTIFICATE]
         if disk.certificate_fingerprint(pem) is None:
             raise Fault("node_file_not_certificate", path=self.path)
         return found if CERTIFICATE in found else {CERTIFICATE: disk.certificate_block(pem), **found}

@@ -3,6 +3,7 @@
 """The pairs of one place, each in a folder of its own, one of them current. Standard library alone.
 
 A release is named by its content, so it can be checked before it is used: it is whole, or it is not there.
+Whole says that it is what was found or sent, not that this was a pair: see `together`.
 """
 
 from __future__ import annotations
@@ -12,17 +13,33 @@ import json
 import os
 
 from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk as disk
+from ansible_collections.renewctl.mdm.plugins.module_utils import pair_match
 
 #: The certificate alone, public, in every release whose certificate is known.
 CERTIFICATE = "cert.pem"
 
-_BESIDE = ".new"
+#: What else a release holds: the key alone, or the pair as one file.
+KEY, PEM, P12 = "key.pem", "pair.pem", "pair.p12"
+
+_BESIDE, _ASIDE = ".new", ".old"
 
 
 def release_name(content):
     """Name of a release: SHA-256 over its files' names and contents, hex."""
     listed = {leaf: disk.digest(data) for leaf, data in content.items()}
     return disk.digest(json.dumps(listed, sort_keys=True).encode())
+
+
+def together(content):
+    """Whether the key in these files belongs to their certificate; None: not known, as of every PKCS#12 file.
+
+    Args:
+        content: file name in a release -> bytes, or None where there is no such file.
+    """
+    if P12 in content:
+        return None
+    certificate, key = (content.get(PEM, content.get(leaf)) for leaf in (CERTIFICATE, KEY))
+    return pair_match.belongs(certificate or b"", key or b"")
 
 
 class Releases:
@@ -74,10 +91,11 @@ class Releases:
         return content if release_name(content) == name else None
 
     def find(self, fingerprint, first):
-        """A whole release of this certificate, `first` if that is one; None where there is none."""
+        """A whole release of this certificate and its key, `first` if that is one; None: there is none."""
         for name in [first, *self._names()]:
             content = self.read(name) or {}
-            if disk.certificate_fingerprint(content.get(CERTIFICATE, b"")) == fingerprint:
+            is_it = disk.certificate_fingerprint(content.get(CERTIFICATE, b"")) == fingerprint
+            if is_it and together(content) is not False:
                 return name
         return None
 
@@ -101,9 +119,12 @@ class Releases:
                     disk.create(os.path.join(self.folder_of(_BESIDE), leaf), data, looks[leaf], beside)
                 disk.open_up(beside)
                 os.fsync(beside)
-            disk.remove_folder(name, at)  # of that name, but not of that content
+            disk.remove_folder(_ASIDE, at)
+            with contextlib.suppress(FileNotFoundError):  # of that name, but not of that content
+                os.rename(name, _ASIDE, src_dir_fd=at, dst_dir_fd=at)
             os.rename(_BESIDE, name, src_dir_fd=at, dst_dir_fd=at)
             os.fsync(at)
+            disk.remove_folder(_ASIDE, at)
         return name
 
     def point(self, name):

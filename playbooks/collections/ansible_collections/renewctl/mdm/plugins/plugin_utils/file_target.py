@@ -17,7 +17,7 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils import link, node_pro
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import plain
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import holds, now, require_ready
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import is_at, require_ready
 
 from renewctl import secrets
 from renewctl.certificate.pushcert import Pair, PushCertificate
@@ -111,9 +111,7 @@ class FileTarget:
 
     def has(self, certificate: PushCertificate) -> bool:
         """The switch finds out by itself, under the node's lock; asked only where a device is woken first."""
-        return self._settings.shared and holds(
-            self.server.observe(now(), certificates_alone=True), certificate
-        )
+        return self._settings.shared and is_at(self.server, certificate)
 
     def install(self, pair: Pair) -> bool:
         """One command: switch, reload, read back, commit; or leave it as it is, where it is this pair."""
@@ -277,11 +275,11 @@ def _is_a_look(done: Any, places: int) -> bool:
 
 
 def _is_of_a_place(one: dict[str, Any]) -> bool:
-    certificate = one.get("certificate", False)
     return (
         isinstance(one.get("path"), str)
         and isinstance(one.get("there"), bool)
-        and (certificate is None or isinstance(certificate, str))
+        and isinstance(one.get("certificate", ...), str | None)
+        and isinstance(one.get("together", ...), bool | None)
     )
 
 
@@ -308,10 +306,18 @@ class PlacedServer:
         placed = {one.fingerprint: served(one, Source.FILE) for one in self.placed(found)}
         failures = [failure for failure in seen.failures if failure.reason not in _SEEN_THERE]
         unseen = [one for one in found if one["certificate"] is None]
-        failures += [_unseen(self.node.name, one) for one in unseen if one["there"] or len(found) > 1]
+        failures += [
+            _failure(_why_unseen(one), self.node.name, one)
+            for one in unseen
+            if one["there"] or len(found) > 1
+        ]
+        failures += [
+            _failure(Reason.NODE_PAIR_MISMATCHED, self.node.name, one)
+            for one in found
+            if one["together"] is False
+        ]
         if look["phase"] not in _FINISHED:
-            values = {"node": self.node.name, "path": found[0]["path"]}
-            failures.append(Failure(Reason.NODE_STEP_UNFINISHED, values))
+            failures.append(_failure(Reason.NODE_STEP_UNFINISHED, self.node.name, found[0]))
         locked = any(one["there"] for one in unseen)
         return replace(
             seen,
@@ -349,6 +355,9 @@ class PlacedServer:
         return getattr(self._inner, name)
 
 
-def _unseen(node: str, found: Mapping[str, Any]) -> Failure:
-    reason = Reason.NODE_CERTIFICATE_LOCKED if found["there"] else Reason.NODE_FILE_MISSING
+def _why_unseen(found: Mapping[str, Any]) -> Reason:
+    return Reason.NODE_CERTIFICATE_LOCKED if found["there"] else Reason.NODE_FILE_MISSING
+
+
+def _failure(reason: Reason, node: str, found: Mapping[str, Any]) -> Failure:
     return Failure(reason, {"node": node, "path": found["path"]})

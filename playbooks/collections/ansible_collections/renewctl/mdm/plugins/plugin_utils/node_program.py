@@ -22,6 +22,7 @@ _PARTS = (
     "node_disk",
     "node_reload",
     "veil",
+    "pair_match",
     "releases",
     "pair_place",
     "pair_journal",

@@ -15,7 +15,7 @@ from ansible_collections.renewctl.mdm.plugins.plugin_utils.results import (
     seen_by_people,
 )
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import Settings
-from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import Target, holds, named, now
+from ansible_collections.renewctl.mdm.plugins.plugin_utils.targets import Target, holds, is_at, named, now
 
 from renewctl import verification
 from renewctl.certificate.pushcert import PushCertificate
@@ -112,7 +112,7 @@ def put_back(target: Target, settings: Settings) -> dict[str, Any]:
     previous = settings.old()
     if settings.check:
         return _would(target, settings, previous.certificate, "would_put_back")
-    there = holds(target.server.observe(now(), certificates_alone=True), previous.certificate)
+    there = is_at(target.server, previous.certificate)
     if not there:
         worker.require_watched()
         try:

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 
 from renewctl.certificate.pushcert import Pair, PushCertificate
+from renewctl.errors import NodeFault
 from renewctl.observation import Observation
+from renewctl.reasons import Reason
 from renewctl.servers.protocol import Server
 
 
@@ -64,7 +66,7 @@ class ApiTarget:
 
     def has(self, certificate: PushCertificate) -> bool:
         """By what the node says."""
-        return holds(self.server.observe(now(), certificates_alone=True), certificate)
+        return is_at(self.server, certificate)
 
     def install(self, pair: Pair) -> bool:
         """Send it."""
@@ -79,6 +81,20 @@ class ApiTarget:
 def require_ready(server: Server) -> None:
     """Whoever does not answer now, or does not let us in, could not be given a pair later."""
     server.require_access()
+
+
+def is_at(server: Server, certificate: PushCertificate) -> bool:
+    """Whether a server has exactly this certificate, now. Where a file holds none at all, it has not.
+
+    Raises:
+        NodeFault: it cannot be asked.
+    """
+    try:
+        return holds(server.observe(now(), certificates_alone=True), certificate)
+    except NodeFault as fault:
+        if fault.reason is not Reason.NODE_FILE_NOT_CERTIFICATE:
+            raise
+        return False  # damaged, or somebody else's: the step on the node tells these apart, under its lock
 
 
 def holds(seen: Observation, certificate: PushCertificate) -> bool:
