@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 
-from exporter.collectors import certificates, devices, files, nodes
+from exporter.collectors import certificates, devices, files, nodes, topics
 from exporter.families import Family, single
 from exporter.metrics import PROBE_DURATION, PROBE_SUCCESS
 from exporter.node_look import NodeLook
@@ -181,6 +181,8 @@ def _of_node(node: Node, inventory: Inventory, snapshot: Snapshot) -> Iterator[F
     alone = replace(inventory, nodes=(node,))
     for subject in (certificates, files, nodes, devices):
         yield from subject.collect(alone, snapshot)
+    own = tuple(topic for topic in inventory.topics if topic.id in node.topics)
+    yield from topics.dated(replace(alone, topics=own), snapshot)
 
 
 def seconds_for(scrape_timeout: str) -> float:

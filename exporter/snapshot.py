@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from renewctl.observation import DeviceCounts, Observation, SeenDevice, SeenFile, ServedCertificate
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Direction
+from renewctl.renewal.events import Direction, PairRef
 from renewctl.renewal.history import TopicHistory
 
 FORGET_AFTER = timedelta(days=7)
@@ -236,6 +236,7 @@ class RenewalFacts:
         bound_for: which pair it is that they are owed.
         ahead: node -> when the controller says it recorded that, where our clock was not that far when it was
             first read; then it counts as of that reading.
+        left: the pair that was put back from, after a roll-back: who is seen with it is owed again.
     """
 
     topic_id: str
@@ -246,6 +247,7 @@ class RenewalFacts:
     recorded: Mapping[str, Known] = field(default_factory=dict)
     bound_for: Direction = Direction.NEW
     ahead: Mapping[str, datetime] = field(default_factory=dict)
+    left: PairRef | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from exporter.snapshot import ExpiryFacts, Known, NodeFacts, RenewalFacts, Snaps
 from renewctl import localfile
 from renewctl.observation import DeviceCounts, SeenFile, ServedCertificate, Source
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Direction
+from renewctl.renewal.events import Direction, PairRef
 
 VERSION = 2
 """Of the file's format; another one is not read."""
@@ -144,8 +145,15 @@ def _renewal_out(facts: RenewalFacts) -> dict[str, Any]:
         "owed": list(facts.owed),
         "recorded": {node: _known_out(known) for node, known in facts.recorded.items()},
         "bound_for": facts.bound_for,
+        "left": None if facts.left is None else facts.left.as_body(),
         "ahead": {node: _at_out(at) for node, at in facts.ahead.items()},
     }
+
+
+def _pair_in(stored: dict[str, Any] | None) -> PairRef | None:
+    if stored is None:
+        return None
+    return replace(PairRef.from_body(stored), not_after=_instant_in(stored["not_after"]))
 
 
 def _renewal_in(stored: dict[str, Any]) -> RenewalFacts:
@@ -156,8 +164,9 @@ def _renewal_in(stored: dict[str, Any]) -> RenewalFacts:
         accepted_at=_at_in(stored["accepted_at"]),
         owed=tuple(map(str, stored["owed"])),
         recorded={node: _known_in(known) for node, known in stored["recorded"].items()},
-        # files of before these two were kept have none
+        # files of before these were kept have none
         bound_for=Direction(stored.get("bound_for", Direction.NEW)),
+        left=_pair_in(stored.get("left")),
         ahead={node: _instant_in(at) for node, at in stored.get("ahead", {}).items()},
     )
 

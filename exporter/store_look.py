@@ -17,7 +17,7 @@ from renewctl.observation import ServedCertificate, Source
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, PairRef
 from renewctl.renewal.history import TopicHistory, histories, history_of
-from renewctl.renewal.rules import Renewal, missing
+from renewctl.renewal.rules import Phase, Renewal, missing
 from renewctl.secrets import SecretRef
 from renewctl.store.head import head_of
 
@@ -123,6 +123,7 @@ def renewal_facts(inventory: Inventory, topics: Mapping[str, TopicHistory]) -> I
             owed=left,
             recorded=_recorded(history.since_adopted),
             bound_for=Direction.NEW if accepted is None else accepted.bound_for,
+            left=accepted.accepted if accepted is not None and accepted.phase is Phase.ROLLED_BACK else None,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from exporter.families import Family, seconds, single
 from exporter.metrics import (
@@ -15,6 +15,8 @@ from exporter.metrics import (
 )
 from exporter.snapshot import Snapshot
 from renewctl.inventory.reading import Inventory
+from renewctl.renewal.events import PairRef
+from renewctl.renewal.served import is_pair
 
 
 def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
@@ -31,13 +33,26 @@ def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
         phase.add((topic.topic, facts.renewal, facts.phase), 1)
         if facts.accepted_at is not None:
             accepted.add((topic.topic,), seconds(facts.accepted_at))
-        owed.add((topic.topic,), len(facts.owed))
         names = [node.name for node in inventory.nodes_of(topic.id)]
+        left = {*facts.owed, *_with_pair_again(topic.topic, names, facts.left, snapshot)}
+        owed.add((topic.topic,), len(left))
         for name in dict.fromkeys((*names, *facts.owed)):
-            node_owed.add((topic.topic, name), name in facts.owed)
+            node_owed.add((topic.topic, name), name in left)
     yield from (phase, accepted, owed, node_owed)
     yield single(STORE_UP, snapshot.store_up)
     head = Family(STORE_HEAD)
     if snapshot.store_head:
         head.add((snapshot.store_head,), 1)
     yield head
+
+
+def _with_pair_again(
+    uid: str, names: Sequence[str], pair: PairRef | None, snapshot: Snapshot
+) -> Iterator[str]:
+    """Nodes seen with the pair a roll-back took from them, as after an order that was carried out late."""
+    if pair is None:
+        return
+    for name in names:
+        served = [known.served for known in snapshot.node(name).certificates]
+        if any(one.topic == uid and is_pair(one, pair) for one in served):
+            yield name

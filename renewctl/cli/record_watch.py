@@ -46,6 +46,6 @@ def sealed_to_others(
     own = of_topics(key_facts(events, now), {topic.topic for topic in inventory.topics}).values()
     needed = [one for one in own if one.uses]
     removed = sum(not one.may_open <= current for one in needed)
-    added = sum(one.recipients is not None and set(one.recipients) < current for one in needed)
+    added = sum(bool(one.may_open) and one.may_open <= current != one.surely_opens for one in needed)
     counts = {"warning.sealed_to_others": removed, "warning.sealed_not_to_all": added}
     return [Warn(key, {"count": count}) for key, count in counts.items() if count]

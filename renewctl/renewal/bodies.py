@@ -105,7 +105,7 @@ _BODIES: Mapping[Kind, _Fits] = {
         {"document": _text, "last_day": _instant, "signer": _text, "serial": _text}, {"file": _text}
     ),
     Kind.CERTIFICATE_REFUSED: _shape({"reason": _text, "findings": _list(_shape({"values": _values}))}),
-    Kind.ACCEPTED: _shape({"pair": _PAIR}),
+    Kind.ACCEPTED: _shape({"pair": _PAIR, "topic": _text}),
     Kind.ROLL_OUT_STARTED: _shape(
         {"run": _number, "waves": _list(_list(_text)), "left_out": _by_name(_text), "forward_only": _flag}
     ),
@@ -120,9 +120,9 @@ _BODIES: Mapping[Kind, _Fits] = {
     Kind.ROLL_BACK_FINISHED: _ANYTHING,
     Kind.CLOSED: _shape({}, _LET_GO),
     Kind.ABORTED: _shape({}, _LET_GO),
-    Kind.ADOPTED: _shape({"pair": _PAIR}, {"recipients": _list(_text), "after": _text}),
+    Kind.ADOPTED: _shape({"pair": _PAIR, "topic": _text}, {"recipients": _list(_text), "after": _text}),
     Kind.RESTORED: _shape({"nodes": _list(_text)}),
-    Kind.REKEY_STARTED: _shape({"keys": _list(_text)}),
+    Kind.REKEY_STARTED: _shape({"keys": _list(_text), "recipients": _list(_text)}),
     Kind.KEY_RESEALED: _shape({**_NAMED_KEY, "recipients": _list(_text)}),
     Kind.DESTRUCTION_STARTED: _shape({"keys": _list(_shape(_NAMED_KEY))}),
     Kind.KEY_DESTROYED: _shape(_NAMED_KEY),

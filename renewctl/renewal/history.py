@@ -51,6 +51,11 @@ class TopicHistory:
         return newest[-1].topic if newest else self.adopted_topic
 
     @property
+    def bound(self) -> bool:
+        """A pair of that UID is on record: the UID is no slip of somebody's pen."""
+        return self.adopted is not None or any(renewal.accepted is not None for renewal in self.renewals)
+
+    @property
     def latest(self) -> Renewal | None:
         """The newest renewal, ended or not."""
         return self.renewals[-1] if self.renewals else None
@@ -146,6 +151,7 @@ class TopicHistory:
 def history_of(known: Mapping[str, TopicHistory], topic_id: str, uid: str) -> TopicHistory:
     """What is on record of a UID, be it under another id than the inventory gives it; empty: nothing is.
 
+    What is under this id and has no pair yet is of it as well, whatever UID it was opened with.
     Where there are several, of a time when an id could change: the one under this id, else the newest.
     """
     theirs = [one for one in known.values() if one.topic == uid]
@@ -155,7 +161,7 @@ def history_of(known: Mapping[str, TopicHistory], topic_id: str, uid: str) -> To
     if newest_last:
         return newest_last[-1]
     under_it = known.get(topic_id, TopicHistory(topic_id))
-    return under_it if under_it.topic is None else TopicHistory(topic_id)  # restored, say, and no more
+    return TopicHistory(topic_id) if under_it.bound else under_it
 
 
 def _last_at(history: TopicHistory) -> datetime:
@@ -172,9 +178,9 @@ def misnamed(known: Mapping[str, TopicHistory], topic_id: str, uid: str) -> Refu
     recorded = history_of(known, topic_id, uid)
     if recorded.topic_id != topic_id:
         return Refused(Reason.TOPIC_UNDER_OTHER_ID, topic=uid, got=topic_id, expected=recorded.topic_id)
-    under_it = known.get(topic_id, recorded).topic
-    if under_it not in (None, uid):
-        return Refused(Reason.ID_OF_OTHER_TOPIC, id=topic_id, got=uid, expected=under_it)
+    under_it = known.get(topic_id, recorded)
+    if under_it.bound and under_it.topic != uid:
+        return Refused(Reason.ID_OF_OTHER_TOPIC, id=topic_id, got=uid, expected=under_it.topic)
     return None
 
 

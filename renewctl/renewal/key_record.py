@@ -52,6 +52,7 @@ class KeyFacts:
             cut off before that was written down).
         may_open: whom it was last sealed to, as far as was written down; and whom a sealing that was begun
             since, and of which nothing more is known, was for.
+        surely_opens: those of them to whom it is sealed whichever of these it was.
         destroying: its destruction was begun.
         destroyed: written down as destroyed.
     """
@@ -64,6 +65,7 @@ class KeyFacts:
     topics: frozenset[str] = frozenset()
     recipients: tuple[str, ...] | None = None
     may_open: frozenset[str] = frozenset()
+    surely_opens: frozenset[str] = frozenset()
     destroying: bool = False
     destroyed: bool = False
 
@@ -120,7 +122,7 @@ def _with(before: KeyFacts | None, fingerprint: str, event: Event) -> KeyFacts:
 
 
 def _sealed(facts: KeyFacts, to: Sequence[str]) -> KeyFacts:
-    return replace(facts, recipients=tuple(to), may_open=frozenset(to))
+    return replace(facts, recipients=tuple(to), may_open=frozenset(to), surely_opens=frozenset(to))
 
 
 def _uses(topics: Mapping[str, TopicHistory], now: datetime) -> list[tuple[Use, str]]:
@@ -151,10 +153,12 @@ def _uses(topics: Mapping[str, TopicHistory], now: datetime) -> list[tuple[Use, 
 
 def _rekey_started(found: dict[str, KeyFacts], body: Mapping[str, Any]) -> None:
     """Begun and not told of: whom these are sealed to is not known."""
+    to = frozenset(body["recipients"])
     for name in body["keys"]:
         if name in found:
-            may_open = found[name].may_open.union(body["recipients"])
-            found[name] = replace(found[name], recipients=None, may_open=may_open)
+            before = found[name]
+            may_open, surely = before.may_open | to, before.surely_opens & to
+            found[name] = replace(before, recipients=None, may_open=may_open, surely_opens=surely)
 
 
 def _key_resealed(found: dict[str, KeyFacts], body: Mapping[str, Any]) -> None:

@@ -183,6 +183,7 @@ def _accepted(_renewal: Renewal, event: Event) -> _Changes:
         raise _broken(event, "key_fingerprint")
     return {
         "phase": Phase.ACCEPTED,
+        "topic": event.body["topic"],  # a UID mistyped when it was opened has been put right
         "accepted": pair,
         "accepted_at": event.at,
     }
@@ -324,10 +325,14 @@ def _reached(nodes: Mapping[str, NodeState], planned: Sequence[str]) -> Phase:
 
 
 def owed(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
-    """Which of a topic's nodes are still owed the accepted pair (none before it was accepted)."""
+    """Which of a topic's nodes are still owed the accepted pair (none before it was accepted).
+
+    After its end only those it knew: no command of it brings the pair to a node that came later.
+    """
     if renewal.accepted is None or renewal.phase in {Phase.ROLLED_BACK, Phase.ABORTED}:
         return ()
-    return tuple(node for node in nodes if not renewal.has_new(node))
+    theirs = {*renewal.planned, *renewal.nodes, *renewal.left_out} - {*renewal.let_go}
+    return tuple(n for n in nodes if not renewal.has_new(n) and (n in theirs or not renewal.ended))
 
 
 def owed_previous(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:

@@ -63,7 +63,8 @@ def test_a_node_of_the_inventory_is_answered_from_what_is_known(place: Path) -> 
         assert found["probe_success"] == 1
         assert found["probe_duration_seconds"] < 1
         assert all(
-            name.startswith(("probe_", "mdm_node", "mdm_push", "mdm_certificate_file")) for name in found
+            name.startswith(("probe_", "mdm_node", "mdm_push", "mdm_certificate_file", "mdm_topic_expiry"))
+            for name in found
         )
         modern = {"Accept": "application/openmetrics-text;version=1.0.0"}
         assert running.get("/probe?target=a", modern).body.endswith(b"# EOF\n")
@@ -78,6 +79,8 @@ def test_a_stranger_is_asked_now_and_without_credential(place: Path) -> None:
             found = series(probe(running, other.url, "open"))
             name = f"127.0.0.1:{other.server_port}"
             assert found[f'mdm_node_up{{node="{name}",product="nanomdm"}}'] == 1
+            # It is well, and tells no date: a missing series would say that all is.
+            assert (found["probe_success"], found[f'mdm_topic_expiry_known{{topic="{TOPIC}"}}']) == (1, 0)
             assert {sent for _, sent in other.asked} == {None}
             assert name not in running.get("/metrics").body.decode()
             other.server_close()

@@ -102,6 +102,19 @@ def test_after_a_roll_back_the_previous_pair_is_recorded(sqlite_inventory: Inven
     assert facts.recorded["a"].served.not_after == history.OLD_ENDS
 
 
+def test_a_node_seen_with_the_new_pair_after_a_roll_back_is_owed_again(sqlite_inventory: Inventory) -> None:
+    """An order carried out late: the record says that it is back, the node itself that it is not."""
+    steps = [history.accepted(), history.rolled_out("a"), history.put_back("a")]
+    history.write(str(sqlite_inventory.store), "tokyo-1", *steps)
+    for pair, owed in ((history.OLD, 0), (history.NEW, 1)):
+        ends, serial = datetime.fromisoformat(pair["not_after"]), pair["serial"]
+        one = replace(served(), not_after=ends, serial=serial)
+        snapshot = read(sqlite_inventory).with_node("a", NodeFacts().after(seen(one)))
+        assert value(sqlite_inventory, snapshot, "mdm_renewal_nodes_owed") == owed
+        assert value(sqlite_inventory, snapshot, "mdm_renewal_node_owed", node="a") == owed
+        assert value(sqlite_inventory, snapshot, "mdm_renewal_node_owed", node="b") == 0
+
+
 def test_a_node_that_left_before_it_was_back_is_owed(sqlite_inventory: Inventory) -> None:
     """Counted and named until it is let go: to take it out of the inventory puts nothing back."""
     url = str(sqlite_inventory.store)
@@ -149,8 +162,9 @@ def test_a_new_renewal_does_not_forget_what_the_year_before_left_undone(sqlite_i
     """Renewal 10 is newer than 9; its phase is shown, and b is still owed the pair of 9."""
     url = str(sqlite_inventory.store)
     finished = [(Kind.ROLL_OUT_FINISHED, {"run": 1, "outcome": "installed", "reason": None})]
-    closed = [(Kind.CLOSED, {"left_owed": ["b"]})]
-    history.write(url, "tokyo-9", history.accepted(9), history.rolled_out("a"), finished, closed)
+    [(begun, body), *reached] = history.rolled_out("a")
+    out = [(begun, {**body, "left_out": {"b": "down"}}), *reached]
+    history.write(url, "tokyo-9", history.accepted(9), out, finished, [(Kind.CLOSED, {})])
     history.write(url, "tokyo-10", history.accepted(10)[:1])
     facts = only(sqlite_inventory)
     assert (facts.renewal, facts.phase, facts.owed) == ("tokyo-10", "open", ("b",))

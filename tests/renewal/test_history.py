@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from renewctl.renewal.events import Kind, PairRef
-from renewctl.renewal.history import histories
-from tests.support.history import ACCEPTED, NEW, OLD, events, pair, told, wave
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from renewctl.errors import Refused
+from renewctl.reasons import Reason
+from renewctl.renewal.events import KEY_STORE, Kind, PairRef
+from renewctl.renewal.history import histories, history_of, misnamed
+from tests.support.history import ACCEPTED, NEW, OLD, START, TOPIC, events, pair, told, wave
+
+LATE = START + timedelta(days=30)
 
 ROLLED = (Kind.ROLL_OUT_STARTED, wave("n1", "n2"), told("n1", "proven"), told("n2", "proven"))
 DONE = (*ACCEPTED, *ROLLED, Kind.ROLL_OUT_FINISHED)
@@ -100,3 +109,43 @@ def test_what_was_recorded_before_a_pair_was_taken_over_counts_no_more() -> None
     assert histories({**closed, "tokyo-0": late})["tokyo"].recorded("n1") is None
     again = {**closed, "tokyo-0": late, "tokyo-2": events(*DONE, name="tokyo-2")}
     assert histories(again)["tokyo"].recorded("n1") is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "field"),
+    [
+        (Kind.ADOPTED, "tokyo-0", "topic"),
+        (Kind.REKEY_STARTED, KEY_STORE, "recipients"),
+        (Kind.REKEY_STARTED, KEY_STORE, "keys"),
+    ],
+)
+def test_a_body_that_lacks_what_is_counted_on_is_damage(kind: Kind, name: str, field: str) -> None:
+    """Named by its event, for who can look at it; never a missing key of ours."""
+    [event] = events(kind, name=name)
+    lacking = {key: value for key, value in event.body.items() if key != field}
+    with pytest.raises(Refused, match="history_broken"):
+        histories({name: [replace(event, body=lacking)]})
+
+
+def test_an_id_is_bound_to_a_uid_once_a_pair_is_on_record() -> None:
+    """Before that the UID it was opened with may be a slip of the pen; what is accepted says which it is."""
+    other = "com.apple.mgmt.External.put-right"
+    opened = histories({"tokyo-1": events(*ACCEPTED[:-1])})
+    assert misnamed(opened, "tokyo", other) is None
+    assert history_of(opened, "tokyo", other).open is not None
+    accepted = histories({"tokyo-1": events(*ACCEPTED[:-1], (Kind.ACCEPTED, {"topic": other}))})
+    for uid, reason in ((other, None), (TOPIC, Reason.ID_OF_OTHER_TOPIC)):
+        refused = misnamed(accepted, "tokyo", uid)
+        assert (None if refused is None else refused.reason) == reason
+        assert (history_of(accepted, "tokyo", uid).open is None) == (reason is not None)
+
+
+def test_of_several_ids_a_uid_once_had_its_own_counts_then_the_open_then_the_newest() -> None:
+    """Stores of a time when an id could change between renewals have several."""
+    closed = events(*DONE, Kind.CLOSED)
+    known = histories(
+        {"a-1": closed, "b-1": events(*ACCEPTED), "c-1": [*closed[:-1], replace(closed[-1], at=LATE)]}
+    )
+    assert [history_of(known, one, TOPIC).topic_id for one in ("a", "b", "c", "d")] == ["a", "b", "c", "b"]
+    ended = {name: one for name, one in known.items() if name != "b"}
+    assert history_of(ended, "d", TOPIC).topic_id == "c"

@@ -105,6 +105,16 @@ def test_the_answer_that_a_step_was_cut_off_takes_the_proof_away() -> None:
     assert owed(renewal, NODES) == ("n2",)
 
 
+def test_a_node_that_comes_after_the_end_is_owed_nothing() -> None:
+    """No command brings an ended renewal's pair there; before the end it is owed, and one left out stays so."""
+    out = (Kind.ROLL_OUT_STARTED, {"waves": [["n1"]], "left_out": {"n2": "down"}})
+    ended = (*ACCEPTED, out, wave("n1"), told("n1", "proven"), Kind.ROLL_OUT_FINISHED)
+    nodes = ("n1", "n2", "n9")
+    assert owed(_folded(*ended), nodes) == ("n2", "n9")
+    assert owed(_folded(*ended, Kind.CLOSED), nodes) == ("n2",)
+    assert owed(_folded(*ended, (Kind.CLOSED, {"let_go": ["n2"]})), nodes) == ()
+
+
 def test_a_roll_back_ends_rolled_back_and_nothing_is_owed() -> None:
     """Every node back on the previous pair: phase rolled_back, owed nothing, may be rolled out again."""
     out = (Kind.ROLL_OUT_STARTED, wave("n1"), told("n1", "proven"), Kind.ROLL_OUT_FINISHED)

@@ -66,14 +66,20 @@ def test_another_inventorys_keys_are_left_alone(desk: Desk, other: Identity) -> 
     desk.told("keys", "check")
 
 
-def test_a_rekey_that_did_nothing_silences_no_warning(desk: Desk, other: Identity) -> None:
-    """Begun, and no key opened: whoever was removed still opens them, and `status` still says so."""
+@pytest.mark.parametrize(
+    ("added", "warning"), [(False, "warning.sealed_to_others"), (True, "warning.sealed_not_to_all")]
+)
+def test_a_rekey_that_did_nothing_silences_no_warning(
+    desk: Desk, other: Identity, *, added: bool, warning: str
+) -> None:
+    """Begun, and no key opened: who was removed still opens them, who was added does not; `status` still says so."""
     desk.to_accepted()
-    desk.rewrite(keys=desk.inventory["keys"] | {"recipients": [other.recipient.strip()]})
-    assert _warned(desk) == {"warning.sealed_to_others"}
+    own = desk.inventory["keys"]["recipients"] if added else []
+    desk.rewrite(keys=desk.inventory["keys"] | {"recipients": [*own, other.recipient.strip()]})
+    assert _warned(desk) == {warning}
     done = desk.told("keys", "rekey", "--identity", other.file, "--proof-identity", other.file, code=1)
     assert {key["fault"]["reason"] for key in done["keys"]} == {"identity_cannot_open"}
     assert desk.kinds(KEY_STORE) == ["rekey_started"]
-    assert _warned(desk) == {"warning.sealed_to_others"}
+    assert _warned(desk) == {warning}
     desk.told("keys", "rekey", "--proof-identity", other.file)
     assert _warned(desk) == set()

@@ -199,6 +199,23 @@ def test_an_id_that_another_inventory_uses(desk: Desk, language: str, told: str)
     assert desk.told("renewal", "open")["renewal"]["name"] == "osaka-1"
 
 
+def test_a_mistyped_uid_is_put_right_before_the_certificate_is_accepted(desk: Desk) -> None:
+    """It turns out when the certificate comes: not one step has to be done again, nor the portal asked twice."""
+    (topic,) = desk.inventory["topics"]
+    desk.rewrite(topics=[topic | {"topic": OTHER_TOPIC}])
+    desk.told("renewal", "open")
+    desk.told("renewal", "request", code=3)
+    file = desk.downloaded()
+    assert desk.refusal("renewal", "accept", file, code=1) == "topic_differs"
+    desk.rewrite(topics=[topic])
+    assert desk.told("status", "--offline", code=4)["topics"][0]["renewal"]["name"] == "tokyo-1"
+    desk.told("renewal", "accept", file)
+    desk.told("renewal", "roll-out", "--forward-only")
+    desk.told("renewal", "close")
+    [shown] = desk.told("status", "--offline")["topics"]
+    assert (shown["renewal"]["phase"], shown["warnings"]) == ("closed", [])
+
+
 @pytest.mark.parametrize(
     ("language", "told"),
     [

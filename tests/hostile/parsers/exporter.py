@@ -17,7 +17,7 @@ from exporter.snapshot import ExpiryFacts, Known, NodeFacts, RenewalFacts, Snaps
 from renewctl.inventory import reading
 from renewctl.observation import DeviceCounts, SeenFile, ServedCertificate, Source
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Direction
+from renewctl.renewal.events import Direction, PairRef
 from tests.hostile.limited import MEGABYTES
 from tests.hostile.parser import Made, Parser
 from tests.support.inventories import TOPIC, right, write
@@ -57,8 +57,9 @@ def _snapshot() -> Made:
         gone={"/pki/b.pem": _AT},
     )
     expiries = {("ade_token", "school", ""): ExpiryFacts(_AT, Reason.NODE_TIMEOUT, _AT)}
+    left = PairRef("d", "f", "0b", _AT, "k")
     renewal = RenewalFacts(
-        "tokyo", "tokyo-1", "open", _AT, ("n1",), {"n1": known}, Direction.PREVIOUS, {"n1": _AT}
+        "tokyo", "tokyo-1", "open", _AT, ("n1",), {"n1": known}, Direction.PREVIOUS, {"n1": _AT}, left
     )
     snapshot_file.save(path, Snapshot({"n1": facts}, (renewal,), {"tokyo": known}, expiries, None, "h", _AT))
 
