@@ -102,7 +102,7 @@ def can_roll_back(work: Workplace, topic: Topic) -> WayBack:
 
 
 def _renamed(work: Workplace, topic: Topic, pair: PairRef, unknown: Sequence[Node]) -> list[Node]:
-    """Of nodes the renewal does not know, those that have its pair, or a step that was cut off.
+    """Of nodes the renewal does not know, those that have its pair, a step that was cut off, or half a pair.
 
     One that cannot tell is left as it is: it may as well be a node nobody has touched.
     """
@@ -115,7 +115,10 @@ def _renamed(work: Workplace, topic: Topic, pair: PairRef, unknown: Sequence[Nod
         on_event=lambda _event: None,
     )
     seen = {name: look for name, one in ended.results.items() if (look := one.observation) is not None}
-    theirs = {*serving(seen, topic.topic, pair), *(name for name, look in seen.items() if look.cut_off)}
+    theirs = {
+        *serving(seen, topic.topic, pair),
+        *(name for name, look in seen.items() if look.cut_off or look.mismatched),
+    }
     if silent := [node.name for node in unknown if not _tells(seen.get(node.name), topic)]:
         work.tell("roll.back_not_told", {"nodes": ", ".join(silent)})
     return [node for node in unknown if node.name in theirs]

@@ -126,10 +126,13 @@ def test_a_renamed_node_with_the_new_pair_is_not_let_pass(proven: Desk) -> None:
     assert proven.told("renewal", "abort")["renewal"]["let_go"] == ["n2"]
 
 
-def test_a_step_that_was_cut_off_gives_a_renamed_node_away(proven: Desk) -> None:
-    """Whatever it serves: its step is undone by the roll-back's fence."""
+@pytest.mark.parametrize("reason", [Reason.NODE_STEP_UNFINISHED, Reason.NODE_PAIR_MISMATCHED])
+def test_a_step_that_was_cut_off_or_half_a_pair_gives_a_renamed_node_away(
+    proven: Desk, reason: Reason
+) -> None:
+    """Whatever certificate it serves: the roll-back's fence undoes its step, the roll-back sends it the pair."""
     renames(proven, "n2", "n2b")
-    failure = Failure(Reason.NODE_STEP_UNFINISHED, {"node": "n2b", "path": "/x"})
+    failure = Failure(reason, {"node": "n2b", "path": "/x"})
     look = replace(looked("n2b", "1", NOW), failures=(failure,))
     proven.playbooks.says("observe", "n2b", "observed", observation=look)
     proven.told("renewal", "roll-back", code=4)
