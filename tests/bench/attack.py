@@ -1,4 +1,7 @@
-"""How long a scrape takes while others hold on to the exporter; the rival is the same exporter, left in peace."""
+"""How long a scrape takes while others hold on to the exporter; the rival is the same exporter, left in peace.
+
+Those with a bar here; every kind of attack, without one, is in `attack_kinds`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from tests.bench import attack_kinds
 from tests.bench.table import Measured
 from tests.support.certs import apple_like
 from tests.support.exporter_process import TOPIC, Exporter, exporter, files_node, inventory
@@ -22,13 +26,14 @@ _HEAD = b"GET /metrics HTTP/1.1\r\nHost: x\r\n"
 
 
 def measure(folder: Path) -> Iterator[Measured]:
-    """A scrape beside 100 idle connections and beside 100 slowloris against a quiet one; how many are dropped."""
+    """A scrape beside 100 idle connections and beside 100 slowloris against a quiet one; how many are dropped; then every kind."""
     (folder / "a.pem").write_bytes(apple_like().push(TOPIC).pem)
     inventory(folder, [files_node("a", folder / "a.pem")])
     with exporter(folder) as running:
         yield _beside(running, "100 idle connections", b"")
         yield _beside(running, "100 slowloris", b"a: b\r\n")
         yield _dropped(running)
+    yield from attack_kinds.measure(folder)
 
 
 def _beside(running: Exporter, what: str, drip: bytes) -> Measured:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import socket
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from renewctl.renewal.events import Kind
+from tests.support import exporter_history as history
 from tests.support.certs import apple_like
 from tests.support.exporter_process import TOPIC, exporter, files_node, inventory
 
@@ -68,6 +71,45 @@ def test_a_silent_node_keeps_its_date_over_a_restart_and_shows_its_silence(
     kept = tmp_path / "snapshot.json"
     assert stat.S_IMODE(kept.stat().st_mode) & 0o007 == 0
     assert "mdm@example.invalid" not in kept.read_text()
+
+
+def test_what_the_store_told_is_there_after_a_restart_without_it(tmp_path: Path) -> None:
+    """Recorded and adopted dates, who is owed, and how old that is: at once, and once the store was found to be gone."""
+    url, database = f"sqlite:///{tmp_path / 'store.db'}", tmp_path / "store.db"
+    inventory(tmp_path, [files_node(name, tmp_path / "none.pem") for name in ("a", "b")], store=url)
+    adopted = {"pair": history.OLD, "topic_id": "tokyo", "topic": TOPIC}
+    history.write(url, "tokyo-0", [(Kind.ADOPTED, adopted)])
+    history.write(url, "tokyo-1", history.accepted(), history.rolled_out("a"))
+    with exporter(tmp_path) as running:
+        before = _of_the_store(running.wait_for("mdm_store_up", 1))
+        assert running.stop() == 0
+    assert before[EXPIRY.replace('"file"', '"recorded"')] == history.NEW_ENDS.timestamp()
+    assert before[EXPIRY.replace('"file"', '"adopted"').replace('"a"', '"b"')] == history.OLD_ENDS.timestamp()
+    assert before[f'mdm_renewal_nodes_owed{{topic="{TOPIC}"}}'] == 1
+    database.rename(tmp_path / "unmounted.db")
+    _age_what_the_store_told(tmp_path / "snapshot.json", days=3)
+    with exporter(tmp_path) as running:
+        at_once = running.series()
+        assert (_of_the_store(at_once), at_once["mdm_store_up"]) == (before, 0)
+        later = running.wait(
+            lambda _: "store: store_missing" in running.log.read_text(), "the store is looked for"
+        )
+        assert (_of_the_store(later), later["mdm_store_up"]) == (before, 0)
+        page = running.get("/").body.decode()
+        assert re.search(r"The store cannot be read: what is said of renewals is of [^<]*\(3 d ago\)", page)
+
+
+def _of_the_store(series: Mapping[str, float]) -> dict[str, float]:
+    """What the exporter has of no one else."""
+    names = 'source="recorded"', 'source="adopted"', "mdm_renewal_", "mdm_store_head_info"
+    return {one: value for one, value in series.items() if any(name in one for name in names)}
+
+
+def _age_what_the_store_told(kept: Path, days: int) -> None:
+    """As if the exporter had stood still for so long."""
+    stored = json.loads(kept.read_text())
+    read = datetime.fromisoformat(stored["store_read"]) - timedelta(days=days)
+    kept.write_text(json.dumps(stored | {"store_read": read.isoformat()}))
 
 
 def test_a_damaged_snapshot_file_is_said_once_and_replaced(tmp_path: Path, certificate: Path) -> None:

@@ -228,6 +228,18 @@ def test_an_adopted_pair_dates_a_topic_until_a_node_or_a_roll_out_says_more(
     assert value(sqlite_inventory, later, expiry, source="adopted", node="b") == ends
 
 
+def test_a_changed_id_hides_no_adopted_pair(sqlite_inventory: Inventory) -> None:
+    """Adopted under the id the topic had: it is the same topic by its UID, and keeps its only date."""
+    (own,) = sqlite_inventory.topics
+    adopted = {"pair": history.OLD, "topic_id": "tokyo", "topic": own.topic}
+    history.write(str(sqlite_inventory.store), "tokyo-0", [(Kind.ADOPTED, adopted)])
+    nodes = tuple(replace(one, topics=("hq",)) for one in sqlite_inventory.nodes)
+    renamed = replace(sqlite_inventory, topics=(replace(own, id="hq"),), nodes=nodes)
+    expiry, snapshot = "mdm_push_certificate_expiry_timestamp_seconds", read(renamed)
+    assert set(snapshot.adopted) == {"hq"}
+    assert value(renamed, snapshot, expiry, source="adopted", node="a") == history.OLD_ENDS.timestamp()
+
+
 def kept(asked: Inventory, words: str, caplog: pytest.LogCaptureFixture) -> None:
     """A look that fails: the last values stay, and the log says why, once."""
     facts = (RenewalFacts("tokyo", "tokyo-1", "installed"),)
