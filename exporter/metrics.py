@@ -286,6 +286,13 @@ STORE_UP = Definition(
     "No store is configured.",
     ("mdm_store_up == 0", "renewals are not watched now"),
 )
+STORE_LAST_SUCCESS = Definition(
+    "mdm_store_last_success_timestamp_seconds",
+    f"When the store was last read; 0 if never. So old are the values of mdm_renewal metrics. {POLLED}",
+    (),
+    "As mdm_store_up.",
+    ("time() - mdm_store_last_success_timestamp_seconds > 3600", "what is said of renewals is an hour old"),
+)
 STORE_HEAD = Definition(
     "mdm_store_head_info",
     "Head of the store when it was last read: the hash of its newest event, which vouches for all before it. "
@@ -349,7 +356,8 @@ METRICS: tuple[Definition, ...] = (
     DEVICES_ENROLLED, DEVICES_SEEN, DEVICE_LAST_SEEN, DEVICES_DROPPED,
     TOPIC_WINDOW, TOPIC_INFO, TOPIC_NODE, TOPIC_EXPIRY_KNOWN,
     RENEWAL_PHASE, RENEWAL_ACCEPTED, RENEWAL_NODES_OWED, RENEWAL_NODE_OWED,
-    STORE_UP, STORE_HEAD, BUILD_INFO, LAST_ROUND, SNAPSHOT_WRITTEN, RELOAD_SUCCESSFUL, RELOAD_SUCCESS,
+    STORE_UP, STORE_LAST_SUCCESS, STORE_HEAD,
+    BUILD_INFO, LAST_ROUND, SNAPSHOT_WRITTEN, RELOAD_SUCCESSFUL, RELOAD_SUCCESS,
     *PROCESS,
 )  # fmt: skip
 """In the order of the reference page."""

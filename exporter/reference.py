@@ -21,7 +21,8 @@ two become one. `topic` is the whole UID (`com.apple.mgmt.External.…`).
 _PROBE = """\
 # On /probe alone
 
-Beside those above that are about certificates, nodes and devices, for the one target.
+Beside those above that are about certificates, nodes and devices, and mdm_topic_expiry_known, for the one
+target.
 """
 
 

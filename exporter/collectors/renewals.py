@@ -11,6 +11,7 @@ from exporter.metrics import (
     RENEWAL_NODES_OWED,
     RENEWAL_PHASE,
     STORE_HEAD,
+    STORE_LAST_SUCCESS,
     STORE_UP,
 )
 from exporter.snapshot import Snapshot
@@ -40,6 +41,7 @@ def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
             node_owed.add((topic.topic, name), name in left)
     yield from (phase, accepted, owed, node_owed)
     yield single(STORE_UP, snapshot.store_up)
+    yield single(STORE_LAST_SUCCESS, 0 if snapshot.store_read is None else seconds(snapshot.store_read))
     head = Family(STORE_HEAD)
     if snapshot.store_head:
         head.add((snapshot.store_head,), 1)

@@ -29,6 +29,7 @@ def test_before_the_first_answer_what_is_expected_is_zero_not_gone() -> None:
     )
     assert value(known, empty, "mdm_topic_expiry_known", topic=UID) == 0
     assert value(known, empty, "mdm_store_up") == 0
+    assert value(known, empty, "mdm_store_last_success_timestamp_seconds") == 0
     assert value(known, empty, "mdm_exporter_last_round_timestamp_seconds") == 0
 
 

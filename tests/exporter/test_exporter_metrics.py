@@ -52,6 +52,7 @@ mdm_renewal_accepted_timestamp_seconds{topic}
 mdm_renewal_nodes_owed{topic}
 mdm_renewal_node_owed{topic,node}
 mdm_store_up{}
+mdm_store_last_success_timestamp_seconds{}
 mdm_store_head_info{head}
 mdm_exporter_build_info{version}
 mdm_exporter_last_round_timestamp_seconds{}

@@ -27,6 +27,7 @@ from tests.support.exporter_process import TOPIC, exporter, files_node, inventor
 pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
 
 EXPIRY = f'mdm_push_certificate_expiry_timestamp_seconds{{node="a",source="file",topic="{TOPIC}"}}'
+STORE_READ = "mdm_store_last_success_timestamp_seconds"
 UP = 'mdm_node_up{node="a",product="files"}'
 OLD = apple_like().push(TOPIC, not_after=datetime(2026, 12, 24, tzinfo=UTC))
 NEW = apple_like().push(TOPIC, not_after=datetime(2027, 12, 24, tzinfo=UTC))
@@ -81,7 +82,8 @@ def test_what_the_store_told_is_there_after_a_restart_without_it(tmp_path: Path)
     history.write(url, "tokyo-0", [(Kind.ADOPTED, adopted)])
     history.write(url, "tokyo-1", history.accepted(), history.rolled_out("a"))
     with exporter(tmp_path) as running:
-        before = _of_the_store(running.wait_for("mdm_store_up", 1))
+        read = running.wait_for("mdm_store_up", 1)
+        before = _of_the_store(read)
         assert running.stop() == 0
     assert before[EXPIRY.replace('"file"', '"recorded"')] == history.NEW_ENDS.timestamp()
     assert before[EXPIRY.replace('"file"', '"adopted"').replace('"a"', '"b"')] == history.OLD_ENDS.timestamp()
@@ -95,6 +97,7 @@ def test_what_the_store_told_is_there_after_a_restart_without_it(tmp_path: Path)
             lambda _: "store: store_missing" in running.log.read_text(), "the store is looked for"
         )
         assert (_of_the_store(later), later["mdm_store_up"]) == (before, 0)
+        assert later[STORE_READ] == pytest.approx(read[STORE_READ] - 3 * 86_400, abs=60)
         page = running.get("/").body.decode()
         assert re.search(r"The store cannot be read: what is said of renewals is of [^<]*\(3 d ago\)", page)
 

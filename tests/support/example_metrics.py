@@ -119,6 +119,7 @@ def _renewals(now: float) -> list[str]:
         f'mdm_renewal_node_owed{{topic="{FRESH}",node="mdm-1"}} 0',
         f'mdm_renewal_node_owed{{topic="{FRESH}",node="mdm-3"}} 1',
         "mdm_store_up 1",
+        f"mdm_store_last_success_timestamp_seconds {now - 60}",
         f'mdm_store_head_info{{head="{_HEAD}"}} 1',
         'mdm_exporter_build_info{version="0.1.0"} 1',
         f"mdm_exporter_last_round_timestamp_seconds {now - 5}",
