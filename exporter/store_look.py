@@ -112,7 +112,7 @@ def renewal_facts(inventory: Inventory, topics: Mapping[str, TopicHistory]) -> I
         if not own:
             continue
         nodes = [node.name for node in inventory.nodes_of(topic.id)]
-        # A renewal just opened owes nothing yet; what the year before left undone is still owed.
+        # A renewal just opened has accepted nothing yet.
         accepted = next((renewal for renewal in reversed(own) if renewal.accepted is not None), None)
         left = () if accepted is None else missing(accepted, nodes)
         yield RenewalFacts(

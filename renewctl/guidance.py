@@ -88,10 +88,11 @@ def _first_of_all(situation: Situation) -> Step | None:
     """Without which no command goes on."""
     wrong, refused = situation.wrong_id, situation.refused
     if wrong is not None:
-        values = {"topic": situation.topic.name, "expected": wrong.values["expected"]}
-        if wrong.reason is Reason.TOPIC_UNDER_OTHER_ID:
-            return Step("next.give_id_back", values)
-        return Step("next.other_id", values)
+        values = {"topic": situation.topic.name, **wrong.values}
+        if wrong.reason is Reason.RENEWAL_OF_OTHER_UID:
+            return Step("next.uid_put_right", values, situation.command("renewal", "accept", "FILE"))
+        back = wrong.reason is Reason.TOPIC_UNDER_OTHER_ID
+        return Step("next.give_id_back", values) if back else Step("next.other_id", values)
     if refused is not None and refused.reason is Reason.RUN_HELD:
         return Step("next.wait_for_holder", {}, situation.command("renewal", "show"))
     return None

@@ -63,6 +63,7 @@ class Reason(StrEnum):
     RENEWAL_OPEN_ALREADY = "renewal_open_already"
     TOPIC_UNDER_OTHER_ID = "topic_under_other_id"
     ID_OF_OTHER_TOPIC = "id_of_other_topic"
+    RENEWAL_OF_OTHER_UID = "renewal_of_other_uid"
     RENEWAL_NONE_OPEN = "renewal_none_open"
     RENEWAL_CLOSED = "renewal_closed"
     RENEWAL_UNKNOWN = "renewal_unknown"

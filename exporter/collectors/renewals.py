@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from exporter.collectors.certificates import shown
 from exporter.families import Family, seconds, single
 from exporter.metrics import (
     RENEWAL_ACCEPTED,
@@ -35,7 +36,8 @@ def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
         if facts.accepted_at is not None:
             accepted.add((topic.topic,), seconds(facts.accepted_at))
         names = [node.name for node in inventory.nodes_of(topic.id)]
-        left = {*facts.owed, *_with_pair_again(topic.topic, names, facts.left, snapshot)}
+        again = _seen_with(facts.left, topic.topic, inventory, snapshot)
+        left = {*facts.owed, *again}
         owed.add((topic.topic,), len(left))
         for name in dict.fromkeys((*names, *facts.owed)):
             node_owed.add((topic.topic, name), name in left)
@@ -48,13 +50,12 @@ def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
     yield head
 
 
-def _with_pair_again(
-    uid: str, names: Sequence[str], pair: PairRef | None, snapshot: Snapshot
-) -> Iterator[str]:
-    """Nodes seen with the pair a roll-back took from them, as after an order that was carried out late."""
+def _seen_with(pair: PairRef | None, uid: str, inventory: Inventory, snapshot: Snapshot) -> set[str]:
+    """Nodes seen since with the pair a roll-back took from them: an order that was carried out late, say."""
     if pair is None:
-        return
-    for name in names:
-        served = [known.served for known in snapshot.node(name).certificates]
-        if any(one.topic == uid and is_pair(one, pair) for one in served):
-            yield name
+        return set()
+    return {
+        n
+        for n, known in shown(inventory, snapshot)
+        if known.served.topic == uid and is_pair(known.served, pair)
+    }

@@ -151,17 +151,18 @@ class TopicHistory:
 def history_of(known: Mapping[str, TopicHistory], topic_id: str, uid: str) -> TopicHistory:
     """What is on record of a UID, be it under another id than the inventory gives it; empty: nothing is.
 
-    What is under this id and has no pair yet is of it as well, whatever UID it was opened with.
-    Where there are several, of a time when an id could change: the one under this id, else the newest.
+    Where there are several, of a time when an id could change: the one under this id, else the newest. Where
+    nothing has a pair yet: the renewal open under this id, whatever UID it was opened for, else the one open
+    for this UID under another id.
     """
-    theirs = [one for one in known.values() if one.topic == uid]
-    newest_last = sorted(
-        theirs, key=lambda one: (one.topic_id == topic_id, one.open is not None, _last_at(one))
-    )
-    if newest_last:
-        return newest_last[-1]
-    under_it = known.get(topic_id, TopicHistory(topic_id))
-    return TopicHistory(topic_id) if under_it.bound else under_it
+    own = known.get(topic_id, TopicHistory(topic_id))
+    bound = [one for one in known.values() if one.bound and one.topic == uid]
+    if bound:
+        return max(bound, key=lambda one: (one is own, one.open is not None, _last_at(one)))
+    if own.renewals and not own.bound:
+        return own
+    began = (one for one in known.values() if not one.bound and one.open is not None and one.topic == uid)
+    return next(began, TopicHistory(topic_id) if own.bound else own)
 
 
 def _last_at(history: TopicHistory) -> datetime:
@@ -172,15 +173,17 @@ def _last_at(history: TopicHistory) -> datetime:
 def misnamed(known: Mapping[str, TopicHistory], topic_id: str, uid: str) -> Refused | None:
     """Why an inventory's id and UID do not go with the record: it knows the one with another of the other.
 
-    `topic_under_other_id` or `id_of_other_topic`. Both belong together for good: renewals
-    bear the id in their names, and are the UID's.
+    `topic_under_other_id` or `id_of_other_topic`: both belong together for good, once a pair is on record, as
+    renewals bear the id in their names. Before that `renewal_of_other_uid`: mistyped, or another inventory's.
     """
-    recorded = history_of(known, topic_id, uid)
+    own, recorded = known.get(topic_id, TopicHistory(topic_id)), history_of(known, topic_id, uid)
     if recorded.topic_id != topic_id:
         return Refused(Reason.TOPIC_UNDER_OTHER_ID, topic=uid, got=topic_id, expected=recorded.topic_id)
-    under_it = known.get(topic_id, recorded)
-    if under_it.bound and under_it.topic != uid:
-        return Refused(Reason.ID_OF_OTHER_TOPIC, id=topic_id, got=uid, expected=under_it.topic)
+    named = {"id": topic_id, "got": uid, "expected": own.topic}
+    if own.bound and own.topic != uid:
+        return Refused(Reason.ID_OF_OTHER_TOPIC, **named)
+    if own.open is not None and own.topic != uid:
+        return Refused(Reason.RENEWAL_OF_OTHER_UID, renewal=own.open.name, **named)
     return None
 
 

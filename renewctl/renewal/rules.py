@@ -325,14 +325,13 @@ def _reached(nodes: Mapping[str, NodeState], planned: Sequence[str]) -> Phase:
 
 
 def owed(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:
-    """Which of a topic's nodes are still owed the accepted pair (none before it was accepted).
+    """Which of a topic's nodes are still owed the accepted pair: none before that, or after the end.
 
-    After its end only those it knew: no command of it brings the pair to a node that came later.
+    No renewal ends while it owes a node of the inventory, and none brings its pair to one that comes later.
     """
-    if renewal.accepted is None or renewal.phase in {Phase.ROLLED_BACK, Phase.ABORTED}:
+    if renewal.accepted is None or renewal.ended or renewal.phase is Phase.ROLLED_BACK:
         return ()
-    theirs = {*renewal.planned, *renewal.nodes, *renewal.left_out} - {*renewal.let_go}
-    return tuple(n for n in nodes if not renewal.has_new(n) and (n in theirs or not renewal.ended))
+    return tuple(node for node in nodes if not renewal.has_new(node))
 
 
 def owed_previous(renewal: Renewal, nodes: Sequence[str]) -> tuple[str, ...]:

@@ -80,7 +80,13 @@ def check(work: Workplace, identity: SecretRef) -> tuple[CheckedKey, ...]:
 
 
 def facts(work: Workplace) -> dict[str, KeyFacts]:
-    """What events tell of every key of the inventory's topics, as the store has it now."""
+    """What events tell of every key of the inventory's topics, as the store has it now.
+
+    Raises:
+        Refused: as `Workplace.history`: before that is put right nobody can say whose keys they are.
+    """
+    for topic in work.inventory.topics:
+        work.history(topic)
     return of_topics(key_facts(work.store.renewals(), work.now()), _uids(work))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,23 +45,31 @@ class Workplace:
         """The topic's history as the store tells it now.
 
         Raises:
-            Refused: `topic_under_other_id`, `id_of_other_topic`.
+            Refused: as `history.misnamed`.
         """
-        known = histories(self.store.renewals())
-        if (refused := misnamed(known, topic.id, topic.topic)) is not None:
-            raise refused
-        return history_of(known, topic.id, topic.topic)
+        return self._history(topic)
 
-    def open_renewal(self, topic: Topic) -> Renewal:
+    def open_renewal(self, topic: Topic, *, whatever_uid: bool = False) -> Renewal:
         """The renewal of a topic that has not ended.
+
+        Args:
+            whatever_uid: also one that was opened for another UID: what comes now proves which is right.
 
         Raises:
             Refused: `renewal_none_open`; as `history`.
         """
-        renewal = self.history(topic).open
+        past = (Reason.RENEWAL_OF_OTHER_UID,) if whatever_uid else ()
+        renewal = self._history(topic, past).open
         if renewal is None:
             raise Refused(Reason.RENEWAL_NONE_OPEN, topic=topic.id)
         return renewal
+
+    def _history(self, topic: Topic, past: Collection[Reason] = ()) -> TopicHistory:
+        known = histories(self.store.renewals())
+        refused = misnamed(known, topic.id, topic.topic)
+        if refused is not None and refused.reason not in past:
+            raise refused
+        return history_of(known, topic.id, topic.topic)
 
     def append(self, renewal: Renewal, kind: Kind, body: Mapping[str, Any]) -> Renewal:
         """Write one more event of a renewal down, and hand back what it is now.

@@ -103,13 +103,14 @@ def test_after_a_roll_back_the_previous_pair_is_recorded(sqlite_inventory: Inven
 
 
 def test_a_node_seen_with_the_new_pair_after_a_roll_back_is_owed_again(sqlite_inventory: Inventory) -> None:
-    """An order carried out late: the record says that it is back, the node itself that it is not."""
+    """An order carried out late: the record says that it is back, the node since then that it is not."""
     steps = [history.accepted(), history.rolled_out("a"), history.put_back("a")]
     history.write(str(sqlite_inventory.store), "tokyo-1", *steps)
-    for pair, owed in ((history.OLD, 0), (history.NEW, 1)):
+    month = 30 * 24 * 60
+    for pair, minutes, owed in ((history.OLD, month, 0), (history.NEW, -month, 0), (history.NEW, month, 1)):
         ends, serial = datetime.fromisoformat(pair["not_after"]), pair["serial"]
         one = replace(served(), not_after=ends, serial=serial)
-        snapshot = read(sqlite_inventory).with_node("a", NodeFacts().after(seen(one)))
+        snapshot = read(sqlite_inventory).with_node("a", NodeFacts().after(seen(one, minutes=minutes)))
         assert value(sqlite_inventory, snapshot, "mdm_renewal_nodes_owed") == owed
         assert value(sqlite_inventory, snapshot, "mdm_renewal_node_owed", node="a") == owed
         assert value(sqlite_inventory, snapshot, "mdm_renewal_node_owed", node="b") == 0
@@ -158,18 +159,17 @@ def test_a_changed_id_hides_nothing(
     assert (before.owed, after) == (("a",), replace(before, topic_id="hq"))
 
 
-def test_a_new_renewal_does_not_forget_what_the_year_before_left_undone(sqlite_inventory: Inventory) -> None:
-    """Renewal 10 is newer than 9; its phase is shown, and b is still owed the pair of 9."""
+def test_a_new_renewal_owes_nothing_and_forgets_nothing(sqlite_inventory: Inventory) -> None:
+    """Renewal 10 is newer than 9; its phase is shown, and what 9 gave the nodes."""
     url = str(sqlite_inventory.store)
     finished = [(Kind.ROLL_OUT_FINISHED, {"run": 1, "outcome": "installed", "reason": None})]
-    [(begun, body), *reached] = history.rolled_out("a")
-    out = [(begun, {**body, "left_out": {"b": "down"}}), *reached]
-    history.write(url, "tokyo-9", history.accepted(9), out, finished, [(Kind.CLOSED, {})])
+    reached = history.rolled_out("a", "b")
+    history.write(url, "tokyo-9", history.accepted(9), reached, finished, [(Kind.CLOSED, {})])
     history.write(url, "tokyo-10", history.accepted(10)[:1])
     facts = only(sqlite_inventory)
-    assert (facts.renewal, facts.phase, facts.owed) == ("tokyo-10", "open", ("b",))
+    assert (facts.renewal, facts.phase, facts.owed) == ("tokyo-10", "open", ())
     assert facts.accepted_at is not None
-    assert set(facts.recorded) == {"a"}
+    assert set(facts.recorded) == {"a", "b"}
 
 
 def test_what_a_fence_took_back_to_another_year_is_not_recorded_any_more(sqlite_inventory: Inventory) -> None:

@@ -131,7 +131,8 @@ def test_an_id_is_bound_to_a_uid_once_a_pair_is_on_record() -> None:
     """Before that the UID it was opened with may be a slip of the pen; what is accepted says which it is."""
     other = "com.apple.mgmt.External.put-right"
     opened = histories({"tokyo-1": events(*ACCEPTED[:-1])})
-    assert misnamed(opened, "tokyo", other) is None
+    assert (refused := misnamed(opened, "tokyo", other)) is not None
+    assert refused.reason == Reason.RENEWAL_OF_OTHER_UID
     assert history_of(opened, "tokyo", other).open is not None
     accepted = histories({"tokyo-1": events(*ACCEPTED[:-1], (Kind.ACCEPTED, {"topic": other}))})
     for uid, reason in ((other, None), (TOPIC, Reason.ID_OF_OTHER_TOPIC)):

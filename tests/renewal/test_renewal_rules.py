@@ -105,14 +105,13 @@ def test_the_answer_that_a_step_was_cut_off_takes_the_proof_away() -> None:
     assert owed(renewal, NODES) == ("n2",)
 
 
-def test_a_node_that_comes_after_the_end_is_owed_nothing() -> None:
-    """No command brings an ended renewal's pair there; before the end it is owed, and one left out stays so."""
+def test_after_the_end_nothing_is_owed() -> None:
+    """No command brings an ended renewal's pair to a node that comes, or comes back, later; before, it is owed."""
     out = (Kind.ROLL_OUT_STARTED, {"waves": [["n1"]], "left_out": {"n2": "down"}})
     ended = (*ACCEPTED, out, wave("n1"), told("n1", "proven"), Kind.ROLL_OUT_FINISHED)
     nodes = ("n1", "n2", "n9")
     assert owed(_folded(*ended), nodes) == ("n2", "n9")
-    assert owed(_folded(*ended, Kind.CLOSED), nodes) == ("n2",)
-    assert owed(_folded(*ended, (Kind.CLOSED, {"let_go": ["n2"]})), nodes) == ()
+    assert owed(_folded(*ended, Kind.CLOSED), nodes) == ()
 
 
 def test_a_roll_back_ends_rolled_back_and_nothing_is_owed() -> None:

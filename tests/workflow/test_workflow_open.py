@@ -134,6 +134,9 @@ COMMANDS = (
 )
 
 
+KEYS = (("keys", "check"), ("keys", "rekey"), ("keys", "destroy"))
+
+
 @pytest.mark.parametrize(
     ("language", "told"),
     [
@@ -199,6 +202,50 @@ def test_an_id_that_another_inventory_uses(desk: Desk, language: str, told: str)
     assert desk.told("renewal", "open")["renewal"]["name"] == "osaka-1"
 
 
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [("en", "mistyped then, or another inventory's"), ("ja", "別のインベントリーのものです")],
+)
+def test_a_renewal_without_a_pair_may_be_another_inventorys(desk: Desk, language: str, told: str) -> None:
+    """Nothing is on record yet that would tell: nobody ends it, makes it a new key, or seals its key to others."""
+    (topic,) = desk.inventory["topics"]
+    desk.told("renewal", "open")
+    desk.told("renewal", "request", code=3)
+    known = desk.kinds()
+    keys = desk.inventory["keys"] | {"destroy_after": "400d"}
+    desk.rewrite(topics=[topic | {"topic": OTHER_TOPIC}], keys=keys)
+    done = desk.run("status", "--offline", "--lang", language)
+    assert (done.code, told in done.out) == (4, True)
+    for command in (*COMMANDS, ("renewal", "request", "--new-key"), *KEYS):
+        error = desk.told(*command, code=1)["error"]
+        assert (error["reason"], error["values"]["expected"]) == ("renewal_of_other_uid", TOPIC)
+    assert desk.kinds() == known
+    desk.rewrite(topics=[topic])
+    desk.told("renewal", "abort")
+    desk.rewrite(topics=[topic | {"topic": OTHER_TOPIC}])
+    assert (
+        desk.told("renewal", "open")["renewal"]["name"] == "tokyo-2"
+    )  # nothing but an end is on record of it
+
+
+def test_two_uids_that_were_swapped_are_put_right(desk: Desk) -> None:
+    """Each topic opened with the other's: each certificate says whose its renewal is."""
+    other = desk.second_topic()
+    tokyo, osaka = desk.inventory["topics"]
+    desk.rewrite(topics=[tokyo | {"topic": other}, osaka | {"topic": tokyo["topic"]}])
+    for name in ("tokyo", "osaka"):
+        desk.told("renewal", "open", "--topic", name)
+    desk.told("renewal", "request", "--topic", "tokyo", code=3)
+    file = desk.downloaded()
+    desk.rewrite(topics=[tokyo, osaka])
+    assert desk.refusal("renewal", "abort", "--topic", "osaka", code=1) == "renewal_of_other_uid"
+    desk.told("renewal", "accept", file, "--topic", "tokyo")
+    desk.rewrite(topics=[tokyo, osaka | {"topic": "com.apple.mgmt.External.none"}])
+    assert desk.refusal("renewal", "abort", "--topic", "osaka", code=1) == "renewal_of_other_uid"
+    desk.rewrite(topics=[tokyo | {"topic": other}, osaka | {"topic": tokyo["topic"]}])
+    assert desk.refusal("renewal", "abort", "--topic", "osaka", code=1) == "topic_under_other_id"
+
+
 def test_a_mistyped_uid_is_put_right_before_the_certificate_is_accepted(desk: Desk) -> None:
     """It turns out when the certificate comes: not one step has to be done again, nor the portal asked twice."""
     (topic,) = desk.inventory["topics"]
@@ -208,7 +255,10 @@ def test_a_mistyped_uid_is_put_right_before_the_certificate_is_accepted(desk: De
     file = desk.downloaded()
     assert desk.refusal("renewal", "accept", file, code=1) == "topic_differs"
     desk.rewrite(topics=[topic])
-    assert desk.told("status", "--offline", code=4)["topics"][0]["renewal"]["name"] == "tokyo-1"
+    [shown] = desk.told("status", "--offline", code=4)["topics"]
+    assert shown["renewal"]["name"] == "tokyo-1"
+    assert "warning.renewal_of_other_uid" in [warn["key"] for warn in shown["warnings"]]
+    assert [step["command"] for step in shown["next_steps"]] == ["renewctl renewal accept FILE --topic tokyo"]
     desk.told("renewal", "accept", file)
     desk.told("renewal", "roll-out", "--forward-only")
     desk.told("renewal", "close")
