@@ -19,9 +19,12 @@ def node(mdm: World, monkeypatch: pytest.MonkeyPatch) -> Node:
     return Node(mdm, monkeypatch)
 
 
-def test_a_roll_back_over_an_old_certificate_put_there_by_hand(mdm: World, node: Node) -> None:
+@pytest.mark.parametrize("how", ["copied", "moved"])
+def test_a_roll_back_over_an_old_certificate_put_there_by_hand(mdm: World, node: Node, how: str) -> None:
     """The key was forgotten: the certificate alone proves nothing, so the old pair is put back, and reloaded."""
     mdm.run("rollout", renewctl_run=7)
+    if how == "moved":  # as rsync and `install` do
+        node.certificate.unlink()
     node.certificate.write_bytes(mdm.old.pem)
     assert of_f1(mdm.run("rollback", check=True)).outcome == "would_put_back"
     before = node.reloads.read_text()

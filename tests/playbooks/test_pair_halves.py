@@ -237,6 +237,21 @@ def test_a_damaged_active_release_stops_neither_way(
     assert not place.mixed(old, new)
 
 
+@pytest.mark.parametrize("gone", ["push.pem", "push.key"])
+def test_a_link_of_ours_that_was_removed_is_made_again(
+    tmp_path: Path, pairs: tuple[Issued, Issued], gone: str
+) -> None:
+    """The other one still leads to our release: half a pair, which the pair sent makes whole, out or back."""
+    old, new = pairs
+    place = rolled_out(tmp_path, pairs)
+    (tmp_path / gone).unlink()
+    assert place.switch(new) is True
+    assert place.serves(new)
+    (tmp_path / gone).unlink()
+    assert place.files.revert(1, TOKEN, fingerprint(old)) is True
+    assert place.serves(old)
+
+
 def test_a_node_that_cannot_look_into_keys_is_as_before(
     tmp_path: Path, pairs: tuple[Issued, Issued], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -180,15 +180,17 @@ class Place:
         active = self.releases.active()
         if self.reads(active):
             return active
-        ours = [self._is_ours(leaf) for leaf in self.files]
-        if all(ours) and self._together() is False:
-            return None  # a release of ours that was damaged, and no pair somebody has put there
+        ours = [leaf for leaf in self.files if self._is_ours(leaf)]
+        others = any(os.path.lexists(path) for leaf, path in self.files.items() if leaf not in ours)
+        if ours and not others and self._together() is False:
+            return None  # a release of ours that was damaged, or a link removed: nobody's pair
         found = self.found()
         if found is None:
             return None
         content = self._known(found)
         name = release_name(content)
-        if any(ours) and not all(ours) and name != active:
+        # What is a pair is one to start from; what is none is what was there, and nobody's way back.
+        if ours and others and name != active and together(content) is None:
             raise Fault("node_files_changed", path=self.path, got=name, expected=active)
         self.releases.build(content, self._looks(content))
         if name != active:
