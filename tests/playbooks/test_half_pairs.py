@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -51,6 +52,35 @@ def test_a_key_that_was_overwritten_is_found_and_mended(mdm: World, node: Node) 
     assert (ended.exit_code, of_f1(ended).outcome, node.serves()) == (0, "proven", "new")
     assert of_f1(mdm.run("rollback", renewctl_run=9)).outcome == "put_back"
     assert node.serves() == "old"
+
+
+BY_HAND: dict[str, Callable[[Node], object]] = {
+    "key removed": lambda node: node.key.unlink(),
+    "certificate emptied": lambda node: node.certificate.write_bytes(b""),
+    "certificate emptied by its name": lambda node: (
+        node.certificate.unlink(),
+        node.certificate.write_bytes(b""),
+    ),
+    "certificate is none": lambda node: (node.certificate.unlink(), node.certificate.write_bytes(b"x")),
+}
+
+
+@pytest.mark.parametrize("damage", BY_HAND)
+def test_what_the_dry_runs_promise_of_a_damaged_node_is_done(mdm: World, node: Node, damage: str) -> None:
+    """`verify` says wrong; both dry runs say what roll-out and roll-back then do."""
+    mdm.run("rollout", renewctl_run=7)
+    BY_HAND[damage](node)
+    asked = of_f1(mdm.run("verify"))
+    assert (asked.outcome, asked.reason) == ("wrong", Reason.NODE_PAIR_MISMATCHED)
+    ended = mdm.run("rollout", check=True)
+    assert (ended.exit_code, of_f1(ended).outcome) == (0, "would_install")
+    ended = mdm.run("rollout", renewctl_run=8)
+    assert (ended.exit_code, of_f1(ended).outcome, node.serves()) == (0, "proven", "new")
+    BY_HAND[damage](node)
+    ended = mdm.run("rollback", check=True)
+    assert (ended.exit_code, of_f1(ended).outcome) == (0, "would_put_back")
+    ended = mdm.run("rollback", renewctl_run=9)
+    assert (ended.exit_code, of_f1(ended).outcome, node.serves()) == (0, "put_back", "old")
 
 
 def test_a_new_certificate_put_there_by_hand_on_shared_storage(mdm: World, node: Node) -> None:
