@@ -89,6 +89,7 @@ _UNSEEN = frozenset(
     {
         Reason.NODE_CERTIFICATE_LOCKED,
         Reason.NODE_FILE_MISSING,
+        Reason.NODE_FILE_NOT_CERTIFICATE,
         Reason.NODE_PAIR_MISMATCHED,
         Reason.NODE_STEP_UNFINISHED,
     }

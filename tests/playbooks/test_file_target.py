@@ -83,10 +83,16 @@ def target(base: Path, remote: Remote, *, run: int = 1, **install: object) -> Fi
 
 
 def found_at(
-    path: str, pem: str | None, *, there: bool = True, together: bool | None = True
+    path: str,
+    pem: str | None,
+    *,
+    there: bool = True,
+    together: bool | None = True,
+    refused: bool = False,
 ) -> dict[str, Any]:
     """What the module tells of one place."""
-    return {"path": path, "there": there, "certificate": pem, "together": together}
+    told = {"path": path, "there": there, "certificate": pem, "together": together}
+    return {**told, "refused": refused}
 
 
 def look_of(*found: dict[str, Any], run: int = 0, phase: str = "committed") -> dict[str, Any]:

@@ -66,6 +66,43 @@ def test_a_right_certificate_without_its_key_is_wrong(tmp_path: Path, pair: Issu
     assert proof.rungs[Rung.READ_BACK] is RungState.NO
 
 
+@pytest.mark.parametrize("pem", [None, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_a_certificate_of_ours_that_was_damaged_is_wrong(
+    tmp_path: Path, pair: Issued, pem: str | None
+) -> None:
+    """The node would take a pair in its place, so that is told, not an error; else it is one."""
+    certificate = PushCertificate.from_pem(pair.pem)
+    damaged = found_at("/etc/p.pem", pem, together=False)
+    node = target(tmp_path, Remote(look=look_of(damaged)), paths={"pem": "/etc/p.pem"})
+    seen = node.server.observe(NOW)
+    assert Reason.NODE_PAIR_MISMATCHED in {failure.reason for failure in seen.failures}
+    assert (Reason.NODE_FILE_NOT_CERTIFICATE in {failure.reason for failure in seen.failures}) is (
+        pem is None
+    )
+    assert seen.unseen is not None
+    assert Source.FILE in seen.answered
+    proof = verification.verify(node.server, certificate)
+    assert (proof.verdict, proof.reason) == (Verdict.WRONG, Reason.NODE_PAIR_MISMATCHED)
+    for change in ({"refused": True}, {"together": None}):
+        node = target(tmp_path, Remote(look=look_of({**damaged, **change})), paths={"pem": "/etc/p.pem"})
+        assert fault_of(lambda node=node: node.server.observe(NOW)).reason is (  # type: ignore[misc]
+            Reason.NODE_FILE_NOT_CERTIFICATE
+        )
+
+
+@pytest.mark.parametrize("refused", ["yes", 1, None, ...])
+def test_a_look_that_does_not_say_what_is_refused_is_no_look(
+    tmp_path: Path, pair: Issued, refused: object
+) -> None:
+    """Neither yes nor no: whatever answered there is not our program."""
+    found = found_at("/etc/p.pem", pair.pem.decode())
+    found["refused"] = refused
+    if refused is ...:
+        del found["refused"]
+    node = target(tmp_path, Remote(look=look_of(found)), paths={"pem": "/etc/p.pem"})
+    assert fault_of(lambda: node.server.observe(NOW)).reason is Reason.NODE_ANSWER_UNREADABLE
+
+
 @pytest.mark.parametrize("together", ["yes", 1, ...])
 def test_a_look_that_says_nothing_of_the_key_is_no_look(
     tmp_path: Path, pair: Issued, together: object

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -19,9 +20,12 @@ def node(mdm: World, monkeypatch: pytest.MonkeyPatch) -> Node:
     return Node(mdm, monkeypatch)
 
 
-def test_a_roll_back_over_an_old_certificate_put_there_by_hand(mdm: World, node: Node) -> None:
+@pytest.mark.parametrize("how", ["copied", "moved"])
+def test_a_roll_back_over_an_old_certificate_put_there_by_hand(mdm: World, node: Node, how: str) -> None:
     """The key was forgotten: the certificate alone proves nothing, so the old pair is put back, and reloaded."""
     mdm.run("rollout", renewctl_run=7)
+    if how == "moved":  # as rsync and `install` do
+        node.certificate.unlink()
     node.certificate.write_bytes(mdm.old.pem)
     assert of_f1(mdm.run("rollback", check=True)).outcome == "would_put_back"
     before = node.reloads.read_text()
@@ -48,6 +52,35 @@ def test_a_key_that_was_overwritten_is_found_and_mended(mdm: World, node: Node) 
     assert (ended.exit_code, of_f1(ended).outcome, node.serves()) == (0, "proven", "new")
     assert of_f1(mdm.run("rollback", renewctl_run=9)).outcome == "put_back"
     assert node.serves() == "old"
+
+
+BY_HAND: dict[str, Callable[[Node], object]] = {
+    "key removed": lambda node: node.key.unlink(),
+    "certificate emptied": lambda node: node.certificate.write_bytes(b""),
+    "certificate emptied by its name": lambda node: (
+        node.certificate.unlink(),
+        node.certificate.write_bytes(b""),
+    ),
+    "certificate is none": lambda node: (node.certificate.unlink(), node.certificate.write_bytes(b"x")),
+}
+
+
+@pytest.mark.parametrize("damage", BY_HAND)
+def test_what_the_dry_runs_promise_of_a_damaged_node_is_done(mdm: World, node: Node, damage: str) -> None:
+    """`verify` says wrong; both dry runs say what roll-out and roll-back then do."""
+    mdm.run("rollout", renewctl_run=7)
+    BY_HAND[damage](node)
+    asked = of_f1(mdm.run("verify"))
+    assert (asked.outcome, asked.reason) == ("wrong", Reason.NODE_PAIR_MISMATCHED)
+    ended = mdm.run("rollout", check=True)
+    assert (ended.exit_code, of_f1(ended).outcome) == (0, "would_install")
+    ended = mdm.run("rollout", renewctl_run=8)
+    assert (ended.exit_code, of_f1(ended).outcome, node.serves()) == (0, "proven", "new")
+    BY_HAND[damage](node)
+    ended = mdm.run("rollback", check=True)
+    assert (ended.exit_code, of_f1(ended).outcome) == (0, "would_put_back")
+    ended = mdm.run("rollback", renewctl_run=9)
+    assert (ended.exit_code, of_f1(ended).outcome, node.serves()) == (0, "put_back", "old")
 
 
 def test_a_new_certificate_put_there_by_hand_on_shared_storage(mdm: World, node: Node) -> None:

@@ -5,11 +5,15 @@ They need root, and a temporary folder on a file system with POSIX ACLs (ext4, X
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import functools
 import os
 import stat
 import struct
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -175,8 +179,84 @@ def test_a_folder_whose_maker_was_killed_is_made_by_the_next(
     assert (folder / ".renewctl").exists() == (call == "rmdir")
     place.files.fence(1, TOKEN)
     assert stat.S_IMODE((folder / ".renewctl").stat().st_mode) == 0o755
+    assert not list(folder.rglob("*.new"))
     place.switch(pairs[1])
     assert reads(STRANGER, place.certificate)
+
+
+def waiting(step: Callable[[], object]) -> tuple[int, int]:
+    """A process that does a step once the pipe says so, and ends with 0 if it did not fail; it and the pipe.
+
+    It is there beforehand: forked later it would hold whatever lock we hold.
+    """
+    reads_end, writes_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.read(reads_end, 1)
+            step()
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(reads_end)
+    return pid, writes_end
+
+
+class Begins:
+    """Stands in for calls of `os`; before the nth of them the waiting process begins."""
+
+    def __init__(self, left: int, pipe: int) -> None:
+        self.left, self._pipe = left, pipe
+
+    def __call__(self, real: Callable[..., object], *args: object, **kwargs: object) -> object:
+        """Begin the other where it is its turn; then do the call."""
+        self.left -= 1
+        if self.left == 0:
+            os.write(self._pipe, b"x")
+            time.sleep(0.1)  # done by then, or waiting for us
+        return real(*args, **kwargs)
+
+
+_flock = fcntl.flock
+
+
+def files_alone(descriptor: int, how: int) -> None:
+    """Locks no folder, as NFS."""
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+    _flock(descriptor, how)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("locks", [True, False], ids=["folders can be locked", "as on NFS"])
+def test_two_nodes_in_one_folder_are_fenced_at_once(
+    folder: Path, pairs: tuple[Issued, Issued], monkeypatch: pytest.MonkeyPatch, locks: bool
+) -> None:
+    """The other begins before each call with which the first one makes their folder: both come through."""
+    for point in range(1, 100):
+        home = folder / str(point)
+        home.mkdir()
+        place = Place(home, pairs[0], layouts=(TWO,))
+        beside = Place(home, pairs[0], layouts=(PEM,))
+        os.setxattr(home, DEFAULT, acl((OWNER, 7), (GROUP, 5), (OTHERS, 0)))
+        with monkeypatch.context() as patch:
+            if not locks:
+                patch.setattr(fcntl, "flock", files_alone)
+            other, pipe = waiting(lambda beside=beside: beside.files.fence(1, TOKEN))  # type: ignore[misc]
+            calls = Begins(point, pipe)
+            for name in ("mkdir", "rename", "rmdir", "removexattr"):
+                patch.setattr(os, name, functools.partial(calls, getattr(os, name)))
+            place.files.fence(1, TOKEN)
+        if calls.left > 0:  # there was no such call
+            os.write(pipe, b"x")
+        os.close(pipe)
+        assert os.waitpid(other, 0)[1] == 0, point
+        assert not list(home.rglob("*.new")), point
+        assert (place.home.is_dir(), beside.home.is_dir()) == (True, True)
+        if calls.left > 0:
+            break
+    assert point > 4
 
 
 def test_an_acl_that_cannot_be_kept_is_a_refusal(

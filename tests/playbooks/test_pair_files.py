@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk, node_reload
+from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk, node_reload, pair_match
 from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Fault
 from ansible_collections.renewctl.mdm.plugins.module_utils.pair_files import PairFiles
 
@@ -202,8 +202,10 @@ def test_the_first_pair_of_a_node_has_no_way_back(tmp_path: Path, pairs: tuple[I
     assert place.serves(new)
 
 
-def test_files_somebody_else_changed(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
-    """One file replaced behind our back is refused; both replaced is a new pair to start from."""
+def test_files_somebody_else_changed(
+    tmp_path: Path, pairs: tuple[Issued, Issued], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file replaced behind our back is taken for what was there, and is no way back; both, a pair to start from."""
     old, new = pairs
     place = Place(tmp_path, old)
     place.files.fence(1, TOKEN)
@@ -211,9 +213,15 @@ def test_files_somebody_else_changed(tmp_path: Path, pairs: tuple[Issued, Issued
     third = apple_like().push(TOPIC, key="third")
     place.certificate.unlink()
     place.certificate.write_bytes(third.pem)
-    assert reason_of(lambda: place.switch(old)) == "node_files_changed"
-    place.key.unlink()
-    place.key.write_bytes(third.key_pem)
+    with monkeypatch.context() as patch:
+        patch.setattr(pair_match, "belongs", lambda *_: None)  # a node that cannot tell
+        assert reason_of(lambda: place.switch(old)) == "node_files_changed"
+    assert place.switch(new) is True
+    assert place.serves(new)
+    assert place.files.revert(1, TOKEN, fingerprint(third)) is None
+    for path in (place.certificate, place.key):
+        path.unlink()
+    place.place(third)
     assert place.switch(new) is True
     assert place.files.revert(1, TOKEN, fingerprint(third)) is True
     assert place.serves(third)

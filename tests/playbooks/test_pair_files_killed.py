@@ -160,6 +160,44 @@ def test_killed_anywhere_on_the_way_back(memory: Path, pairs: tuple[Issued, Issu
         assert point > 20
 
 
+RELEASE: dict[str, Callable[[Path], object]] = {
+    "a further file": lambda release: (release / "key.pem~").write_bytes(b"x"),
+    "a certificate written over": lambda release: (release / "cert.pem").write_bytes(b"x"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", RELEASE)
+def test_killed_anywhere_while_the_release_in_use_is_made_anew(
+    memory: Path, pairs: tuple[Issued, Issued, Issued], damage: str
+) -> None:
+    """Between two renames its consumer finds nothing: the next fence gives it back what it read, or a whole pair."""
+    _, old, new = pairs
+    gaps = 0
+    for point in range(1, 1000):
+        folder = memory / str(point)
+        folder.mkdir()
+        place = Place(folder, old)
+        place.files.fence(1, TOKEN)
+        place.switch(new)
+        RELEASE[damage](place.certificate.resolve().parent)
+        damaged = place.certificate.read_bytes()
+        killed = killed_at(point, switching(place, new))
+        gap = not place.certificate.exists()
+        gaps += gap
+        place.files.fence(2, OTHER_TOKEN)
+        read = place.certificate.read_bytes(), place.key.read_bytes()
+        whole = {(new.pem, new.key_pem), (old.pem, old.key_pem)}  # the old one: a switch was undone
+        assert read in ({(damaged, new.key_pem)} if gap else {(damaged, new.key_pem), *whole}), point
+        place.switch(new, 2, OTHER_TOKEN)
+        assert place.serves(new), point
+        assert not list((place.home / "releases").glob("*.*")), point
+        if not killed:
+            break
+    assert gaps == 1
+    assert point > 20
+
+
 def test_the_list_of_calls_is_complete() -> None:
     """Whatever the node's code calls of `os` to change files is among the points."""
     harmless = {

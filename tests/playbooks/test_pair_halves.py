@@ -237,6 +237,107 @@ def test_a_damaged_active_release_stops_neither_way(
     assert not place.mixed(old, new)
 
 
+@pytest.mark.parametrize("gone", ["push.pem", "push.key"])
+def test_a_link_of_ours_that_was_removed_is_made_again(
+    tmp_path: Path, pairs: tuple[Issued, Issued], gone: str
+) -> None:
+    """The other one still leads to our release: half a pair, which the pair sent makes whole, out or back."""
+    old, new = pairs
+    place = rolled_out(tmp_path, pairs)
+    (tmp_path / gone).unlink()
+    assert place.switch(new) is True
+    assert place.serves(new)
+    (tmp_path / gone).unlink()
+    assert place.files.revert(1, TOKEN, fingerprint(old)) is True
+    assert place.serves(old)
+
+
+def moved(path: Path, data: bytes) -> None:
+    """As rsync and `install` put a file there: in place of what is there, our link say."""
+    beside = path.with_name("beside")
+    beside.write_bytes(data)
+    beside.replace(path)
+
+
+BY_NAME: dict[str, Callable[[Place, Issued], object]] = {
+    "an old certificate": lambda place, old: moved(place.certificate, old.pem),
+    "an old key": lambda place, old: moved(place.key, old.key_pem),
+    "a key that is none": lambda place, _: moved(place.key, b"x"),
+    "a certificate that is none": lambda place, _: moved(place.certificate, b"x"),
+    "a certificate in DER": lambda place, old: moved(place.certificate, old.der),
+    "an empty certificate": lambda place, _: moved(place.certificate, b""),
+    "two empty files": lambda place, _: (moved(place.certificate, b""), moved(place.key, b"")),
+    "a certificate, the key removed": lambda place, old: (
+        place.key.resolve().unlink(),
+        moved(place.certificate, old.pem),
+    ),
+    "nothing": lambda place, _: (place.certificate.unlink(), place.key.unlink()),
+}
+
+
+@pytest.mark.parametrize("way", ["out", "back"])
+@pytest.mark.parametrize("what", BY_NAME)
+def test_a_file_that_was_replaced_by_its_name_stops_neither_way(
+    tmp_path: Path, pairs: tuple[Issued, Issued], what: str, way: str
+) -> None:
+    """Our link is gone with it, the other one leads to our release: no pair, and the look does not say refused."""
+    old, new = pairs
+    place = rolled_out(tmp_path, pairs)
+    BY_NAME[what](place, old)
+    told = place.files.look()["found"][0]
+    assert (told["together"] or False, told["refused"]) == (False, False)
+    place.files.fence(2, OTHER_TOKEN)
+    wanted = new if way == "out" else old
+    if way == "out" or place.files.revert(2, OTHER_TOKEN, fingerprint(old)) is None:
+        assert place.switch(wanted, 2, OTHER_TOKEN) is True
+    assert place.serves(wanted)
+
+
+def test_one_file_that_was_emptied_by_its_name_is_as_none(
+    tmp_path: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """The place is one file, so no link of ours is left: what is empty is nobody's."""
+    old, new = pairs
+    place = Place(tmp_path, old, layouts=(PEM,))
+    place.files.fence(1, TOKEN)
+    place.switch(new)
+    for wanted in (new, old):
+        moved(place.pem, b"")
+        assert place.files.look()["found"][0]["refused"] is False
+        assert place.switch(wanted) is True
+        assert place.serves(wanted)
+
+
+def test_two_files_of_somebody_else_s_are_not_written_over(
+    tmp_path: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """A pair in DER, whose consumer reads that: no link of ours is left, so it is no ruin of ours. The look says so."""
+    old, new = pairs
+    place = rolled_out(tmp_path, pairs)
+    moved(place.certificate, old.der)
+    moved(place.key, b"in DER, too")
+    assert place.files.look()["found"][0]["refused"] is True
+    for step in (lambda: place.switch(new), lambda: place.files.revert(1, TOKEN, fingerprint(old))):
+        with pytest.raises(Fault) as caught:
+            step()
+        assert caught.value.reason == "node_file_not_certificate"
+    assert (place.certificate.read_bytes(), place.key.read_bytes()) == (old.der, b"in DER, too")
+
+
+def test_a_half_pair_moved_there_is_given_back_by_a_failed_switch(
+    tmp_path: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """It was put there by its name, so nothing of ours was lost: what is found is what is there again."""
+    old, new = pairs
+    place = rolled_out(tmp_path, pairs)
+    moved(place.certificate, old.pem)
+    place.files.reloads = [["/bin/sh", "-c", FAILS_ONCE, str(tmp_path / "failed")]]
+    with pytest.raises(Fault) as caught:
+        place.switch(apple_like().push(TOPIC, key="third"))
+    assert caught.value.values["put_back"] is True
+    assert place.holds(TWO) == (old.der, new.key_pem)
+
+
 def test_a_node_that_cannot_look_into_keys_is_as_before(
     tmp_path: Path, pairs: tuple[Issued, Issued], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,6 +148,7 @@ def _answers() -> Made:
         "there": True,
         "certificate": push.pem.decode(),
         "together": True,
+        "refused": False,
     }
     done = {
         "found": [place, {**place, "there": False, "certificate": None, "together": None}],

@@ -37,6 +37,9 @@ DEFAULT_ACL = "system.posix_acl_default"
 #: The folder in which we make another carries this bit, and is known by it from any other of its name.
 _OURS = stat.S_ISVTX
 
+#: The longest a folder's making is waited for, seconds: it is a few calls.
+_MOVED_SECONDS = 5.0
+
 #: Bytes of the largest file that is read: a pair with its chain has some thousand.
 LARGEST = 1024 * 1024
 
@@ -102,15 +105,6 @@ def read(path, at=None):
     return content
 
 
-def sync_folder(path):
-    """Make the names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextlib.contextmanager
 def telling(path):
     """An error of the system in here tells the whole path, where it told none or a part of one."""
@@ -134,17 +128,25 @@ def make_folder(path, at=None):
     before = os.umask(0o777 & ~FOLDER)
     try:
         with telling(path):
-            if _attribute(os.path.dirname(path) if at is None else at, DEFAULT_ACL) is None:
-                os.mkdir(_name(path, at), FOLDER, dir_fd=at)
-            elif not _is_there(path, at):
-                _make_beside(path, at)
-            _sync_around(path, at)
-    except FileExistsError:
-        pass
+            if not _is_there(path, at):
+                _make(path, at)
+                _sync_around(path, at)
+            _remove_left(path + ".new", at)
     finally:
         os.umask(before)
     with held(path, at=at):
         pass
+
+
+def _make(path, at):
+    try:
+        if _attribute(os.path.dirname(path) if at is None else at, DEFAULT_ACL) is None:
+            os.mkdir(_name(path, at), FOLDER, dir_fd=at)
+        else:
+            _make_beside(path, at)
+    except OSError:
+        if not _is_there(path, at):  # another node in this folder makes the same ones
+            raise
 
 
 def _make_beside(path, at):
@@ -156,12 +158,23 @@ def _make_beside(path, at):
         about = os.fstat(folder)
         if not about.st_mode & _OURS:
             raise _foreign(beside, about, at)
+        with contextlib.suppress(OSError):  # NFS locks no folder
+            _take(folder, beside, time.monotonic() + _MOVED_SECONDS)
+        if _is_there(path, at):  # moving ours there would replace it while it is empty
+            return
         if _attribute(folder, DEFAULT_ACL) is not None:
             os.removexattr(folder, DEFAULT_ACL)
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, FOLDER, dir_fd=folder)
         os.rename(name, _name(path, at), src_dir_fd=folder, dst_dir_fd=at)
-    os.rmdir(_name(beside, at), dir_fd=at)
+
+
+def _remove_left(beside, at):
+    """The folder in which another was made; one of somebody else's stays."""
+    with contextlib.suppress(OSError):
+        about = os.stat(_name(beside, at), dir_fd=at, follow_symlinks=False)
+        if about.st_mode & _OURS and about.st_uid in (0, os.geteuid()):
+            os.rmdir(_name(beside, at), dir_fd=at)
 
 
 def _is_there(path, at):
@@ -339,10 +352,13 @@ def _rename(beside, path, at):
 
 
 def _sync_around(path, at):
-    if at is None:
-        sync_folder(os.path.dirname(path))
-    else:
-        os.fsync(at)
+    """Make the names in a folder durable."""
+    around = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY) if at is None else at
+    try:
+        os.fsync(around)
+    finally:
+        if at is None:
+            os.close(around)
 
 
 def remove_folder(name, at):

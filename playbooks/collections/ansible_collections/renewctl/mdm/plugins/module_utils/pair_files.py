@@ -105,6 +105,8 @@ class PairFiles:
                     place.path: known["places"].get(place.path, dict(_NOTHING)) for place in self.places
                 }
             self._save(known, run=run, token=token)
+            for place in self.places:
+                place.releases.recover()
             if undone:
                 try:
                     self._go_back(known)

@@ -95,20 +95,23 @@ class Place:
     # What is there
 
     def found(self):
-        """Name in a release -> what a consumer reads; None where there is nothing at all."""
-        found = {leaf: disk.read(path) for leaf, path in self.files.items()}
+        """Name in a release -> what a consumer reads; None where there is nothing, or nothing in it."""
+        found = self._read()
+        if not any(found.values()):
+            return None
         missing = [self.files[leaf] for leaf, data in found.items() if data is None]
-        if not missing:
-            return found
-        if len(missing) < len(found):
+        if missing:
             raise Fault("node_file_missing", path=missing[0])
-        return None
+        return found
+
+    def _read(self):
+        return {leaf: disk.read(path) for leaf, path in self.files.items()}
 
     def look(self):
         """What a consumer reads: whether anything, the certificate alone, and whether its key is with it.
 
         A PKCS#12 file is encrypted: known is only what a release of ours holds. Whatever else lies there, a
-        key perhaps, is not told.
+        key perhaps, is not told; but whether a pair that is sent would be refused for it.
         """
         content = disk.read(self.path)
         if P12 in self.files:
@@ -124,14 +127,22 @@ class Place:
             "there": content is not None,
             "certificate": None if pem is None else pem.decode("ascii"),
             "together": belongs,
+            "refused": self._is_refused(),
         }
 
     def _together(self):
         try:
-            return together({leaf: disk.read(path) for leaf, path in self.files.items()})
+            return together(self._read())
         except Fault as fault:
             # Not for the account we work as, but perhaps for its consumer.
             return None if fault.values["got"] in _DENIED else False
+
+    def _is_refused(self):
+        try:
+            self._kept(self.releases.active())
+        except Fault:
+            return True
+        return False
 
     def bundle(self):
         """The PKCS#12 file a consumer reads, encrypted as it is; None where there is none, or another layout.
@@ -149,7 +160,7 @@ class Place:
         content = self.releases.read(name)
         if content is None or self.releases.active() != name:
             return False
-        found = {leaf: disk.read(path) for leaf, path in self.files.items()}
+        found = self._read()
         return all(self._is_ours(leaf) and found[leaf] == content[leaf] for leaf in self.files)
 
     def holds(self, pem, key_digest):
@@ -180,21 +191,41 @@ class Place:
         active = self.releases.active()
         if self.reads(active):
             return active
-        ours = [self._is_ours(leaf) for leaf in self.files]
-        if all(ours) and self._together() is False:
-            return None  # a release of ours that was damaged, and no pair somebody has put there
-        found = self.found()
-        if found is None:
+        content = self._kept(active)
+        if content is None:
             return None
-        content = self._known(found)
         name = release_name(content)
-        if any(ours) and not all(ours) and name != active:
-            raise Fault("node_files_changed", path=self.path, got=name, expected=active)
         self.releases.build(content, self._looks(content))
         if name != active:
             self.releases.point(name)
         self.link()
         return name
+
+    def _kept(self, active):
+        """What is found, as a release holds it; None: nothing, or what is left of a pair of ours and is none.
+
+        Raises:
+            Fault: it is not known to be a pair, and no ruin of ours either, so nobody may write over it.
+        """
+        ours = [leaf for leaf in self.files if self._is_ours(leaf)]
+        others = any(os.path.lexists(path) for leaf, path in self.files.items() if leaf not in ours)
+        if ours and self._together() is False and (not others or self._is_half()):
+            return None
+        found = self.found()
+        if found is None:
+            return None
+        content = self._known(found)
+        name = release_name(content)
+        # What is a pair is one to start from; what is none is what was there, and nobody's way back.
+        if ours and others and name != active and together(content) is None:
+            raise Fault("node_files_changed", path=self.path, got=name, expected=active)
+        return content
+
+    def _is_half(self):
+        """A file is gone, or there is no certificate: no release can be made of it."""
+        found = self._read()
+        certificate = found.get(PEM, found.get(CERTIFICATE))
+        return None in found.values() or disk.certificate_fingerprint(certificate) is None
 
     def build(self, pem, key, pkcs12):
         """A release of a new pair, laid out as this place is; its name."""

@@ -21,6 +21,7 @@ CERTIFICATE = "cert.pem"
 #: What else a release holds: the key alone, or the pair as one file.
 KEY, PEM, P12 = "key.pem", "pair.pem", "pair.p12"
 
+#: A release that is being made; and what the name of one ends with while another takes its place.
 _BESIDE, _ASIDE = ".new", ".old"
 
 
@@ -119,13 +120,22 @@ class Releases:
                     disk.create(os.path.join(self.folder_of(_BESIDE), leaf), data, looks[leaf], beside)
                 disk.open_up(beside)
                 os.fsync(beside)
-            disk.remove_folder(_ASIDE, at)
+            disk.remove_folder(name + _ASIDE, at)
             with contextlib.suppress(FileNotFoundError):  # of that name, but not of that content
-                os.rename(name, _ASIDE, src_dir_fd=at, dst_dir_fd=at)
+                os.rename(name, name + _ASIDE, src_dir_fd=at, dst_dir_fd=at)
             os.rename(_BESIDE, name, src_dir_fd=at, dst_dir_fd=at)
             os.fsync(at)
-            disk.remove_folder(_ASIDE, at)
+            disk.remove_folder(name + _ASIDE, at)
         return name
+
+    def recover(self):
+        """Give consumers back what `build` was killed at replacing, whatever it is: between two renames."""
+        active = self.active()
+        if active is None or os.path.lexists(self.folder_of(active)):
+            return
+        with contextlib.suppress(FileNotFoundError), self.held("releases") as at:
+            os.rename(active + _ASIDE, active, src_dir_fd=at, dst_dir_fd=at)
+            os.fsync(at)
 
     def point(self, name):
         """Make a release the current one, by one rename."""

@@ -280,6 +280,7 @@ def _is_of_a_place(one: dict[str, Any]) -> bool:
         and isinstance(one.get("there"), bool)
         and isinstance(one.get("certificate", ...), str | None)
         and isinstance(one.get("together", ...), bool | None)
+        and isinstance(one.get("refused"), bool)
     )
 
 
@@ -298,7 +299,7 @@ class PlacedServer:
         the files hold now is no proof.
 
         Raises:
-            NodeFault: a file cannot be looked at, or holds no certificate.
+            NodeFault: a file cannot be looked at, or holds no certificate and is nothing of ours.
         """
         seen = self._inner.observe(now, certificates_alone=certificates_alone)
         look = self._look()
@@ -307,7 +308,7 @@ class PlacedServer:
         failures = [failure for failure in seen.failures if failure.reason not in _SEEN_THERE]
         unseen = [one for one in found if one["certificate"] is None]
         failures += [
-            _failure(_why_unseen(one), self.node.name, one)
+            _failure(self._why_unseen(one), self.node.name, one)
             for one in unseen
             if one["there"] or len(found) > 1
         ]
@@ -318,7 +319,7 @@ class PlacedServer:
         ]
         if look["phase"] not in _FINISHED:
             failures.append(_failure(Reason.NODE_STEP_UNFINISHED, self.node.name, found[0]))
-        locked = any(one["there"] for one in unseen)
+        locked = any(one["there"] and self._is_locked(one["path"]) for one in unseen)
         return replace(
             seen,
             certificates=(
@@ -333,30 +334,37 @@ class PlacedServer:
         """The certificate of each place of a look, where it can be seen.
 
         Raises:
-            NodeFault: a file holds no certificate.
+            NodeFault: a file holds no certificate, and the node would refuse a pair for it; where it would
+                not, that is damage the next pair mends.
         """
-        return [
-            self._parsed(one["certificate"] or "", one["path"])
+        read = [
+            self._parsed(one)
             for one in found
             if one["certificate"] is not None or (one["there"] and not self._is_locked(one["path"]))
         ]
+        return [certificate for certificate in read if certificate is not None]
 
     def _is_locked(self, path: str) -> bool:
         install = self.node.install
         return install is not None and any(place.pkcs12 == path for place in install.places)
 
-    def _parsed(self, pem: str, path: str) -> PushCertificate:
+    def _parsed(self, found: Mapping[str, Any]) -> PushCertificate | None:
         try:
-            return PushCertificate.from_pem(pem.encode())
+            return PushCertificate.from_pem((found["certificate"] or "").encode())
         except ValueError:  # anything may lie there: the key, DER, half a file
-            raise NodeFault(Reason.NODE_FILE_NOT_CERTIFICATE, node=self.node.name, path=path) from None
+            if found["together"] is False and not found["refused"]:
+                return None
+            reason = Reason.NODE_FILE_NOT_CERTIFICATE
+            raise NodeFault(reason, node=self.node.name, path=found["path"]) from None
+
+    def _why_unseen(self, found: Mapping[str, Any]) -> Reason:
+        if not found["there"]:
+            return Reason.NODE_FILE_MISSING
+        locked = self._is_locked(found["path"])
+        return Reason.NODE_CERTIFICATE_LOCKED if locked else Reason.NODE_FILE_NOT_CERTIFICATE
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
-
-
-def _why_unseen(found: Mapping[str, Any]) -> Reason:
-    return Reason.NODE_CERTIFICATE_LOCKED if found["there"] else Reason.NODE_FILE_MISSING
 
 
 def _failure(reason: Reason, node: str, found: Mapping[str, Any]) -> Failure:
