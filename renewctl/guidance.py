@@ -68,7 +68,8 @@ def next_steps(situation: Situation) -> tuple[Step, ...]:
     """What has to be done next for one topic, in order; never empty."""
     if situation.store_missing:
         make = command(situation.options, "init", "--existing")
-        return (Step("next.make_store", {}, make), *_between(situation))
+        bring_back = Step("next.restore_store", {}, command(situation.options, "restore", "FILE"))
+        return (bring_back, Step("next.make_store", {}, make), *_between(situation))
     if (first := _first_of_all(situation)) is not None:
         return (first,)
     reason = None if situation.refused is None else situation.refused.reason

@@ -242,6 +242,7 @@ class Reason(StrEnum):
 
     # Store: the database of events, and its leases
     STORE_URL_INVALID = "store_url_invalid"
+    STORE_NONE = "store_none"
     STORE_MISSING = "store_missing"
     STORE_NOT_A_STORE = "store_not_a_store"
     STORE_NEWER = "store_newer"

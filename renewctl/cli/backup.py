@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import click
 
 from renewctl.cli.context import Session
 from renewctl.cli.options import Command, common_options, dry_run_option, json_option, pass_session
-from renewctl.errors import ExitCode
+from renewctl.errors import ExitCode, Refused
+from renewctl.reasons import Reason
 
 
 @click.command(cls=Command, help="help.backup")
@@ -24,9 +26,9 @@ def backup(session: Session, *, path: Path, dry_run: bool) -> ExitCode:
     from renewctl.upkeep import backup_file  # noqa: PLC0415
 
     output, url, now = session.output(), session.store_url, session.now()
+    file = _file(path, now)
     keys = keystore.home(session.inventory.keys, url)
     taken = copying.take(url, keys, now=now, tell=output.say)
-    file = path / f"renewctl-{now:%Y%m%dT%H%M%SZ}.tar" if path.is_dir() else path
     missing, broken = copying.missing_keys(taken), copying.broken_links(taken)
     name = None
     if not dry_run:
@@ -54,3 +56,16 @@ def backup(session: Session, *, path: Path, dry_run: bool) -> ExitCode:
     if not dry_run:
         output.say("backup.not_inside")
     return ExitCode.ATTENTION if missing or broken else ExitCode.DONE
+
+
+def _file(path: Path, now: datetime) -> Path:
+    """A folder gets a file named by the time; a name without an ending is that of a folder that is missing.
+
+    Raises:
+        Refused: `folder_missing`: a file in its place would be in the way of the next backup.
+    """
+    if path.is_dir():
+        return path / f"renewctl-{now:%Y%m%dT%H%M%SZ}.tar"
+    if not path.suffix:
+        raise Refused(Reason.FOLDER_MISSING, path=str(path))
+    return path

@@ -43,12 +43,14 @@ def store_url(inventory: Inventory) -> str:
     """The store's URL, absolute; read from its reference where the inventory gives one.
 
     Raises:
-        Unusable: the reference cannot be read, the URL cannot be used.
+        Unusable: `store_none`; the reference cannot be read, the URL cannot be used.
     """
     from renewctl import secrets  # noqa: PLC0415 - reads files
     from renewctl.database import sql_url  # noqa: PLC0415 - for a server, SQLAlchemy
 
     store = inventory.store
+    if not store:
+        raise Unusable(Reason.STORE_NONE, path=str(inventory.path))
     text = store if isinstance(store, str) else secrets.read(store)
     return sql_url.resolve(text, inventory.folder)
 

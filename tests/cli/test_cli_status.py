@@ -126,6 +126,15 @@ def test_serials_are_whole_where_programs_read(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == ""
 
 
+def test_an_exporters_inventory_renews_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`store: none` is said in so many words, not as a URL that cannot be used."""
+    with_vendor(tmp_path, 200)
+    path = tmp_path / "renewctl.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"store": "none"}))
+    assert shell.main(["--inventory", str(path), "status", "--offline"]) == 2
+    assert "`store: none`: it is an exporter's inventory" in capsys.readouterr().err
+
+
 def test_keys_that_one_alone_can_open_are_warned_of(desk: Desk) -> None:
     """One recipient, or several and no escrow: said, and no reason to fail; silent with an escrow."""
     [own], other = desk.inventory["keys"]["recipients"], new_identity()[1]

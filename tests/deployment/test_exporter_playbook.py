@@ -96,6 +96,14 @@ def test_without_a_release_before_there_is_no_way_back(site: Site) -> None:
     assert site.property("MainPID") == pid
 
 
+def test_a_wheel_that_is_not_there(site: Site, tmp_path: Path) -> None:
+    """Said with its path and how one is made, before anything is changed."""
+    before, wheel = site.belongings(), tmp_path / "none.whl"
+    text = site.play(exporter_wheel=str(wheel), code=2).text
+    assert (str(wheel) in text, "pip wheel" in text) == (True, True)
+    assert site.belongings() == before
+
+
 def test_a_version_that_does_not_get_ready_is_put_back(site: Site, wheel: Path, tmp_path: Path) -> None:
     """The old one is in use and answers again, nothing else stays, the play says so; going on with something good works."""
     old, before = site.release(), site.belongings()

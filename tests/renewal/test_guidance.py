@@ -226,11 +226,12 @@ def test_a_way_back_is_offered_only_where_there_is_one() -> None:
     assert "next.or_roll_back" not in _keys(_steps(opened, *stopped[1:-2]))
 
 
-def test_without_a_store_it_is_made_first() -> None:
-    """Nothing can be adopted or opened before there is a place for it."""
+def test_without_a_store_it_is_brought_back_or_made_first() -> None:
+    """Who lost one is led to its backup first of all: a store made in its place could not be restored into."""
     steps = _steps(store_missing=True, options=("--inventory", "x.yaml"))
-    assert _keys(steps) == ["next.make_store", "next.adopt", "next.date_unknown"]
-    assert steps[0].command == "renewctl --inventory x.yaml init --existing"
+    assert _keys(steps) == ["next.restore_store", "next.make_store", "next.adopt", "next.date_unknown"]
+    commands = [step.command for step in steps[:2]]
+    assert commands == [f"renewctl --inventory x.yaml {do}" for do in ("restore FILE", "init --existing")]
 
 
 def test_while_somebody_else_is_at_work_there_is_only_waiting() -> None:
