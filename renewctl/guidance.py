@@ -91,6 +91,9 @@ def _first_of_all(situation: Situation) -> Step | None:
     if wrong is not None:
         values = {"topic": situation.topic.name, **wrong.values}
         if wrong.reason is Reason.RENEWAL_OF_OTHER_UID:
+            began = situation.history.latest
+            if began is None or began.phase is not Phase.REQUESTED:
+                return Step("next.uid_back", values)
             return Step("next.uid_put_right", values, situation.command("renewal", "accept", "FILE"))
         back = wrong.reason is Reason.TOPIC_UNDER_OTHER_ID
         return Step("next.give_id_back", values) if back else Step("next.other_id", values)

@@ -151,18 +151,16 @@ class TopicHistory:
 def history_of(known: Mapping[str, TopicHistory], topic_id: str, uid: str) -> TopicHistory:
     """What is on record of a UID, be it under another id than the inventory gives it; empty: nothing is.
 
-    Where there are several, of a time when an id could change: the one under this id, else the newest. Where
-    nothing has a pair yet: the renewal open under this id, whatever UID it was opened for, else the one open
-    for this UID under another id.
+    Where there are several, of a time when an id could change: one with an open renewal, else the one under
+    this id, else the newest. Where there is none: a renewal open under this id, whatever UID it is for.
     """
     own = known.get(topic_id, TopicHistory(topic_id))
-    bound = [one for one in known.values() if one.bound and one.topic == uid]
-    if bound:
-        return max(bound, key=lambda one: (one is own, one.open is not None, _last_at(one)))
-    if own.renewals and not own.bound:
-        return own
-    began = (one for one in known.values() if not one.bound and one.open is not None and one.topic == uid)
-    return next(began, TopicHistory(topic_id) if own.bound else own)
+    theirs = [one for one in known.values() if one.topic == uid and (one.bound or one.open is not None)]
+    if own.open is not None and not own.bound and own.topic != uid:  # two UIDs may have been swapped
+        theirs = [one for one in theirs if one.bound]
+    if theirs:
+        return max(theirs, key=lambda one: (one.open is not None, one is own, _last_at(one)))
+    return TopicHistory(topic_id) if own.bound else own
 
 
 def _last_at(history: TopicHistory) -> datetime:

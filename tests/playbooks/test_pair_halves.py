@@ -252,6 +252,23 @@ def test_a_link_of_ours_that_was_removed_is_made_again(
     assert place.serves(old)
 
 
+def test_a_key_that_was_put_there_by_its_name_is_never_written_over(
+    tmp_path: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """Beside a certificate no release can be made of: it may be the only one of its kind, so nothing is done."""
+    place = rolled_out(tmp_path, pairs)
+    third = apple_like().push(TOPIC, key="third")
+    place.certificate.write_bytes(b"")  # through our link
+    place.key.unlink()
+    place.key.write_bytes(third.key_pem)
+    [look] = place.files.look()["found"]
+    assert (look["together"], look["refused"]) == (False, True)
+    for step in (lambda: place.switch(pairs[1]), lambda: place.files.revert(1, TOKEN, fingerprint(pairs[0]))):
+        with pytest.raises(Fault, match="node_file_not_certificate"):
+            step()
+        assert place.key.read_bytes() == third.key_pem
+
+
 def moved(path: Path, data: bytes) -> None:
     """As rsync and `install` put a file there: in place of what is there, our link say."""
     beside = path.with_name("beside")

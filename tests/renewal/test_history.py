@@ -141,12 +141,29 @@ def test_an_id_is_bound_to_a_uid_once_a_pair_is_on_record() -> None:
         assert (history_of(accepted, "tokyo", uid).open is None) == (reason is not None)
 
 
-def test_of_several_ids_a_uid_once_had_its_own_counts_then_the_open_then_the_newest() -> None:
+def test_of_several_ids_a_uid_once_had_the_open_one_counts_then_its_own_then_the_newest() -> None:
     """Stores of a time when an id could change between renewals have several."""
     closed = events(*DONE, Kind.CLOSED)
     known = histories(
         {"a-1": closed, "b-1": events(*ACCEPTED), "c-1": [*closed[:-1], replace(closed[-1], at=LATE)]}
     )
-    assert [history_of(known, one, TOPIC).topic_id for one in ("a", "b", "c", "d")] == ["a", "b", "c", "b"]
+    assert {history_of(known, one, TOPIC).topic_id for one in ("a", "b", "c", "d")} == {"b"}
     ended = {name: one for name, one in known.items() if name != "b"}
-    assert history_of(ended, "d", TOPIC).topic_id == "c"
+    assert [history_of(ended, one, TOPIC).topic_id for one in ("a", "c", "d")] == ["a", "c", "c"]
+
+
+def test_a_renewal_that_began_under_a_changed_id_is_reached_under_it() -> None:
+    """Ids could change between renewals once: the one at the portal goes on, and no other id hides it."""
+    known = histories({"a-1": events(*DONE, Kind.CLOSED), "b-1": events(*ACCEPTED[:-1])})
+    assert misnamed(known, "b", TOPIC) is None
+    refused = misnamed(known, "a", TOPIC)
+    assert refused is not None
+    assert (refused.reason, refused.values["expected"]) == (Reason.TOPIC_UNDER_OTHER_ID, "b")
+
+
+def test_an_id_without_an_open_renewal_hides_none_of_its_uid() -> None:
+    """One was opened under another id meanwhile: no second one begins beside it."""
+    known = histories({"a-1": events(Kind.OPENED, Kind.ABORTED), "b-1": events(*ACCEPTED[:-1])})
+    refused = misnamed(known, "a", TOPIC)
+    assert refused is not None
+    assert (refused.reason, refused.values["expected"]) == (Reason.TOPIC_UNDER_OTHER_ID, "b")

@@ -221,6 +221,11 @@ def test_a_renewal_without_a_pair_may_be_another_inventorys(desk: Desk, language
         assert (error["reason"], error["values"]["expected"]) == ("renewal_of_other_uid", TOPIC)
     assert desk.kinds() == known
     desk.rewrite(topics=[topic])
+    desk.told("renewal", "request", "--new-key", "--csr-only", code=3)
+    desk.rewrite(topics=[topic | {"topic": OTHER_TOPIC}])
+    [shown] = desk.told("status", "--offline", code=4)["topics"]
+    assert [(one["key"], one["command"]) for one in shown["next_steps"]] == [("next.uid_back", None)]
+    desk.rewrite(topics=[topic])
     desk.told("renewal", "abort")
     desk.rewrite(topics=[topic | {"topic": OTHER_TOPIC}])
     assert (

@@ -209,7 +209,8 @@ class Place:
         """
         ours = [leaf for leaf in self.files if self._is_ours(leaf)]
         others = any(os.path.lexists(path) for leaf, path in self.files.items() if leaf not in ours)
-        if ours and self._together() is False and (not others or self._is_half()):
+        # A key somebody put there by its name is never written over: it may be the only one.
+        if ours and self._together() is False and (not others or (KEY in ours and self._is_half())):
             return None
         found = self.found()
         if found is None:
