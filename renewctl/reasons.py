@@ -267,6 +267,7 @@ class Reason(StrEnum):
     RUN_OVERTAKEN = "run_overtaken"
 
     # Backup and restore
+    BACKUP_NO_FOLDER = "backup_no_folder"
     BACKUP_EXISTS = "backup_exists"
     BACKUP_UNREADABLE = "backup_unreadable"
     BACKUP_DAMAGED = "backup_damaged"

@@ -59,13 +59,13 @@ def backup(session: Session, *, path: Path, dry_run: bool) -> ExitCode:
 
 
 def _file(path: Path, now: datetime) -> Path:
-    """A folder gets a file named by the time; a name without an ending is that of a folder that is missing.
+    """A folder gets a file named by the time; a name without .tar at its end may be a missing folder's.
 
     Raises:
-        Refused: `folder_missing`: a file in its place would be in the way of the next backup.
+        Refused: `backup_no_folder`: a file in its place would be in the way of the next backup.
     """
     if path.is_dir():
         return path / f"renewctl-{now:%Y%m%dT%H%M%SZ}.tar"
-    if not path.suffix:
-        raise Refused(Reason.FOLDER_MISSING, path=str(path))
+    if path.suffix != ".tar" and not path.exists():
+        raise Refused(Reason.BACKUP_NO_FOLDER, path=str(path))
     return path

@@ -10,7 +10,7 @@ from renewctl.keys import agefile
 from renewctl.overview import Warn
 from renewctl.reasons import Word
 from renewctl.renewal.events import Event
-from renewctl.renewal.history import TopicHistory
+from renewctl.renewal.history import TopicHistory, history_of
 from renewctl.renewal.key_record import key_facts, of_topics
 
 
@@ -20,7 +20,7 @@ def stray_renewals(inventory: Inventory, past: Mapping[str, TopicHistory]) -> li
     Or of a topic that was taken out in the middle; from here the two look the same.
     """
     ids = {topic.id for topic in inventory.topics}
-    uids = {topic.topic for topic in inventory.topics}
+    told = {history_of(past, topic.id, topic.topic).topic_id for topic in inventory.topics}
     return [
         Warn(
             "warning.renewal_without_topic",
@@ -28,7 +28,7 @@ def stray_renewals(inventory: Inventory, past: Mapping[str, TopicHistory]) -> li
             attention=False,
         )
         for name, one in sorted(past.items())
-        if one.open is not None and name not in ids and one.open.topic not in uids
+        if one.open is not None and name not in ids and name not in told
     ]
 
 

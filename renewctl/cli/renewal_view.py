@@ -146,8 +146,9 @@ def show_end(
     signed = None if files is None or renewal.request is None else files.request
     written = {} if files is None else {"csr_file": files.csr, "request_file": signed}
     csr = None if files is None else files.csr
+    history, wrong_id = work.on_record(voice.topic)
     steps = steps_for(
-        voice.session, voice.topic, work.history(voice.topic), request_file=signed, csr_file=csr
+        voice.session, voice.topic, history, request_file=signed, csr_file=csr, wrong_id=wrong_id
     )
     output, head = voice.output, work.store.head()
     voice.session.head = head

@@ -156,7 +156,8 @@ def history_of(known: Mapping[str, TopicHistory], topic_id: str, uid: str) -> To
     """
     own = known.get(topic_id, TopicHistory(topic_id))
     theirs = [one for one in known.values() if one.topic == uid and (one.bound or one.open is not None)]
-    if own.open is not None and not own.bound and own.topic != uid:  # two UIDs may have been swapped
+    mistyped = own.open is not None and not own.bound and own.topic != uid
+    if mistyped or (own.bound and own.topic == uid):  # elsewhere it may have been, where no pair tells
         theirs = [one for one in theirs if one.bound]
     if theirs:
         return max(theirs, key=lambda one: (one.open is not None, one is own, _last_at(one)))

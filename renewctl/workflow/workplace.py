@@ -49,6 +49,11 @@ class Workplace:
         """
         return self._history(topic)
 
+    def on_record(self, topic: Topic) -> tuple[TopicHistory, Refused | None]:
+        """The same, and why the topic's id and UID do not go with it; for who shows what was done."""
+        known = histories(self.store.renewals())
+        return history_of(known, topic.id, topic.topic), misnamed(known, topic.id, topic.topic)
+
     def open_renewal(self, topic: Topic, *, whatever_uid: bool = False) -> Renewal:
         """The renewal of a topic that has not ended.
 
@@ -65,11 +70,10 @@ class Workplace:
         return renewal
 
     def _history(self, topic: Topic, past: Collection[Reason] = ()) -> TopicHistory:
-        known = histories(self.store.renewals())
-        refused = misnamed(known, topic.id, topic.topic)
+        history, refused = self.on_record(topic)
         if refused is not None and refused.reason not in past:
             raise refused
-        return history_of(known, topic.id, topic.topic)
+        return history
 
     def append(self, renewal: Renewal, kind: Kind, body: Mapping[str, Any]) -> Renewal:
         """Write one more event of a renewal down, and hand back what it is now.

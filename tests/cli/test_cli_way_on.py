@@ -47,8 +47,8 @@ class TestWithoutAStore:
         lines = told[0]
         assert told == [lines] * 4
         options = " ".join(["renewctl", *inventory])
-        assert lines[0] == f"{options} init --existing"
-        for line in lines:
+        assert lines[:2] == [f"{options} restore FILE", f"{options} init --existing"]
+        for line in lines[1:]:  # there is no backup
             typed = line.replace("--certificate FILE", "--certificate old.pem").replace(
                 "--key FILE", "--key old.key"
             )

@@ -77,9 +77,10 @@ def test_a_backup_never_overwrites(sqlite_desk: Desk) -> None:
     assert desk.refusal("backup", folder, code=1) == "backup_exists"
     assert desk.refusal("backup", desk.folder / "nowhere" / "b.tar", code=1) == "folder_missing"
     # As a timer would type it every night: a file of that name would be in the way of the second.
-    for words in ((), ("--dry-run",)):
-        assert desk.refusal("backup", desk.folder / "nowhere", *words, code=1) == "folder_missing"
-    assert not (desk.folder / "nowhere").exists()
+    for name in ("nowhere", "nas.local", "backups.d/"):
+        for words in ((), ("--dry-run",)):
+            assert desk.refusal("backup", f"{desk.folder}/{name}", *words, code=1) == "backup_no_folder"
+        assert not (desk.folder / name).exists()
 
 
 def test_a_dry_run_writes_nothing(sqlite_desk: Desk) -> None:

@@ -247,8 +247,15 @@ def test_two_uids_that_were_swapped_are_put_right(desk: Desk) -> None:
     desk.told("renewal", "accept", file, "--topic", "tokyo")
     desk.rewrite(topics=[tokyo, osaka | {"topic": "com.apple.mgmt.External.none"}])
     assert desk.refusal("renewal", "abort", "--topic", "osaka", code=1) == "renewal_of_other_uid"
+    desk.rewrite(topics=[tokyo, osaka])
+    desk.told("renewal", "roll-out", "--forward-only", "--topic", "tokyo")
+    desk.told("renewal", "close", "--topic", "tokyo")
+    assert desk.told("renewal", "open", "--topic", "tokyo")["renewal"]["name"] == "tokyo-2"
     desk.rewrite(topics=[tokyo | {"topic": other}, osaka | {"topic": tokyo["topic"]}])
-    assert desk.refusal("renewal", "abort", "--topic", "osaka", code=1) == "topic_under_other_id"
+    desk.told("renewal", "abort", "--topic", "osaka")
+    assert desk.kinds("osaka-1") == ["opened", "aborted"]
+    desk.rewrite(topics=[tokyo, osaka])
+    assert desk.told("renewal", "open", "--topic", "osaka")["renewal"]["name"] == "osaka-2"
 
 
 def test_a_mistyped_uid_is_put_right_before_the_certificate_is_accepted(desk: Desk) -> None:
