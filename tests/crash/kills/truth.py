@@ -119,7 +119,8 @@ def _key_facts(renewals: Mapping[str, Sequence[Event]]) -> Plain:
     """
     known = key_facts(renewals, datetime.now(UTC)).values()
     facts = [each for each in known if each.uses or each.destroying]
-    return sorted((Names().plain(dataclasses.replace(each, recipients=None)) for each in facts), key=str)
+    untold = {"recipients": None, "may_open": frozenset[str](), "surely_opens": frozenset[str]()}
+    return sorted((Names().plain(dataclasses.replace(each, **untold)) for each in facts), key=str)
 
 
 def with_less(after: Told, seen: Told) -> Told:
