@@ -42,7 +42,8 @@ def watched(tmp_path: Path) -> Iterator[tuple[Path, Exporter]]:
     folder = tmp_path / "pki"
     folder.mkdir()
     for number in range(5):
-        (folder / f"{number}.pem").write_bytes(certificate(number))
+        # With room at the end: a serial, and so a file, may be a byte longer or shorter than another.
+        (folder / f"{number}.pem").write_bytes(certificate(number) + b"\n" * 9)
     (tmp_path / "push.pem").write_bytes(apple_like().push(TOPIC, not_after=ENDS).pem)
     nodes = [
         files_node("mdm-1", tmp_path / "push.pem"),
