@@ -14,6 +14,7 @@ from renewctl.errors import Refused, RenewctlError, Unusable
 from renewctl.keys import agefile, keystore, unseal
 from renewctl.reasons import Reason
 from renewctl.renewal.events import KEY_STORE, Kind
+from renewctl.renewal.history import histories, misnamed
 from renewctl.renewal.key_record import KeyFacts, key_facts, of_topics
 from renewctl.secrets import SecretRef, shown
 from renewctl.workflow.workplace import Workplace
@@ -69,8 +70,7 @@ def check(work: Workplace, identity: SecretRef) -> tuple[CheckedKey, ...]:
         Unusable: the identity itself cannot be used.
     """
     unseal.require_identity(identity)
-    known, kept = facts(work), work.keys.names()
-    others = _of_others(work)
+    (known, others), kept = _sorted(work), work.keys.names()
     return tuple(
         CheckedKey(name, None, KeyState.OTHERS, None, None)
         if name in others
@@ -85,19 +85,19 @@ def facts(work: Workplace) -> dict[str, KeyFacts]:
     Raises:
         Refused: as `Workplace.history`: before that is put right nobody can say whose keys they are.
     """
+    return _sorted(work)[0]
+
+
+def _sorted(work: Workplace) -> tuple[dict[str, KeyFacts], frozenset[str]]:
+    """The same, and names of the keys of other topics: those of another inventory, with other recipients."""
+    events = work.store.renewals()
+    recorded = histories(events)
     for topic in work.inventory.topics:
-        work.history(topic)
-    return of_topics(key_facts(work.store.renewals(), work.now()), _uids(work))
-
-
-def _of_others(work: Workplace) -> frozenset[str]:
-    """Keys of topics it does not know: another inventory's with the same store, and recipients of its own."""
-    known = key_facts(work.store.renewals(), work.now())
-    return frozenset(known.keys() - of_topics(known, _uids(work)).keys())
-
-
-def _uids(work: Workplace) -> set[str]:
-    return {topic.topic for topic in work.inventory.topics}
+        if (refused := misnamed(recorded, topic.id, topic.topic)) is not None:
+            raise refused
+    known = key_facts(events, work.now())
+    own = of_topics(known, {topic.topic for topic in work.inventory.topics})
+    return own, frozenset(known.keys() - own.keys())
 
 
 def _checked(
@@ -204,7 +204,7 @@ def rekey(work: Workplace, identity: SecretRef, proof: SecretRef) -> tuple[Rekey
     """
     for reference in (identity, proof):
         unseal.require_identity(reference)
-    known, others = facts(work), _of_others(work)
+    known, others = _sorted(work)
     due = [name for name in work.keys.names() if name not in others and _is_due(work, known.get(name), name)]
     if due:
         _prove_recipients(work, due, identity, proof)

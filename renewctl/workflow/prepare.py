@@ -149,7 +149,8 @@ def accept(work: Workplace, topic: Topic, downloaded: Downloaded) -> tuple[Renew
         Refused: with the first finding's reason; every refusal is in the event and in `.others`.
         Unusable: a file no certificate can be read from.
     """
-    renewal = work.open_renewal(topic, whatever_uid=True)
+    # Opened for another UID, mistyped perhaps: the certificate proves which is right.
+    renewal = work.open_renewal(topic, past=(Reason.RENEWAL_OF_OTHER_UID,))
     leaf = intake.read(downloaded.file, downloaded.passphrase, certificate_only=True).leaf()
     if _is_accepted(renewal, leaf):
         return renewal, ()

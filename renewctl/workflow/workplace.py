@@ -41,39 +41,35 @@ class Workplace:
         """The nodes that serve a topic."""
         return self.inventory.nodes_of(topic.id)
 
-    def history(self, topic: Topic) -> TopicHistory:
+    def on_record(self, topic: Topic) -> tuple[TopicHistory, Refused | None]:
+        """The topic's history as the store tells it now, and why its id and UID do not go with it."""
+        known = histories(self.store.renewals())
+        return history_of(known, topic.id, topic.topic), misnamed(known, topic.id, topic.topic)
+
+    def history(self, topic: Topic, past: Collection[Reason] = ()) -> TopicHistory:
         """The topic's history as the store tells it now.
+
+        Args:
+            past: reasons of `history.misnamed` that do not matter here.
 
         Raises:
             Refused: as `history.misnamed`.
         """
-        return self._history(topic)
-
-    def on_record(self, topic: Topic) -> tuple[TopicHistory, Refused | None]:
-        """The same, and why the topic's id and UID do not go with it; for who shows what was done."""
-        known = histories(self.store.renewals())
-        return history_of(known, topic.id, topic.topic), misnamed(known, topic.id, topic.topic)
-
-    def open_renewal(self, topic: Topic, *, whatever_uid: bool = False) -> Renewal:
-        """The renewal of a topic that has not ended.
-
-        Args:
-            whatever_uid: also one that was opened for another UID: what comes now proves which is right.
-
-        Raises:
-            Refused: `renewal_none_open`; as `history`.
-        """
-        past = (Reason.RENEWAL_OF_OTHER_UID,) if whatever_uid else ()
-        renewal = self._history(topic, past).open
-        if renewal is None:
-            raise Refused(Reason.RENEWAL_NONE_OPEN, topic=topic.id)
-        return renewal
-
-    def _history(self, topic: Topic, past: Collection[Reason] = ()) -> TopicHistory:
         history, refused = self.on_record(topic)
         if refused is not None and refused.reason not in past:
             raise refused
         return history
+
+    def open_renewal(self, topic: Topic, past: Collection[Reason] = ()) -> Renewal:
+        """The renewal of a topic that has not ended; `past` as in `history`.
+
+        Raises:
+            Refused: `renewal_none_open`; as `history`.
+        """
+        renewal = self.history(topic, past).open
+        if renewal is None:
+            raise Refused(Reason.RENEWAL_NONE_OPEN, topic=topic.id)
+        return renewal
 
     def append(self, renewal: Renewal, kind: Kind, body: Mapping[str, Any]) -> Renewal:
         """Write one more event of a renewal down, and hand back what it is now.

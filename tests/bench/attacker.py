@@ -9,7 +9,6 @@ CA: the authority of an exporter with TLS.
 
 from __future__ import annotations
 
-import random
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +27,7 @@ GoOn = Callable[[Target, Sequence[socket]], None]
 
 _POOL = ThreadPoolExecutor(100)
 _HALF_OPEN = 100
-_DICE = random.Random(42)  # noqa: S311 - the same bytes each time
+_DICE = attackers.dice()
 
 
 def _nothing(_target: Target) -> Sequence[socket]:

@@ -6,7 +6,6 @@ Its answer is large. What needs other deadlines, or an application of its own, i
 from __future__ import annotations
 
 import contextlib
-import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from tests.support.attackers import (
     HEAD,
     LARGE_HEADS,
     PLAIN,
+    dice,
     half_open,
     idle,
     scrape,
@@ -156,9 +156,9 @@ def test_100_readers_who_do_not_read(target: Attacked, asked: bytes) -> None:
 
 def test_random_bytes(target: Attacked) -> None:
     """Inside TLS and instead of it."""
-    dice = random.Random(42)  # noqa: S311 - the same bytes each time
+    thrown = dice()
     for number in range(60):
-        send_random_bytes(target, dice, inside_tls=number % 2 == 0)
+        send_random_bytes(target, thrown, inside_tls=number % 2 == 0)
     for text in (b"GET http://[ HTTP/1.1\r\n\r\n", b"CONNECT x HTTP/1.1\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n",
                  b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
                  b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"):  # fmt: skip

@@ -168,7 +168,7 @@ def test_what_a_node_refuses(tmp_path: Path, pair: Issued) -> None:
     for broken, code in [("Traceback: secret", 1), ("renewctl-answer {", 0), ("renewctl-answer []", 0)]:
         remote = Remote(look=broken)
         remote.code = code
-        fault = fault_of(lambda remote=remote: target(tmp_path, remote).run())  # type: ignore[misc]
+        fault = fault_of(target(tmp_path, remote).run)
         assert (fault.reason, fault.values) == (
             Reason.NODE_STEP_FAILED,
             {"node": "f1", "got": f"look, exit {code}"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -85,33 +86,24 @@ def test_a_certificate_of_ours_that_was_damaged_is_wrong(
     assert (proof.verdict, proof.reason) == (Verdict.WRONG, Reason.NODE_PAIR_MISMATCHED)
     for change in ({"refused": True}, {"together": None}):
         node = target(tmp_path, Remote(look=look_of({**damaged, **change})), paths={"pem": "/etc/p.pem"})
-        assert fault_of(lambda node=node: node.server.observe(NOW)).reason is (  # type: ignore[misc]
-            Reason.NODE_FILE_NOT_CERTIFICATE
-        )
+        assert fault_of(partial(node.server.observe, NOW)).reason is Reason.NODE_FILE_NOT_CERTIFICATE
 
 
-@pytest.mark.parametrize("refused", ["yes", 1, None, ...])
-def test_a_look_that_does_not_say_what_is_refused_is_no_look(
-    tmp_path: Path, pair: Issued, refused: object
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        *(("refused", told) for told in ("yes", 1, None, ...)),
+        *(("together", told) for told in ("yes", 1, ...)),
+    ],
+)
+def test_a_look_that_leaves_open_what_it_must_say_is_no_look(
+    tmp_path: Path, pair: Issued, name: str, told: object
 ) -> None:
-    """Neither yes nor no: whatever answered there is not our program."""
+    """Neither yes nor no (nor unknown, of the key): whatever answered there is not our program."""
     found = found_at("/etc/p.pem", pair.pem.decode())
-    found["refused"] = refused
-    if refused is ...:
-        del found["refused"]
-    node = target(tmp_path, Remote(look=look_of(found)), paths={"pem": "/etc/p.pem"})
-    assert fault_of(lambda: node.server.observe(NOW)).reason is Reason.NODE_ANSWER_UNREADABLE
-
-
-@pytest.mark.parametrize("together", ["yes", 1, ...])
-def test_a_look_that_says_nothing_of_the_key_is_no_look(
-    tmp_path: Path, pair: Issued, together: object
-) -> None:
-    """Neither yes nor no nor unknown: whatever answered there is not our program."""
-    found = found_at("/etc/p.pem", pair.pem.decode())
-    found["together"] = together
-    if together is ...:
-        del found["together"]
+    found[name] = told
+    if told is ...:
+        del found[name]
     node = target(tmp_path, Remote(look=look_of(found)), paths={"pem": "/etc/p.pem"})
     assert fault_of(lambda: node.server.observe(NOW)).reason is Reason.NODE_ANSWER_UNREADABLE
 
@@ -121,7 +113,7 @@ def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
     for pem in (None, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
         found = found_at("/etc/my mdm/push.pem", pem)
         node = target(tmp_path, Remote(look=look_of(found)))
-        fault = fault_of(lambda node=node: node.server.observe(NOW))  # type: ignore[misc]
+        fault = fault_of(partial(node.server.observe, NOW))
         assert fault.reason is Reason.NODE_FILE_NOT_CERTIFICATE
         assert str(fault.values["path"]).endswith(".pem")
 

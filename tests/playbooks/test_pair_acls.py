@@ -243,7 +243,7 @@ def test_two_nodes_in_one_folder_are_fenced_at_once(
         with monkeypatch.context() as patch:
             if not locks:
                 patch.setattr(fcntl, "flock", files_alone)
-            other, pipe = waiting(lambda beside=beside: beside.files.fence(1, TOKEN))  # type: ignore[misc]
+            other, pipe = waiting(functools.partial(beside.files.fence, 1, TOKEN))
             calls = Begins(point, pipe)
             for name in ("mkdir", "rename", "rmdir", "removexattr"):
                 patch.setattr(os, name, functools.partial(calls, getattr(os, name)))

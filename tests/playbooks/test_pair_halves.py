@@ -25,9 +25,9 @@ def pairs() -> tuple[Issued, Issued]:
     return apple.push(TOPIC, not_after=NOW + timedelta(days=42)), apple.push(TOPIC, key="new")
 
 
-def rolled_out(folder: Path, pairs: tuple[Issued, Issued]) -> Place:
+def rolled_out(folder: Path, pairs: tuple[Issued, Issued], layout: str = TWO) -> Place:
     """A node with the new pair, and the old one to go back to."""
-    place = Place(folder, pairs[0])
+    place = Place(folder, pairs[0], layouts=(layout,))
     place.files.fence(1, TOKEN)
     place.switch(pairs[1])
     return place
@@ -314,11 +314,8 @@ def test_one_file_that_was_emptied_by_its_name_is_as_none(
     tmp_path: Path, pairs: tuple[Issued, Issued]
 ) -> None:
     """The place is one file, so no link of ours is left: what is empty is nobody's."""
-    old, new = pairs
-    place = Place(tmp_path, old, layouts=(PEM,))
-    place.files.fence(1, TOKEN)
-    place.switch(new)
-    for wanted in (new, old):
+    place = rolled_out(tmp_path, pairs, PEM)
+    for wanted in reversed(pairs):
         moved(place.pem, b"")
         assert place.files.look()["found"][0]["refused"] is False
         assert place.switch(wanted) is True

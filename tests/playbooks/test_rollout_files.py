@@ -171,6 +171,25 @@ def test_a_reload_the_controller_does_not_allow(mdm: World, ssh: Sshd) -> None:
     assert not node.home.exists()
 
 
+def test_a_way_back_goes_on_past_a_reload_the_controller_does_not_allow(
+    mdm: World, ssh: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its line was taken from the list meanwhile: that node keeps what it has, unchanged, and the other is back."""
+    mdm.api_node("n1")
+    node = Files(mdm, ssh, reload=allow(mdm, monkeypatch, mdm.folder / "reload", "true"))
+    mdm.run("rollout", renewctl_run=7)
+    (mdm.folder / "allowed").write_text("")
+    ended = mdm.run("rollback", renewctl_run=8)
+    told = {name: (result.outcome, result.reason) for name, result in ended.results.items()}
+    assert told["n1"][0] == "put_back"
+    assert told["f1"] == ("failed", Reason.RELOAD_NOT_ALLOWED)
+    assert ended.exit_code != 0
+    assert (node.certificate.read_bytes(), node.key.read_bytes()) == (
+        mdm.new.pem,
+        mdm.new.key.read_bytes(),
+    )
+
+
 def test_an_unreachable_host_changes_nothing_anywhere(mdm: World, ssh: Sshd) -> None:
     """SSH refused: unknown, not failed; the pre-flight is a barrier for all."""
     mdm.api_node("n1")

@@ -19,6 +19,11 @@ LARGE_HEADS = (b"X-Large: " + b"a" * 10_000_000 + b"\r\n", (b"X-Many: " + b"b" *
 """10 MB, as one header and as many."""
 
 
+def dice() -> random.Random:
+    """Throws the same bytes each time."""
+    return random.Random(42)  # noqa: S311 - what is sent to a server under attack is no secret
+
+
 def idle(target: Target, count: int) -> list[socket.socket]:
     """Connections that send nothing."""
     return [target.connect() for _ in range(count)]

@@ -66,10 +66,10 @@ def test_a_roll_back_goes_on_past_a_reload_command_that_is_not_listed(
     sqlite_desk.to_accepted()
     sqlite_desk.told("renewal", "roll-out")
     allowed.unlink()
-    dry = sqlite_desk.run("renewal", "roll-back", "--dry-run", "--lang", language)
-    assert (dry.code, words in dry.err) == (0, True)
     values = {"node": "f1", "program": RELOAD, "path": str(allowed)}
     sqlite_desk.playbooks.says("rollback", "f1", "failed", reason=Reason.RELOAD_NOT_ALLOWED, values=values)
+    dry = sqlite_desk.run("renewal", "roll-back", "--dry-run", "--lang", language)
+    assert (dry.code, words in dry.err) == (4, True)
     done = sqlite_desk.run("renewal", "roll-back", "--lang", language)
     assert (done.code, words in done.err, str(allowed) in done.err) == (4, True, True)
     told = {name: one["direction"] for name, one in sqlite_desk.renewal()["nodes"].items()}
