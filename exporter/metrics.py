@@ -254,18 +254,19 @@ RENEWAL_ACCEPTED = Definition(
     "As mdm_renewal_phase, or no certificate was accepted yet.",
     (
         "time() - mdm_renewal_accepted_timestamp_seconds > 86400 and on (topic) mdm_renewal_nodes_owed > 0",
-        "renewals accepted a day ago with nodes not read back with the pair they should have",
+        "renewals accepted a day ago with nodes not known to have the pair they should have",
     ),
 )
 RENEWAL_NODES_OWED = Definition(
     "mdm_renewal_nodes_owed",
-    "How many nodes of a topic are owed the accepted pair (after a roll-back: the previous one; nodes that "
-    f"left the inventory before they were back are counted) and were not read back with it. {POLLED}",
+    "How many nodes of a topic are owed the accepted pair: not known to have it. After a roll-back: the "
+    "previous one, owed to those too that left the inventory before they were back or are seen with the "
+    f"new pair again. {POLLED}",
     ("topic",),
     "As mdm_renewal_phase.",
     (
         "mdm_renewal_nodes_owed > 0",
-        "topics with nodes not read back with the pair they should have; after a roll-back: the previous one",
+        "topics with nodes not known to have the pair they should have; after a roll-back: the previous one",
     ),
 )
 RENEWAL_NODE_OWED = Definition(

@@ -228,7 +228,7 @@ class RenewalFacts:
     """What the store says of one topic's renewals.
 
     Attributes:
-        topic_id: the topic in the inventory.
+        topic: its UID, which stays where the inventory changes an id.
         renewal, phase: the newest renewal.
         accepted_at: of the newest renewal that accepted a certificate.
         owed: nodes owed a pair; from a roll-back on, those too that left the inventory before they were back.
@@ -239,7 +239,7 @@ class RenewalFacts:
         left: the pair that was put back from, after a roll-back: who is seen with it is owed again.
     """
 
-    topic_id: str
+    topic: str
     renewal: str
     phase: str
     accepted_at: datetime | None = None
@@ -272,7 +272,7 @@ class Snapshot:
     Attributes:
         nodes: node name -> facts; a node never looked at may be missing.
         renewals: one a topic that has a renewal; the last ones read while the store is down.
-        adopted: topic id -> the pair a person said is in use, until a node or a roll-out says more.
+        adopted: UID -> the pair a person said is in use, until a node or a roll-out says more.
         expiries: kind, name, node -> what is known of what else expires; one never looked at may be missing.
         store_up: the last read succeeded; None: no store is configured.
         store_head: the head of the store at the last read that succeeded; "" while it is empty or unread.

@@ -18,7 +18,7 @@ from renewctl.observation import DeviceCounts, SeenFile, ServedCertificate, Sour
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, PairRef
 
-VERSION = 2
+VERSION = 3
 """Of the file's format; another one is not read."""
 
 LIMIT = 64 << 20
@@ -138,7 +138,7 @@ def _key_in(stored: list[str]) -> tuple[str, str, str]:
 
 def _renewal_out(facts: RenewalFacts) -> dict[str, Any]:
     return {
-        "topic_id": facts.topic_id,
+        "topic": facts.topic,
         "renewal": facts.renewal,
         "phase": facts.phase,
         "accepted_at": _at_out(facts.accepted_at),
@@ -158,16 +158,15 @@ def _pair_in(stored: dict[str, Any] | None) -> PairRef | None:
 
 def _renewal_in(stored: dict[str, Any]) -> RenewalFacts:
     return RenewalFacts(
-        topic_id=str(stored["topic_id"]),
+        topic=str(stored["topic"]),
         renewal=str(stored["renewal"]),
         phase=str(stored["phase"]),
         accepted_at=_at_in(stored["accepted_at"]),
         owed=tuple(map(str, stored["owed"])),
         recorded={node: _known_in(known) for node, known in stored["recorded"].items()},
-        # files of before these were kept have none
-        bound_for=Direction(stored.get("bound_for", Direction.NEW)),
-        left=_pair_in(stored.get("left")),
-        ahead={node: _instant_in(at) for node, at in stored.get("ahead", {}).items()},
+        bound_for=Direction(stored["bound_for"]),
+        left=_pair_in(stored["left"]),
+        ahead={node: _instant_in(at) for node, at in stored["ahead"].items()},
     )
 
 

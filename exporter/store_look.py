@@ -94,13 +94,13 @@ class StoreLook:
 
 
 def adopted(inventory: Inventory, topics: Mapping[str, TopicHistory]) -> dict[str, Known]:
-    """Topic id -> the pair a person said is in use."""
+    """UID -> the pair a person said is in use."""
     found: dict[str, Known] = {}
     for topic in inventory.topics:
         history = history_of(topics, topic.id, topic.topic)
         if history.adopted is not None and history.adopted_at is not None:
             served = _served(topic.topic, history.adopted, Source.ADOPTED)
-            found[topic.id] = Known(served, history.adopted_at)
+            found[topic.topic] = Known(served, history.adopted_at)
     return found
 
 
@@ -116,7 +116,7 @@ def renewal_facts(inventory: Inventory, topics: Mapping[str, TopicHistory]) -> I
         accepted = next((renewal for renewal in reversed(own) if renewal.accepted is not None), None)
         left = () if accepted is None else missing(accepted, nodes)
         yield RenewalFacts(
-            topic_id=topic.id,
+            topic=topic.topic,
             renewal=own[-1].name,
             phase=own[-1].phase,
             accepted_at=None if accepted is None else accepted.accepted_at,
@@ -148,7 +148,7 @@ def _not_ahead(facts: RenewalFacts, before: Iterable[RenewalFacts], now: datetim
     itself says. It stays so when our clock has come that far: it is the same record still, and what the node
     said meanwhile is later. What is recorded anew bears another time.
     """
-    was = next((one for one in before if one.topic_id == facts.topic_id), replace(facts, recorded={}))
+    was = next((one for one in before if one.topic == facts.topic), replace(facts, recorded={}))
     found, ahead = {}, {}
     for node, known in facts.recorded.items():
         earlier = was.recorded.get(node)

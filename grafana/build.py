@@ -92,7 +92,7 @@ def _devices() -> table.Panel:
 def _phases() -> table.Panel:
     return show.rows(
         "Renewals",
-        "The newest renewal of each topic: its phase, and how many nodes were not read back with the pair "
+        "The newest renewal of each topic: its phase, and how many nodes are not known to have the pair "
         "they should have; after a roll-back: the previous one.",
         [show.query(ask.PHASE, instant=True)],
         {"topic": "Topic (UID)", "renewal": "Renewal", "phase": "Phase", "Value": "Nodes owed"},
@@ -102,7 +102,7 @@ def _phases() -> table.Panel:
 def _owed() -> table.Panel:
     return show.rows(
         "Nodes owed",
-        "Nodes not read back with the pair they should have; after a roll-back: the previous one, also where "
+        "Nodes not known to have the pair they should have; after a roll-back: the previous one, also where "
         "they left the inventory before they were back. Empty is good.",
         [show.query(ask.NODES_OWED, instant=True)],
         {"topic": "Topic (UID)", "node": "Node"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -56,6 +57,8 @@ def read_with_status(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
             raise NotUsableError(Reason.FILE_NOT_REGULAR, "not a regular file", status)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             content = b"" if status.st_size > limit else file.read(limit + 1)
+            if content is None:  # nothing to read yet: some files of the kernel's call themselves regular
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     finally:
         os.close(descriptor)  # a folder opens too, and no file object of it would have closed it
     if status.st_size > limit or len(content) > limit:

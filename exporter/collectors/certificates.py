@@ -23,10 +23,11 @@ def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
 
 def shown(inventory: Inventory, snapshot: Snapshot) -> Iterator[tuple[str, Known]]:
     """Node and certificate for every certificate worth showing."""
+    uids = {topic.id: topic.topic for topic in inventory.topics}
     for node in inventory.nodes:
         recorded = (r.recorded[node.name] for r in snapshot.renewals if node.name in r.recorded)
         told = [*snapshot.node(node.name).certificates, *recorded]
         yield from ((node.name, known) for known in not_overtaken(told))
         topics = {known.served.topic for known in told}
-        adopted = (snapshot.adopted.get(topic) for topic in node.topics)
+        adopted = (snapshot.adopted.get(uids.get(topic_id, "")) for topic_id in node.topics)
         yield from ((node.name, a) for a in adopted if a is not None and a.served.topic not in topics)

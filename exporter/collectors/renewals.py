@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from exporter.collectors.certificates import shown
 from exporter.families import Family, seconds, single
@@ -15,9 +15,8 @@ from exporter.metrics import (
     STORE_LAST_SUCCESS,
     STORE_UP,
 )
-from exporter.snapshot import Snapshot
+from exporter.snapshot import Known, RenewalFacts, Snapshot
 from renewctl.inventory.reading import Inventory
-from renewctl.renewal.events import PairRef
 from renewctl.renewal.served import is_pair
 
 
@@ -27,19 +26,18 @@ def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
         return
     phase, accepted = Family(RENEWAL_PHASE), Family(RENEWAL_ACCEPTED)
     owed, node_owed = Family(RENEWAL_NODES_OWED), Family(RENEWAL_NODE_OWED)
-    by_topic = {facts.topic_id: facts for facts in snapshot.renewals}
+    by_topic = {facts.topic: facts for facts in snapshot.renewals}
     for topic in inventory.topics:
-        facts = by_topic.get(topic.id)
+        facts = by_topic.get(topic.topic)
         if facts is None:
             continue
         phase.add((topic.topic, facts.renewal, facts.phase), 1)
         if facts.accepted_at is not None:
             accepted.add((topic.topic,), seconds(facts.accepted_at))
         names = [node.name for node in inventory.nodes_of(topic.id)]
-        again = _seen_with(facts.left, topic.topic, inventory, snapshot)
-        left = {*facts.owed, *again}
+        left = nodes_owed(facts, names, shown(inventory, snapshot))
         owed.add((topic.topic,), len(left))
-        for name in dict.fromkeys((*names, *facts.owed)):
+        for name in dict.fromkeys((*names, *left)):
             node_owed.add((topic.topic, name), name in left)
     yield from (phase, accepted, owed, node_owed)
     yield single(STORE_UP, snapshot.store_up)
@@ -50,12 +48,21 @@ def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
     yield head
 
 
-def _seen_with(pair: PairRef | None, uid: str, inventory: Inventory, snapshot: Snapshot) -> set[str]:
-    """Nodes seen since with the pair a roll-back took from them: an order that was carried out late, say."""
-    if pair is None:
-        return set()
-    return {
-        n
-        for n, known in shown(inventory, snapshot)
-        if known.served.topic == uid and is_pair(known.served, pair)
-    }
+def nodes_owed(
+    facts: RenewalFacts, nodes: Collection[str], told: Iterable[tuple[str, Known]]
+) -> tuple[str, ...]:
+    """Nodes owed a pair, those too that were seen since with the one a roll-back took from them.
+
+    Args:
+        facts: of the topic's renewals.
+        nodes: names of the topic's nodes.
+        told: node name and certificate, all that is shown.
+    """
+    if facts.left is None:
+        return facts.owed
+    again = [
+        node
+        for node, known in told
+        if node in nodes and known.served.topic == facts.topic and is_pair(known.served, facts.left)
+    ]
+    return tuple(dict.fromkeys((*facts.owed, *again)))

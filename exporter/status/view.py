@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from exporter.collectors.certificates import shown
+from exporter.collectors.renewals import nodes_owed
 from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
 from renewctl.inventory.reading import Inventory, Topic
 from renewctl.observation import DeviceCounts, Failure, Observation, Source
@@ -110,9 +111,9 @@ def topics_status(inventory: Inventory, snapshot: Snapshot, now: datetime) -> tu
     told: dict[tuple[str, str], list[Known]] = defaultdict(list)
     for node, known in shown(inventory, snapshot):
         told[known.served.topic, node].append(known)
-    kept = {facts.topic_id: facts for facts in snapshot.renewals}
+    kept = {facts.topic: facts for facts in snapshot.renewals}
     every = [
-        _topic(inventory, snapshot, _for_anybody(topic), told, kept.get(topic.id), now=now)
+        _topic(inventory, snapshot, _for_anybody(topic), told, kept.get(topic.topic), now=now)
         for topic in inventory.topics
     ]
     return tuple(sorted(every, key=_urgency))
@@ -160,7 +161,7 @@ def _topic(
     }
     found = view(inventory, topic, history, seen, now, wrong_id=misnamed(recorded, *names))
     if not read:
-        found = _as_kept(found, kept)
+        found = _as_kept(found, kept, [(name, one) for name, those in by_node.items() for one in those])
     found = replace(found, steps=looks_first(found))
     nodes = _nodes(found, snapshot, by_node)
     warnings = _warnings(found, nodes)
@@ -195,9 +196,11 @@ def _observation(name: str, facts: NodeFacts, known: Sequence[Known]) -> Observa
     )
 
 
-def _as_kept(found: TopicView, kept: RenewalFacts | None) -> TopicView:
+def _as_kept(found: TopicView, kept: RenewalFacts | None, told: Sequence[tuple[str, Known]]) -> TopicView:
     """Without the store: nothing is said of steps, and owed is what was owed when it was last read."""
-    owed = {} if kept is None else dict.fromkeys(kept.owed, as_owed(kept.bound_for))
+    names = [each.node.name for each in found.nodes]
+    left = () if kept is None else nodes_owed(kept, names, told)
+    owed = {} if kept is None else dict.fromkeys(left, as_owed(kept.bound_for))
     nodes = tuple(replace(node, state=owed.get(node.node.name, node.state)) for node in found.nodes)
     warnings = (*found.warnings, *owed_warnings(found.topic, owed))
     return replace(found, nodes=nodes, owed=tuple(owed), warnings=warnings, steps=())

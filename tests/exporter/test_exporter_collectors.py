@@ -67,7 +67,7 @@ def test_the_age_shown_is_that_of_the_oldest_fact() -> None:
 
 def _recorded(days: int, minutes: int) -> Snapshot:
     known = Known(served(Source.RECORDED, days=days, serial="02"), NOW + timedelta(minutes=minutes))
-    facts = RenewalFacts("tokyo", "tokyo-1", "installed", recorded={"a": known})
+    facts = RenewalFacts(UID, "tokyo-1", "installed", recorded={"a": known})
     return Snapshot(renewals=(facts,), store_up=True)
 
 
@@ -132,7 +132,7 @@ def test_topics_carry_what_routing_needs_and_no_address() -> None:
 
 def test_a_renewal_shows_its_phase_alone_and_who_is_owed() -> None:
     """One phase series a topic; a topic that never had a renewal has none."""
-    facts = RenewalFacts("tokyo", "tokyo-2", "rolling_out", accepted_at=NOW, owed=("b",))
+    facts = RenewalFacts(UID, "tokyo-2", "rolling_out", accepted_at=NOW, owed=("b",))
     shown = Snapshot(renewals=(facts,), store_up=True)
     known = inventory(topic(), topic("osaka", "o"), node("a", "tokyo", "osaka"), node("b"))
     assert value(known, shown, "mdm_renewal_phase", topic=UID, renewal="tokyo-2", phase="rolling_out") == 1
@@ -146,7 +146,7 @@ def test_a_renewal_shows_its_phase_alone_and_who_is_owed() -> None:
 
 def test_before_a_certificate_is_accepted_there_is_no_accepted_time() -> None:
     """Absent is not zero: zero would look like accepted in 1970."""
-    shown = Snapshot(renewals=(RenewalFacts("tokyo", "tokyo-1", "open"),), store_up=True)
+    shown = Snapshot(renewals=(RenewalFacts(UID, "tokyo-1", "open"),), store_up=True)
     assert value(inventory(), shown, "mdm_renewal_accepted_timestamp_seconds") is None
     assert value(inventory(), shown, "mdm_renewal_nodes_owed") == 0
 

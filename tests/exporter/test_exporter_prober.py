@@ -19,7 +19,7 @@ from exporter.snapshot import Known, Snapshot
 from renewctl.inventory.reading import Inventory, Node, Product
 from renewctl.observation import Observation
 from renewctl.servers import registry
-from tests.support.exporter_values import NOW, inventory, node, seen, served
+from tests.support.exporter_values import NOW, UID, inventory, node, seen, served, topic
 
 
 class FakeServers:
@@ -70,6 +70,17 @@ def text(page: Page) -> str:
 OPEN = module("*.mdm.example")
 
 
+def test_of_topics_a_node_does_not_serve_nothing_is_told(servers: FakeServers) -> None:
+    """Not that they have no date; a module may still name one that has left the inventory."""
+    known = inventory(topic(), topic("osaka", "other"), node("a"))
+    named = {"open": replace(OPEN, topics=("tokyo", "gone"))}
+    both = Prober(lambda: known, Snapshot, lambda: named)
+    for target, name in (("a", ""), ("b.mdm.example", "open")):
+        told = text(asyncio.run(both.page(target, name, "")))
+        assert f'mdm_topic_expiry_known{{topic="{UID}"}}' in told
+        assert 'topic="other"' not in told
+
+
 def test_a_node_of_the_inventory_is_never_asked(servers: FakeServers) -> None:
     """What is known is told, and that nothing is."""
     told = text(asyncio.run(prober().page("a", "", "")))
@@ -106,7 +117,7 @@ def test_a_node_is_rendered_once_after_each_look_beside_the_loop(monkeypatch: py
         looked_at("a")
         assert all("probe_success 1.0" in told for told in await crowd())
         assert len(rendered) == 2
-        now.append((now[-1][0], replace(now[-1][1], adopted={"tokyo": Known(served(), NOW)})))
+        now.append((now[-1][0], replace(now[-1][1], adopted={UID: Known(served(), NOW)})))
         await crowd()
         assert len(rendered) == 3
         now.append((inventory(node("a", storage="shared")), now[-1][1]))

@@ -20,7 +20,7 @@ from exporter.start import fitting, starting_snapshot
 from renewctl.inventory.reading import Expiring, ExpiryKind
 from renewctl.observation import DeviceCounts, Failure, SeenFile, Source
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Direction
+from renewctl.renewal.events import Direction, PairRef
 from tests.support.exporter_values import NOW, inventory, node, seen, served
 
 SILENT = (Failure(Reason.NODE_TIMEOUT),)
@@ -122,9 +122,17 @@ facts = st.builds(
     devices=st.none() | st.lists(counts, max_size=2).map(tuple),
     devices_at=st.none() | instants,
 )
+pairs = st.builds(
+    PairRef,
+    document=texts,
+    fingerprint=texts,
+    serial=texts,
+    not_after=instants,
+    key_fingerprint=st.none() | texts,
+)
 renewals = st.builds(
     RenewalFacts,
-    topic_id=texts,
+    topic=texts,
     renewal=texts,
     phase=texts,
     accepted_at=st.none() | instants,
@@ -132,6 +140,7 @@ renewals = st.builds(
     recorded=st.dictionaries(texts, known, max_size=2),
     bound_for=st.sampled_from(Direction),
     ahead=st.dictionaries(texts, instants, max_size=2),
+    left=st.none() | pairs,
 )
 snapshots = st.builds(
     Snapshot,
@@ -150,18 +159,6 @@ def test_a_kept_snapshot_is_read_back_as_it_was(
     path = tmp_path_factory.mktemp("kept") / "snapshot.json"
     snapshot_file.save(path, snapshot)
     assert snapshot_file.load(path) == snapshot
-
-
-def test_a_file_of_before_it_told_which_pair_is_owed_is_read(tmp_path: Path) -> None:
-    """An upgrade forgets no date; the store, once read, says the rest."""
-    path = tmp_path / "snapshot.json"
-    kept = Snapshot(renewals=(RenewalFacts("tokyo", "tokyo-1", "proven", NOW),))
-    snapshot_file.save(path, kept)
-    stored = json.loads(path.read_text())
-    for name in ("bound_for", "ahead"):
-        del stored["renewals"][0][name]
-    path.write_text(json.dumps(stored))
-    assert snapshot_file.load(path) == kept
 
 
 def test_the_file_is_for_owner_and_group_and_replaced_whole(tmp_path: Path) -> None:

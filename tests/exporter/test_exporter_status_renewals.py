@@ -183,7 +183,7 @@ def test_without_a_store_nothing_is_said_of_renewals(language: str) -> None:
 
 def test_the_store_is_down_since_before_the_start() -> None:
     """The phase that was kept is told, and that turns are unknown; nobody is sent anywhere."""
-    kept = RenewalFacts("tokyo", "tokyo-1", "rolling_out", owed=("b",))
+    kept = RenewalFacts(UID, "tokyo-1", "rolling_out", owed=("b",))
     found = page(Snapshot(renewals=(kept,), store_up=False, store_read=NOW - timedelta(hours=5)))
     told = facts(section(found))
     assert (told["Renewal"], told["Whose turn"]) == (
@@ -247,7 +247,7 @@ def test_after_a_roll_back_a_node_that_still_serves_the_new_pair_is_owed_the_pre
 @pytest.mark.parametrize("phase", ["rolled_back", "rolling_out"])
 def test_the_store_is_down_and_a_node_was_owed_the_previous_pair(phase: str, language: str) -> None:
     """Put back in vain, or not yet as it was cut off: phase, row and warning say which pair, in Japanese too."""
-    kept = RenewalFacts("tokyo", "tokyo-1", phase, owed=("b",), bound_for=Direction.PREVIOUS)
+    kept = RenewalFacts(UID, "tokyo-1", phase, owed=("b",), bound_for=Direction.PREVIOUS)
     found = page(Snapshot(renewals=(kept,), store_up=False), language=language)
     left = messages.text(
         "phase.but_not_back", language, phase=messages.text(f"phase.{phase}", language), nodes="b"

@@ -14,8 +14,9 @@ from renewctl.inventory.reading import Inventory
 from renewctl.observation import DeviceCounts, Failure, Observation, Source
 from renewctl.overview import State, Turn
 from renewctl.reasons import Reason
+from renewctl.renewal.events import Direction, PairRef
 from renewctl.renewal.history import TopicHistory
-from tests.support.exporter_values import NOW, UID, inventory, node, seen, served, topic
+from tests.support.exporter_values import NOW, UID, inventory, node, seen, served, topic, value
 
 READ = Snapshot(store_up=True, store_read=NOW, histories={})
 """A store that was read and holds nothing."""
@@ -114,7 +115,7 @@ def test_files_on_another_host_are_no_fault() -> None:
     """From here there is nothing to ask; that alone needs nobody."""
     elsewhere = seen(up=None, failures=(Failure(Reason.NODE_CERTIFICATE_ELSEWHERE),))
     known = replace(served(), source=Source.RECORDED)
-    kept = RenewalFacts("tokyo", "tokyo-1", "closed", recorded={"a": Known(known, NOW)})
+    kept = RenewalFacts(UID, "tokyo-1", "closed", recorded={"a": Known(known, NOW)})
     status = only(Snapshot(renewals=(kept,), store_up=False).with_node("a", NodeFacts().after(elsewhere)))
     [shown] = status.nodes
     assert (shown.silent, shown.faulty, status.level) == (False, False, Level.OK)
@@ -187,13 +188,24 @@ def test_devices_are_counted_once_a_storage(
 def test_before_the_store_was_read_only_what_was_kept_is_told() -> None:
     """Owed and recorded of before the start; nothing of turns and steps, which only the store knows."""
     recorded = {"a": Known(served(Source.RECORDED), NOW - timedelta(days=1))}
-    kept = RenewalFacts("tokyo", "tokyo-1", "rolling_out", NOW, owed=("b",), recorded=recorded)
+    kept = RenewalFacts(UID, "tokyo-1", "rolling_out", NOW, owed=("b",), recorded=recorded)
     snapshot = Snapshot(renewals=(kept,), store_up=False)
     status = only(snapshot, inventory(node("a"), node("b")))
     assert (status.turn, status.view.steps, status.renewal) == (None, (), kept)
     assert [shown.view.state for shown in status.nodes] == [State.SAME, State.OWED]
     assert status.view.not_after == served().not_after
     assert "owed" in warnings(status)
+
+
+def test_without_the_store_too_a_node_seen_with_the_new_pair_again_is_owed() -> None:
+    """It was put back, then an order was carried out late: page and metric say so alike after a restart."""
+    new = PairRef("d", "f", "0b", served().not_after, None)
+    kept = RenewalFacts(UID, "tokyo-1", "rolled_back", NOW, bound_for=Direction.PREVIOUS, left=new)
+    for serial, owed in (("0b", ("a",)), ("0a", ())):
+        facts = NodeFacts().after(seen(served(serial=serial)))
+        snapshot = Snapshot(renewals=(kept,), store_up=False).with_node("a", facts)
+        assert only(snapshot).view.owed == owed
+        assert value(inventory(), snapshot, "mdm_renewal_nodes_owed") == len(owed)
 
 
 def test_with_the_store_turn_and_steps_are_those_of_status() -> None:
@@ -212,7 +224,7 @@ def test_a_topic_without_nodes() -> None:
 
 def test_adopted_date_before_the_store_was_read() -> None:
     """A date only a person told is shown, with where it is from."""
-    adopted = {"tokyo": Known(served(Source.ADOPTED, 100), NOW)}
+    adopted = {UID: Known(served(Source.ADOPTED, 100), NOW)}
     status = only(Snapshot(adopted=adopted, store_up=False))
     [shown] = status.nodes
     assert shown.view.serving is not None
@@ -228,8 +240,8 @@ def test_what_the_store_tells_beats_what_was_kept() -> None:
 
 def test_what_is_known_of_a_node_alone_is_told_of_it() -> None:
     """Once the store was read, its history says what was recorded; an adopted pair was read from no node."""
-    adopted = {"tokyo": Known(served(Source.ADOPTED, 100), NOW)}
-    kept = RenewalFacts("tokyo", "tokyo-1", "closed", recorded={"a": Known(served(Source.RECORDED), NOW)})
+    adopted = {UID: Known(served(Source.ADOPTED, 100), NOW)}
+    kept = RenewalFacts(UID, "tokyo-1", "closed", recorded={"a": Known(served(Source.RECORDED), NOW)})
     for told in (replace(READ, adopted=adopted), replace(READ, renewals=(kept,))):
         [shown] = only(told).nodes
         assert (shown.view.serving, shown.view.state) == (None, State.UNKNOWN)

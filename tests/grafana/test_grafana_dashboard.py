@@ -32,7 +32,7 @@ panel_by_panel = pytest.mark.parametrize("panel", PANELS, ids=lambda panel: pane
 def test_what_is_said_of_owed_nodes_holds_after_a_roll_back_too(title: str) -> None:
     """Then it is the previous pair they should have: nobody is told that the next roll-out does what is left."""
     [words] = [panel["description"] for panel in PANELS if panel["title"] == title]
-    assert "not read back with the pair they should have" in words
+    assert "not known to have the pair they should have" in words
     assert "previous" in words
     assert [
         wrong for wrong in ("lack its pair", "next one", "left out of a roll-out") if wrong in words
