@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -21,49 +20,13 @@ from exporter.store_look import StoreLook
 from renewctl.inventory.reading import Inventory
 from renewctl.observation import Source
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Direction, Kind
+from renewctl.renewal.events import Kind
 from renewctl.secrets import Kind as SecretKind
 from renewctl.secrets import SecretRef
 from tests.support import exporter_history as history
-from tests.support.exporter_values import (
-    UID,
-    folder_node,
-    inventory,
-    node,
-    seen,
-    series,
-    served,
-    topic,
-    value,
-)
+from tests.support.exporter_store import only, read, read_at
+from tests.support.exporter_values import UID, inventory, node, seen, served, value
 from tests.support.postgres import Database
-
-TWO_NODES = (node("a"), node("b"))
-
-
-@pytest.fixture
-def sqlite_inventory(tmp_path: Path) -> Inventory:
-    """An inventory in a folder of its own, its store beside it."""
-    made = inventory(*TWO_NODES, store=f"sqlite:///{tmp_path / 'store.db'}")
-    return replace(made, path=tmp_path / "inventory.yaml")
-
-
-def read(asked: Inventory, before: Snapshot | None = None) -> Snapshot:
-    """One look at the store."""
-    return StoreLook(asked).look()(before or Snapshot(store_up=False))
-
-
-def read_at(now: datetime, asked: Inventory, before: Snapshot) -> Snapshot:
-    """One look at the store, by a clock that says so."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("exporter.store_look.datetime", SimpleNamespace(now=now.astimezone))
-        return read(asked, before)
-
-
-def only(asked: Inventory) -> RenewalFacts:
-    """The facts of the one topic that has a renewal."""
-    [facts] = read(asked).renewals
-    return facts
 
 
 def test_a_roll_out_half_way_is_read(sqlite_inventory: Inventory) -> None:
@@ -101,83 +64,6 @@ def test_only_what_was_read_back_is_recorded(outcome: str, sqlite_inventory: Inv
     steps = history.rolled_out("a", outcome=outcome)
     history.write(str(sqlite_inventory.store), "tokyo-1", history.accepted(), steps)
     assert (only(sqlite_inventory).recorded, only(sqlite_inventory).owed) == ({}, ("a", "b"))
-
-
-def test_after_a_roll_back_the_previous_pair_is_recorded(sqlite_inventory: Inventory) -> None:
-    """And nothing is owed any more."""
-    steps = [history.accepted(), history.rolled_out("a"), history.put_back("a")]
-    history.write(str(sqlite_inventory.store), "tokyo-1", *steps)
-    facts = only(sqlite_inventory)
-    assert (facts.phase, facts.owed) == ("rolled_back", ())
-    assert facts.recorded["a"].served.not_after == history.OLD_ENDS
-
-
-def test_a_node_seen_with_the_new_pair_after_a_roll_back_is_owed_again(sqlite_inventory: Inventory) -> None:
-    """An order carried out late: the record says that it is back, the node since then that it is not."""
-    steps = [history.accepted(), history.rolled_out("a"), history.put_back("a")]
-    history.write(str(sqlite_inventory.store), "tokyo-1", *steps)
-    month = 30 * 24 * 60
-    for pair, minutes, owed in ((history.OLD, month, 0), (history.NEW, -month, 0), (history.NEW, month, 1)):
-        ends, serial = datetime.fromisoformat(pair["not_after"]), pair["serial"]
-        one = replace(served(), not_after=ends, serial=serial)
-        snapshot = read(sqlite_inventory).with_node("a", NodeFacts().after(seen(one, minutes=minutes)))
-        assert value(sqlite_inventory, snapshot, "mdm_renewal_nodes_owed") == owed
-        assert value(sqlite_inventory, snapshot, "mdm_renewal_node_owed", node="a") == owed
-        assert value(sqlite_inventory, snapshot, "mdm_renewal_node_owed", node="b") == 0
-
-
-def test_the_new_pair_elsewhere_is_owed_by_nobody(sqlite_inventory: Inventory) -> None:
-    """After a roll-back: the download kept in a watched folder, or a node of another topic that was given it."""
-    steps = [history.accepted(), history.rolled_out("a"), history.put_back("a")]
-    history.write(str(sqlite_inventory.store), "tokyo-1", *steps)
-    others = (folder_node(), node("c", "osaka"))
-    known = replace(
-        sqlite_inventory,
-        topics=(*sqlite_inventory.topics, topic("osaka", "other")),
-        nodes=(*sqlite_inventory.nodes, *others),
-    )
-    again = replace(served(), not_after=history.NEW_ENDS, serial=history.NEW["serial"])
-    snapshot = read(known)
-    for each in others:
-        snapshot = snapshot.with_node(each.name, NodeFacts().after(seen(again)))
-    assert value(known, snapshot, "mdm_renewal_nodes_owed", topic=UID) == 0
-    assert [name for name, _ in series(known, snapshot)].count("mdm_renewal_node_owed") == 2
-
-
-def test_of_another_topic_no_date_makes_a_node_owed(sqlite_inventory: Inventory) -> None:
-    """A server without serials serves two topics: that the other's certificate ends at the same second says nothing."""
-    steps = [history.accepted(), history.rolled_out("a"), history.put_back("a")]
-    history.write(str(sqlite_inventory.store), "tokyo-1", *steps)
-    other = replace(served(uid="other"), not_after=history.NEW_ENDS)
-    snapshot = read(sqlite_inventory).with_node("a", NodeFacts().after(seen(other, minutes=60)))
-    assert value(sqlite_inventory, snapshot, "mdm_renewal_node_owed", node="a") == 0
-
-
-def test_a_node_that_left_before_it_was_back_is_owed(sqlite_inventory: Inventory) -> None:
-    """Counted and named until it is let go: to take it out of the inventory puts nothing back."""
-    url = str(sqlite_inventory.store)
-    steps = [history.accepted(), history.rolled_out("a", "c"), history.put_back("a")]
-    history.write(url, "tokyo-1", *steps)
-    snapshot = read(sqlite_inventory)
-    assert only(sqlite_inventory).owed == ("c",)
-    assert value(sqlite_inventory, snapshot, "mdm_renewal_nodes_owed") == 1
-    assert value(sqlite_inventory, snapshot, "mdm_renewal_node_owed", node="c") == 1
-    assert value(sqlite_inventory, snapshot, "mdm_renewal_node_owed", node="a") == 0
-
-
-def test_a_roll_back_that_was_cut_off_owes_what_it_has_not_put_back(sqlite_inventory: Inventory) -> None:
-    """Not those it has, which are without the new pair, as they should be."""
-    steps = [history.accepted(), history.rolled_out("a", "b"), history.put_back("a")[:-1]]
-    history.write(str(sqlite_inventory.store), "tokyo-1", *steps)
-    facts = only(sqlite_inventory)
-    assert (facts.phase, facts.owed, facts.bound_for) == ("rolling_out", ("b",), Direction.PREVIOUS)
-
-
-def test_in_a_roll_out_a_node_that_left_is_owed_nothing(sqlite_inventory: Inventory) -> None:
-    """It was taken out, and the others go on without it."""
-    steps = [history.accepted(), history.rolled_out("a", "c", outcome="unknown")]
-    history.write(str(sqlite_inventory.store), "tokyo-1", *steps)
-    assert only(sqlite_inventory).owed == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -410,7 +296,7 @@ def test_a_role_that_may_only_select_is_enough_on_postgresql(
     history.write(database.url, "tokyo-1", history.accepted(), history.rolled_out("a", "b"))
     secret = tmp_path / "store-url"
     secret.write_text(database.select_only("events", "documents", "runs", "meta"))
-    made = replace(inventory(*TWO_NODES), path=tmp_path / "inventory.yaml")
+    made = replace(inventory(node("a"), node("b")), path=tmp_path / "inventory.yaml")
     asked = replace(made, store=SecretRef(SecretKind.FILE, (str(secret),)))
     facts = only(asked)
     assert (facts.phase, facts.owed, set(facts.recorded)) == ("rolling_out", (), {"a", "b"})
