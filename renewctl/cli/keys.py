@@ -45,14 +45,15 @@ def keys() -> None:
 @common_options
 @pass_session
 def check(session: Session, identity: Path | None) -> ExitCode:
-    """Open every key still needed; exit 1 where one does not, 4 where keys are sealed to others."""
+    """Open every key still needed; exit 1 where one does not, 4 where one is sealed to others."""
     from renewctl.cli.keys_view import show_check  # noqa: PLC0415 - SQL, pyrage; not for `--help`
     from renewctl.cli.workplace import workplace  # noqa: PLC0415
     from renewctl.workflow import keyring  # noqa: PLC0415
 
     chosen = _identity(session.inventory, identity)
     with workplace(session) as work:
-        return show_check(session, chosen, keyring.check(work, chosen))
+        known = keyring.sorted_keys(work)
+        return show_check(session, chosen, keyring.check(work, known, chosen), known.faults)
 
 
 @keys.command(cls=Command, help="help.keys.rekey")
@@ -73,7 +74,7 @@ def rekey(
     reason: str | None,
     dry_run: bool,
 ) -> ExitCode:
-    """Seal every key to the recipients of the inventory; exit 1 where one could not be."""
+    """Seal every key to the recipients of the inventory; exit 1 where one could not be, or is in doubt."""
     from renewctl.cli.keys_view import show_rekey  # noqa: PLC0415 - SQL, pyrage; not for `--help`
     from renewctl.cli.workplace import workplace  # noqa: PLC0415
     from renewctl.workflow import keyring  # noqa: PLC0415
@@ -81,9 +82,10 @@ def rekey(
     opening = _identity(session.inventory, identity)
     proving = opening if proof_identity is None else _identity(session.inventory, proof_identity)
     with workplace(session, reason=reason, ticket=ticket, dry_run=dry_run) as work:
-        former = keyring.former_recipients(work)
-        done = keyring.rekey(work, opening, proving)
-        return show_rekey(session, done, former, dry_run=dry_run, head=work.store.head())
+        known = keyring.sorted_keys(work)
+        former = keyring.former_recipients(work, known)
+        done = keyring.rekey(work, known, opening, proving)
+        return show_rekey(session, done, former, known.faults, dry_run=dry_run, head=work.store.head())
 
 
 @keys.command(cls=Command, help="help.keys.destroy")
@@ -94,7 +96,7 @@ def rekey(
 @common_options
 @pass_session
 def destroy(session: Session, *, ticket: str | None, reason: str | None, dry_run: bool) -> ExitCode:
-    """Take away keys that were superseded long enough ago."""
+    """Take away keys that were superseded long enough ago; exit 1 where a topic's keys are in doubt."""
     from renewctl.cli.keys_view import show_destroyed  # noqa: PLC0415 - SQL, pyrage; not for `--help`
     from renewctl.cli.workplace import workplace  # noqa: PLC0415
     from renewctl.workflow import keyring  # noqa: PLC0415
@@ -106,8 +108,9 @@ def destroy(session: Session, *, ticket: str | None, reason: str | None, dry_run
             Reason.INVENTORY_MISSING_KEY, where=where, path="keys.destroy_after", expected=expected
         )
     with workplace(session, reason=reason, ticket=ticket, dry_run=dry_run) as work:
-        gone = keyring.destroy(work, after)
-        return show_destroyed(session, gone, after, dry_run=dry_run, head=work.store.head())
+        known = keyring.sorted_keys(work)
+        gone = keyring.destroy(work, known, after)
+        return show_destroyed(session, gone, after, known.faults, dry_run=dry_run, head=work.store.head())
 
 
 def _identity(inventory: Inventory, given: Path | None) -> SecretRef:

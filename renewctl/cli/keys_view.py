@@ -19,8 +19,14 @@ from renewctl.workflow.keyring import CheckedKey, KeyState, Rekeyed, SealedTo
 _SHORT = 16  # digits of a name, enough to find the file
 
 
-def show_check(session: Session, identity: SecretRef, checked: Sequence[CheckedKey]) -> ExitCode:
-    """Every key, what is wrong, what to do; and the exit code."""
+def show_check(
+    session: Session, identity: SecretRef, checked: Sequence[CheckedKey], in_doubt: Sequence[RenewctlError]
+) -> ExitCode:
+    """Every key, what is wrong, what to do; and the exit code.
+
+    Args:
+        in_doubt: why a topic's id and UID do not go with the record; here and below.
+    """
     output, told = session.output(), key_warnings(session.inventory.keys)
     steps = _steps(session, checked)
     faults = [one.fault for one in checked if one.fault is not None]
@@ -30,6 +36,7 @@ def show_check(session: Session, identity: SecretRef, checked: Sequence[CheckedK
             "recipients": session.inventory.keys.recipients,
             "escrow": session.inventory.keys.escrow,
             "keys": [_checked_json(output, one) for one in checked],
+            "topic_faults": [_fault_json(output, one) for one in in_doubt],
             "warnings": [_warn_json(output, warn) for warn in told],
             "next_steps": steps_json(steps, output, output.zone),
         }
@@ -38,20 +45,26 @@ def show_check(session: Session, identity: SecretRef, checked: Sequence[CheckedK
         ("column.key", "column.needed_by", "column.state", "column.sealed_to"),
         [_row(output, one) for one in checked],
     )
-    _show_faults(output, faults)
+    _show_faults(output, [*in_doubt, *faults])
     for warn in told:
         output.show("warning", text=output.text(warn.key, **warn.values))
     opened = sum(one.state is KeyState.OPENS for one in checked)
     output.say("keys.checked", identity=shown(identity), count=opened, failed=len(faults))
     output.next_steps(steps, output.zone)
-    if faults:
+    if faults or in_doubt:
         return ExitCode.REFUSED
     others = any(one.sealed_to is SealedTo.OTHERS for one in checked)
     return ExitCode.ATTENTION if others else ExitCode.DONE
 
 
 def show_rekey(
-    session: Session, done: Sequence[Rekeyed], former: Sequence[str], *, dry_run: bool, head: str
+    session: Session,
+    done: Sequence[Rekeyed],
+    former: Sequence[str],
+    in_doubt: Sequence[RenewctlError],
+    *,
+    dry_run: bool,
+    head: str,
 ) -> ExitCode:
     """Which keys were sealed anew, and what that does not change."""
     output = session.output()
@@ -64,21 +77,31 @@ def show_rekey(
             "keys": [
                 {"fingerprint": one.fingerprint, "fault": _fault_json(output, one.fault)} for one in done
             ],
+            "topic_faults": [_fault_json(output, one) for one in in_doubt],
             "head": head,
         }
     )
     for one in done:
         if one.fault is None:
             output.show("keys.would_reseal" if dry_run else "keys.resealed", key=one.fingerprint)
-    _show_faults(output, faults)
-    output.say("keys.rekeyed" if done else "keys.nothing_to_rekey", count=len(done) - len(faults))
+    _show_faults(output, [*in_doubt, *faults])
+    if done or not in_doubt:
+        output.say("keys.rekeyed" if done else "keys.nothing_to_rekey", count=len(done) - len(faults))
+    if in_doubt:
+        output.say("keys.left_in_doubt")
     for recipient in former:
         output.say("keys.removed", recipient=recipient)
-    return ExitCode.REFUSED if faults else ExitCode.DONE
+    return ExitCode.REFUSED if faults or in_doubt else ExitCode.DONE
 
 
 def show_destroyed(
-    session: Session, gone: Sequence[KeyFacts], after: timedelta, *, dry_run: bool, head: str
+    session: Session,
+    gone: Sequence[KeyFacts],
+    after: timedelta,
+    in_doubt: Sequence[RenewctlError],
+    *,
+    dry_run: bool,
+    head: str,
 ) -> ExitCode:
     """Which keys were taken away, and why."""
     output = session.output()
@@ -90,6 +113,7 @@ def show_destroyed(
                 {"fingerprint": one.fingerprint, "named_by": one.named_by, "superseded_since": one.last}
                 for one in gone
             ],
+            "topic_faults": [_fault_json(output, one) for one in in_doubt],
             "head": head,
         }
     )
@@ -98,9 +122,12 @@ def show_destroyed(
         output.show(key, key=one.fingerprint, renewals=", ".join(one.named_by), since=one.last)
     if gone:
         output.say("keys.backups_keep")
-    else:
+    elif not in_doubt:
         output.say("keys.nothing_to_destroy", days=after.days)
-    return ExitCode.DONE
+    _show_faults(output, in_doubt)
+    if in_doubt:
+        output.say("keys.left_in_doubt")
+    return ExitCode.REFUSED if in_doubt else ExitCode.DONE
 
 
 def _row(output: Output, one: CheckedKey) -> list[object]:

@@ -6,14 +6,15 @@ are sealed anew together, and because a key outlives the renewal that made it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from renewctl.errors import Refused
 from renewctl.renewal.events import KEY_STORE, Event, Kind, PairRef
-from renewctl.renewal.history import TopicHistory, histories
+from renewctl.renewal.history import TopicHistory, histories, misnamed
 
 
 class Role(StrEnum):
@@ -69,6 +70,11 @@ class KeyFacts:
     destroying: bool = False
     destroyed: bool = False
 
+    @property
+    def topic_ids(self) -> frozenset[str]:
+        """Ids, as the record has them, of the topics its renewals are of."""
+        return frozenset(name.rpartition("-")[0] for name in self.named_by)
+
 
 def key_facts(events: Mapping[str, Sequence[Event]], now: datetime) -> dict[str, KeyFacts]:
     """Every key that events name, by its name.
@@ -88,7 +94,7 @@ def key_facts(events: Mapping[str, Sequence[Event]], now: datetime) -> dict[str,
     for fingerprint, facts in found.items():
         last = max(events[name][-1].at for name in facts.named_by)
         is_open = bool(still_open & set(facts.named_by))
-        uids = [_uids(topics[name.rpartition("-")[0]]) for name in facts.named_by]
+        uids = [_uids(topics[topic_id]) for topic_id in facts.topic_ids]
         found[fingerprint] = replace(facts, last=last, open=is_open, topics=frozenset().union(*uids))
     for use, fingerprint in _uses(topics, now):
         found[fingerprint] = replace(found[fingerprint], uses=(*found[fingerprint].uses, use))
@@ -98,6 +104,46 @@ def key_facts(events: Mapping[str, Sequence[Event]], now: datetime) -> dict[str,
 def of_topics(found: Mapping[str, KeyFacts], uids: Collection[str]) -> dict[str, KeyFacts]:
     """The keys of these topics: others are another inventory's, with recipients of its own."""
     return {name: one for name, one in found.items() if not one.topics.isdisjoint(uids)}
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Every key that events name, as one inventory sees it.
+
+    Attributes:
+        own: of its topics whose id and UID go with the record.
+        unclear: of a topic whose id and UID do not; of one of its other topics too, perhaps (then in `own`
+            as well). They may be another inventory's, with recipients of its own.
+        others: names of the rest: of topics it does not know.
+        faults: why those ids and UIDs do not go with the record (`history.misnamed`), in its order.
+    """
+
+    own: Mapping[str, KeyFacts]
+    unclear: Mapping[str, KeyFacts]
+    others: frozenset[str]
+    faults: tuple[Refused, ...]
+
+    @property
+    def surely_own(self) -> dict[str, KeyFacts]:
+        """Those that may be changed: of its topics, and of none that is in doubt."""
+        return {name: one for name, one in self.own.items() if name not in self.unclear}
+
+
+def whose(events: Mapping[str, Sequence[Event]], topics: Iterable[tuple[str, str]], now: datetime) -> Whose:
+    """Tell the keys of an inventory's topics (id, UID) from those of others, and from those in doubt.
+
+    Raises:
+        Refused: `history_broken`.
+    """
+    recorded, known = histories(events), key_facts(events, now)
+    judged = [(topic_id, uid, misnamed(recorded, topic_id, uid)) for topic_id, uid in topics]
+    own = of_topics(known, {uid for _, uid, fault in judged if fault is None})
+    doubtful = [(topic_id, uid) for topic_id, uid, fault in judged if fault is not None]
+    unclear = of_topics(known, {uid for _, uid in doubtful})
+    ids = {topic_id for topic_id, _ in doubtful}
+    unclear |= {name: one for name, one in known.items() if ids & one.topic_ids}
+    others = frozenset(known.keys() - own.keys() - unclear.keys())
+    return Whose(own, unclear, others, tuple(fault for _, _, fault in judged if fault is not None))
 
 
 def _uids(history: TopicHistory) -> frozenset[str]:

@@ -20,6 +20,8 @@ from renewctl.reasons import Reason
 from renewctl.servers.certificate_files import CertificateFolder, Read, is_push_certificate, read_file
 from renewctl.servers.protocol import PushAnswer, PushTarget, failure_of
 
+_SSH_PORT = "22"
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -181,15 +183,24 @@ def read_certificate(path: Path, node: str) -> ServedCertificate:
 
 
 def _address(node: Node) -> str:
+    host, port = _host(node), _port(node)
+    return host if port == _SSH_PORT else f"{host}:{port}"
+
+
+def _host(node: Node) -> str:
     install = node.install
     if install is None:
         return "-"
     return str(install.variables.get("ansible_host", install.host or node.name))
 
 
+def _port(node: Node) -> str:
+    return _SSH_PORT if node.install is None else str(node.install.variables.get("ansible_port", _SSH_PORT))
+
+
 def _is_here(node: Node) -> bool:
+    """The loopback under another port than that of ssh is the end of a tunnel; our own name never is."""
     if node.install is not None and node.install.variables.get("ansible_connection") == "local":
         return True
-    address = _address(node)
-    own = os.uname().nodename
-    return is_loopback(address) or address in {own, own.partition(".")[0]}
+    host, own = _host(node), os.uname().nodename
+    return (is_loopback(host) and _port(node) == _SSH_PORT) or host in {own, own.partition(".")[0]}

@@ -14,8 +14,7 @@ from renewctl.errors import Refused, RenewctlError, Unusable
 from renewctl.keys import agefile, keystore, unseal
 from renewctl.reasons import Reason
 from renewctl.renewal.events import KEY_STORE, Kind
-from renewctl.renewal.history import histories, misnamed
-from renewctl.renewal.key_record import KeyFacts, key_facts, of_topics
+from renewctl.renewal.key_record import KeyFacts, Whose, whose
 from renewctl.secrets import SecretRef, shown
 from renewctl.workflow.workplace import Workplace
 
@@ -38,6 +37,7 @@ class KeyState(StrEnum):
     UNNAMED = "unnamed"  # kept, and no event names it
     DESTROYED = "destroyed"
     OTHERS = "others"  # of a topic the inventory does not know; nothing was tried
+    UNCLEAR = "unclear"  # of a topic whose id and UID do not go with the record; nothing was tried
 
 
 _NOT_AS_SEALED = frozenset({Reason.SEALED_KEY_DAMAGED, Reason.KEY_NAME_DIFFERS})
@@ -50,7 +50,7 @@ class CheckedKey:
 
     Attributes:
         facts: None where no event names it, or none of a topic of the inventory.
-        sealed_to: None where it is not kept, or where what is kept is damaged or another key.
+        sealed_to: None where nothing was tried, it is not kept, or what is kept is damaged or another key.
         header: what the sealed file itself tells; None where it is not kept, or damaged.
         fault: why it is needed and cannot be used.
     """
@@ -63,41 +63,38 @@ class CheckedKey:
     fault: RenewctlError | None = None
 
 
-def check(work: Workplace, identity: SecretRef) -> tuple[CheckedKey, ...]:
+def sorted_keys(work: Workplace) -> Whose:
+    """Whose keys are whose, as the store has it now.
+
+    Raises:
+        Refused: `history_broken`.
+    """
+    topics = [(topic.id, topic.topic) for topic in work.inventory.topics]
+    return whose(work.store.renewals(), topics, work.now())
+
+
+def check(work: Workplace, keys: Whose, identity: SecretRef) -> tuple[CheckedKey, ...]:
     """Look at every key that is kept or named; open those still needed. Changes nothing.
 
     Raises:
         Unusable: the identity itself cannot be used.
     """
     unseal.require_identity(identity)
-    (known, others), kept = _sorted(work), work.keys.names()
+    kept = work.keys.names()
+    names = sorted(keys.own.keys() | keys.unclear.keys() | set(kept))
     return tuple(
-        CheckedKey(name, None, KeyState.OTHERS, None, None)
-        if name in others
-        else _checked(work, name, known.get(name), identity, kept=name in kept)
-        for name in sorted(known.keys() | set(kept))
+        _not_tried(keys, name) or _checked(work, name, keys.own.get(name), identity, kept=name in kept)
+        for name in names
     )
 
 
-def facts(work: Workplace) -> dict[str, KeyFacts]:
-    """What events tell of every key of the inventory's topics, as the store has it now.
-
-    Raises:
-        Refused: as `Workplace.history`: before that is put right nobody can say whose keys they are.
-    """
-    return _sorted(work)[0]
-
-
-def _sorted(work: Workplace) -> tuple[dict[str, KeyFacts], frozenset[str]]:
-    """The same, and names of the keys of other topics: those of another inventory, with other recipients."""
-    events = work.store.renewals()
-    recorded = histories(events)
-    for topic in work.inventory.topics:
-        if (refused := misnamed(recorded, topic.id, topic.topic)) is not None:
-            raise refused
-    known = key_facts(events, work.now())
-    own = of_topics(known, {topic.topic for topic in work.inventory.topics})
-    return own, frozenset(known.keys() - own.keys())
+def _not_tried(keys: Whose, name: str) -> CheckedKey | None:
+    """What is told of a key that is not, or perhaps not, this inventory's; None: it is, or nobody's."""
+    if name in keys.others:
+        return CheckedKey(name, None, KeyState.OTHERS, None, None)
+    if name in keys.unclear and name not in keys.own:
+        return CheckedKey(name, keys.unclear[name], KeyState.UNCLEAR, None, None)
+    return None
 
 
 def _checked(
@@ -185,10 +182,10 @@ class Rekeyed:
     fault: RenewctlError | None = None
 
 
-def rekey(work: Workplace, identity: SecretRef, proof: SecretRef) -> tuple[Rekeyed, ...]:
+def rekey(work: Workplace, keys: Whose, identity: SecretRef, proof: SecretRef) -> tuple[Rekeyed, ...]:
     """Seal the kept keys to the recipients of the inventory. Again: goes on where it ended.
 
-    All but those of topics it does not know: whoever opens those would be shut out.
+    All but those of topics it does not know, or that are in doubt: whoever opens those would be shut out.
 
     Each new sealing is opened with `proof` before it takes the place of the old one. A key that cannot be
     opened stays as it is; the others go on.
@@ -204,8 +201,8 @@ def rekey(work: Workplace, identity: SecretRef, proof: SecretRef) -> tuple[Rekey
     """
     for reference in (identity, proof):
         unseal.require_identity(reference)
-    known, others = _sorted(work)
-    due = [name for name in work.keys.names() if name not in others and _is_due(work, known.get(name), name)]
+    left = keys.others | keys.unclear.keys()
+    due = [name for name in work.keys.names() if name not in left and _is_due(work, keys.own.get(name), name)]
     if due:
         _prove_recipients(work, due, identity, proof)
     if not due or work.dry_run:
@@ -248,19 +245,19 @@ def _resealed(work: Workplace, record: _Record, name: str, identity: SecretRef, 
     return Rekeyed(name)
 
 
-def former_recipients(work: Workplace) -> tuple[str, ...]:
+def former_recipients(work: Workplace, keys: Whose) -> tuple[str, ...]:
     """Whom kept keys are sealed to, as written down, and the inventory does not name any more."""
-    known, kept = facts(work), work.keys.names()
+    known, kept = keys.surely_own, work.keys.names()
     ever = {one for name in kept if name in known for one in known[name].may_open}
     return tuple(sorted(ever - set(work.keys.recipients)))
 
 
-def superseded(work: Workplace, after: timedelta) -> tuple[KeyFacts, ...]:
+def superseded(work: Workplace, keys: Whose, after: timedelta) -> tuple[KeyFacts, ...]:
     """Keys nothing needs, which no open renewal names, for at least so long. Keys no event names stay."""
     kept = set(work.keys.names())
     return tuple(
         one
-        for one in facts(work).values()
+        for one in keys.surely_own.values()
         if not one.uses
         and not one.open
         and one.last + after <= work.now()
@@ -268,13 +265,13 @@ def superseded(work: Workplace, after: timedelta) -> tuple[KeyFacts, ...]:
     )
 
 
-def destroy(work: Workplace, after: timedelta) -> tuple[KeyFacts, ...]:
-    """Take superseded keys away, on record. Again: ends what was begun.
+def destroy(work: Workplace, keys: Whose, after: timedelta) -> tuple[KeyFacts, ...]:
+    """Take superseded keys away, on record; none that may be another inventory's. Again: ends what was begun.
 
     Raises:
         Attention: somebody else is at it.
     """
-    chosen = superseded(work, after)
+    chosen = superseded(work, keys, after)
     if not chosen or work.dry_run:
         return chosen
     record = _Record(work)
@@ -286,7 +283,8 @@ def destroy(work: Workplace, after: timedelta) -> tuple[KeyFacts, ...]:
     done = []
     for one in chosen:
         # Looked at again: somebody may have adopted that pair in this moment.
-        if one.fingerprint not in {still.fingerprint for still in superseded(work, after)}:
+        now = superseded(work, sorted_keys(work), after)
+        if one.fingerprint not in {still.fingerprint for still in now}:
             continue
         work.keys.destroy(one.fingerprint)
         record.write(Kind.KEY_DESTROYED, {"key_fingerprint": one.fingerprint})

@@ -97,7 +97,7 @@ class Network:
 @contextmanager
 def network(count: int) -> Iterator[Network]:
     """Build it; take it down at the end, whatever happened, and end what still runs in it."""
-    _sweep()
+    sweep()
     names = [f"rk{os.getpid()}-{next(_COUNT)}" for _ in range(count + 1)]
     try:
         for name in names:
@@ -138,7 +138,7 @@ def _remove(name: str) -> None:
     _ip("netns", "del", name)
 
 
-def _sweep() -> None:
+def sweep() -> None:
     """Namespaces of a run that was killed: their names say which process made them."""
     for path in _NAMED.glob("rk*-*"):
         found = _NAMES.fullmatch(path.name)

@@ -69,7 +69,10 @@ def _all(trials: Trials, benches: Sequence[Bench], jobs: Sequence[Job]) -> list[
                     say(f"postgresql: {len(found)} of {len(jobs)}")
 
     with ThreadPoolExecutor(len(benches)) as pool:
-        list(pool.map(work, benches))
+        try:
+            list(pool.map(work, benches))
+        finally:
+            left.clear()  # ended before its time: the threads begin no other
     return found
 
 

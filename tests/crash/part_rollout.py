@@ -10,11 +10,9 @@ Needs root (network namespaces), `ip`, `sshd` and `age`. Every random choice com
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 from tests.crash.progress import say
@@ -23,6 +21,7 @@ from tests.crash.rollout_kills import HOWS, MIDWAY, Seen, Track, kill_playbook, 
 from tests.crash.rollout_troubles import Trouble, all_troubles
 from tests.crash.rollout_world import QUICK, world
 from tests.crash.table import Part, Row
+from tests.crash.workers import Workers
 
 SEED = 20270121
 WORLDS = 4
@@ -51,11 +50,10 @@ class Job:
 def run(full: bool) -> Part:
     """All of it; `full` for the long run by hand."""
     jobs = _jobs(full=full)
-    context = multiprocessing.get_context("spawn")
     seen: dict[str, list[Seen]] = {_RENEWCTL: [], _ALONE: []}
     troubles: list[Trouble] = []
     failures: list[str] = []
-    with ProcessPoolExecutor(WORLDS, mp_context=context) as pool:
+    with Workers(WORLDS, start="spawn") as pool:
         for job, told in zip(jobs, pool.map(_worked, jobs), strict=True):
             if isinstance(told, str):
                 failures.append(f"{job} broke off: {told}")

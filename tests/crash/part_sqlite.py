@@ -13,7 +13,6 @@ import shutil
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import current_process, get_context
@@ -27,6 +26,7 @@ from tests.crash.kills.deeds import Verdict
 from tests.crash.kills.office import COMMANDS
 from tests.crash.progress import say
 from tests.crash.table import ErrorRow, Part, Row
+from tests.crash.workers import Workers
 
 WORKERS = 2
 SEED = 20270101
@@ -80,7 +80,7 @@ def memory(*, full: bool) -> Iterator[deeds.Known | None]:
 
 
 def _tried(folder: Path, commands: Sequence[Untouched], known: deeds.Known | None, *, full: bool) -> Part:
-    with ProcessPoolExecutor(WORKERS, initializer=_open_bench, initargs=(folder, known)) as pool:
+    with Workers(WORKERS, initializer=_open_bench, initargs=(folder, known)) as pool:
         rows, repeats, bad = _kills(pool, commands)
         carried, bad_years = _years(pool, commands)
         errors, states, uncontained = _errors(pool, commands, full=full)
@@ -98,9 +98,7 @@ def _tried(folder: Path, commands: Sequence[Untouched], known: deeds.Known | Non
     )
 
 
-def _kills(
-    pool: ProcessPoolExecutor, commands: Sequence[Untouched]
-) -> tuple[list[Row], list[str], list[str]]:
+def _kills(pool: Workers, commands: Sequence[Untouched]) -> tuple[list[Row], list[str], list[str]]:
     rows, repeats, failures = [], [], []
     for untouched in commands:
         tasks = [(untouched, at, "") for at in range(len(untouched.points))]
@@ -112,7 +110,7 @@ def _kills(
     return rows, repeats, failures
 
 
-def _years(pool: ProcessPoolExecutor, commands: Sequence[Untouched]) -> tuple[Row, list[str]]:
+def _years(pool: Workers, commands: Sequence[Untouched]) -> tuple[Row, list[str]]:
     (last,) = [each for each in commands if each.command.name == "renewal close"]
     points = [
         (each, at, "") for each in commands if deeds.leads_on(each.command) for at in range(len(each.points))
@@ -133,7 +131,7 @@ def _real(folder: Path, count: int) -> tuple[Row, list[str]]:
 
 
 def _errors(
-    pool: ProcessPoolExecutor, commands: Sequence[Untouched], *, full: bool
+    pool: Workers, commands: Sequence[Untouched], *, full: bool
 ) -> tuple[list[ErrorRow], list[str], list[str]]:
     tasks = _to_fail(commands, full=full)
     verdicts = list(pool.map(_fail, tasks, chunksize=4))
@@ -156,7 +154,7 @@ def _shown(error: str) -> str:
 
 
 def _in_beats(
-    pool: ProcessPoolExecutor, commands: Sequence[Untouched], kills: int
+    pool: Workers, commands: Sequence[Untouched], kills: int
 ) -> tuple[Row, list[ErrorRow], list[str]]:
     """Kills and errors in the thread that beats, while the command goes on beside it."""
     dice = random.Random(SEED)  # noqa: S311 - a choice to repeat

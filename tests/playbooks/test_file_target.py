@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget, Said
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.settings import SPEC, Settings
@@ -269,6 +270,24 @@ def test_what_a_fence_undid_is_told_with_what_is_read_since(
         node = many(tmp_path, remote)
         assert node.fence(check=False) == (True, {"run": 1, "undone": True, "node": "f1", "serial": serial})
         assert [step["op"] for step in remote.steps] == ["fence"]
+
+
+def test_a_fence_after_which_the_places_differ_says_that_the_step_is_still_cut_off(
+    tmp_path: Path, pair: Issued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pair from before is not back, though what could be undone was: no serial is told."""
+    (tmp_path / "allowed").write_text("/bin/a\n/bin/c\n")
+    monkeypatch.setenv("RENEWCTL_ALLOWED_COMMANDS", str(tmp_path / "allowed"))
+    good = found_at("/etc/a/push.pem", pair.pem.decode())
+    remote = Remote(fence=True)
+    remote.after = look_of(good, good, good, phase="switching")
+    node = many(tmp_path, remote)
+    told = steps.fenced(node, node._settings)
+    said = told["renewctl"]
+    assert (said["outcome"], said["changed"], told["failed"]) == ("fenced", True, False)
+    assert (said["reason"], said["values"]["path"]) == ("node_step_unfinished", "/etc/a/push.pem")
+    assert (said["values"]["undone"], "serial" in said["values"]) == (False, False)
+    assert "f1: its last step was cut off" in told["msg"]
 
 
 def test_an_api_node_takes_either_pair(tmp_path: Path, pair: Issued) -> None:

@@ -10,6 +10,7 @@ from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Faul
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps
 
 from tests.playbooks.test_file_target import Remote, target
+from tests.playbooks.test_pair_halves import FAILS_ONCE
 from tests.support.certs import NOW, TOPIC, Issued, apple_like
 from tests.support.pair_place import OTHER_TOKEN, PEM, TOKEN, TWO, Place, fingerprint
 
@@ -87,8 +88,61 @@ def test_one_damaged_place_keeps_no_other_from_its_old_pair(
     assert not place.mixed(old, new)
     assert place.holds(TWO) == (new.der, new.key_pem)
     place.files.reloads = []
-    place.switch(old, 2, OTHER_TOKEN)
+    assert place.files.fence(3, TOKEN) is True
+    assert place.holds(TWO) != place.holds(PEM)
+    assert place.files.look()["phase"] == "switching", "its places differ"
+    place.switch(old, 3, TOKEN)
     assert place.serves(old)
+    assert place.files.look()["phase"] == "committed"
+
+
+def test_where_a_place_is_in_ruins_a_failed_switch_commits_no_mixed_node(
+    tmp_path: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """One place goes back to an older pair, the other to the one in use: not put back, and the next fence says so too."""
+    old, new = pairs
+    place = Place(tmp_path, old, layouts=(TWO, PEM))
+    place.files.fence(1, TOKEN)
+    place.switch(new)
+    (place.releases(place.certificate)[fingerprint(new)] / "key.pem").write_bytes(b"somebody's")
+    place.files.reloads = [["/bin/sh", "-c", FAILS_ONCE, str(tmp_path / "failed")]]
+    with pytest.raises(Fault) as caught:
+        place.switch(apple_like().push(TOPIC, key="third"))
+    assert (caught.value.reason, caught.value.values["put_back"]) == ("reload_failed", False)
+    for run in (2, 3):
+        assert [place.holds(layout) for layout in (TWO, PEM)] == [
+            (old.der, old.key_pem),
+            (new.der, new.key_pem),
+        ]
+        assert place.files.look()["phase"] == "switching"
+        assert place.files.fence(run, TOKEN) is True
+    assert place.files.revert(3, TOKEN, fingerprint(old)) is True
+    assert place.serves(old)
+    assert place.files.look()["phase"] == "committed"
+
+
+def test_places_that_differed_before_the_step_get_back_what_they_had(
+    tmp_path: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """Each its own pair, as somebody had put them there: that is undone and ended, by the step itself or the next fence."""
+    old, new = pairs
+    for name, reload in (("once", FAILS_ONCE), ("twice", "exit 1")):
+        folder = tmp_path / name
+        folder.mkdir()
+        place = Place(folder, old, ["/bin/sh", "-c", reload, str(folder / "failed")], layouts=(TWO, PEM))
+        other = apple_like().push(TOPIC, key="another hand's")
+        place.pem.write_bytes(other.pem + other.key_pem)
+        place.files.fence(1, TOKEN)
+        with pytest.raises(Fault) as caught:
+            place.switch(new)
+        assert caught.value.values["put_back"] is (name == "once")
+        place.files.reloads = []
+        assert place.files.fence(2, OTHER_TOKEN) is (name == "twice")
+        assert [place.holds(layout) for layout in (TWO, PEM)] == [
+            (old.der, old.key_pem),
+            (other.der, other.key_pem),
+        ]
+        assert place.files.look()["phase"] == "committed"
 
 
 def test_what_a_fence_could_not_undo_is_told_and_stops_nobody(tmp_path: Path) -> None:

@@ -73,8 +73,13 @@ def test_a_place_that_had_no_pair_keeps_the_new_one_and_says_so(
     with pytest.raises(Fault) as caught:
         place.switch(new)
     assert caught.value.values["put_back"] is False
+    place.files.reloads = []
+    assert place.files.fence(2, TOKEN) is True
     assert place.holds(TWO) == (old.der, old.key_pem)
     assert place.holds(PEM) == (new.der, new.key_pem)
+    assert place.state()["phase"] == "switching", "its places differ"
+    assert place.switch(new, run=2) is True
+    assert place.state()["phase"] == "committed"
 
 
 def test_a_reload_that_hangs_is_ended_with_its_children(

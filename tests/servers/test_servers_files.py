@@ -50,9 +50,15 @@ def test_the_certificate_in_the_file_is_what_the_node_serves(form: str, tmp_path
     ("variables", "here"),
     [
         ({"ansible_connection": "local"}, True),
-        ({"ansible_host": "localhost", "ansible_port": 2222}, True),
+        ({"ansible_host": "localhost", "ansible_port": 22}, True),
+        ({"ansible_host": "localhost", "ansible_port": "22", "ansible_connection": "ssh"}, True),
         ({"ansible_host": "::1"}, True),
         ({"ansible_host": os.uname().nodename}, True),
+        ({"ansible_host": os.uname().nodename, "ansible_port": 2222}, True),
+        ({"ansible_host": "localhost", "ansible_port": 2222, "ansible_connection": "local"}, True),
+        ({"ansible_host": "localhost", "ansible_port": 2222}, False),
+        ({"ansible_host": "127.0.0.1", "ansible_port": "2222", "ansible_connection": "ssh"}, False),
+        ({"ansible_host": "::1", "ansible_port": 2222}, False),
         ({"ansible_host": "192.0.2.9"}, False),
         ({"ansible_port": 22}, False),
     ],
@@ -60,7 +66,7 @@ def test_the_certificate_in_the_file_is_what_the_node_serves(form: str, tmp_path
 def test_a_file_of_another_host_is_never_mistaken_for_one_here(
     variables: dict[str, str | int], here: bool, tmp_path: Path
 ) -> None:
-    """The same path exists on many hosts; only this one's is read."""
+    """The same path exists on many hosts, one at the other end of a tunnel too; only this one's is read."""
     path = tmp_path / "push.pem"
     path.write_bytes(apple_like().push().pem)
     seen = connect(files_node(path, **variables)).observe(AT)
@@ -120,6 +126,12 @@ def test_a_small_file_is_read_whole_and_a_larger_one_refused(tmp_path: Path) -> 
     assert localfile.read(path, 5) == b"12345"
     with pytest.raises(OSError, match="larger than 4"):
         localfile.read(path, 4)
+
+
+def test_the_end_of_a_tunnel_is_named_with_its_port() -> None:
+    """`127.0.0.1` alone would read as this host."""
+    seen = connect(files_node("/x", ansible_host="127.0.0.1", ansible_port=2222)).observe(AT)
+    assert [failure.values["got"] for failure in seen.failures] == ["127.0.0.1:2222"]
 
 
 def test_files_want_no_credential() -> None:

@@ -101,7 +101,9 @@ def _accept_strangers(work: Workplace, topic: Topic, file: Path) -> None:
 def _rekey(work: Workplace, _topic: Topic, _file: Path) -> None:
     identity = work.inventory.keys.identity
     assert identity is not None
-    assert [one.fault for one in keyring.rekey(work, identity, identity) if one.fault] == []
+    assert [
+        one.fault for one in keyring.rekey(work, keyring.sorted_keys(work), identity, identity) if one.fault
+    ] == []
 
 
 COMMANDS: Mapping[str, Callable[[Workplace, Topic, Path], object]] = {
@@ -120,7 +122,7 @@ COMMANDS: Mapping[str, Callable[[Workplace, Topic, Path], object]] = {
     "request --signed": _take_signed,
     "backup": _backup,
     "keys rekey": _rekey,
-    "keys destroy": lambda work, *_: keyring.destroy(work, LONG_AGO),
+    "keys destroy": lambda work, *_: keyring.destroy(work, keyring.sorted_keys(work), LONG_AGO),
 }
 """What may be typed, whether it fits or not; the file is the certificate that is at hand."""
 

@@ -268,7 +268,9 @@ def test_two_who_rekey_at_once_do_not_mix(desk: Desk, monkeypatch: pytest.Monkey
     def meanwhile(record: Any, kind: Kind, body: Any) -> None:
         monkeypatch.setattr(keyring._Record, "write", real)
         with _work() as other:
-            assert all(one.fault is None for one in keyring.rekey(other, *_own(desk)))
+            assert all(
+                one.fault is None for one in keyring.rekey(other, keyring.sorted_keys(other), *_own(desk))
+            )
         theirs.update(_sealed(desk))
         real(record, kind, body)
 

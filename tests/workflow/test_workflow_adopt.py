@@ -168,7 +168,7 @@ def test_a_key_that_is_destroyed_in_this_moment_is_not_adopted(
     desk.adopt(pair=other)
 
     def meanwhile(work: Workplace, _fingerprint: str | None) -> None:
-        assert len(keyring.destroy(work, timedelta(days=-36500))) == 1
+        assert len(keyring.destroy(work, keyring.sorted_keys(work), timedelta(days=-36500))) == 1
 
     with monkeypatch.context() as patch:
         patch.setattr("renewctl.workflow.deploy.prove_key_opens", meanwhile)

@@ -7,7 +7,7 @@ import pytest
 from renewctl.errors import Attention
 from renewctl.inventory.reading import load
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Kind
+from renewctl.renewal.events import KEY_STORE, Kind
 from renewctl.store.write import Stamp, Store
 from renewctl.workflow.workplace import Workplace
 from tests.support.certs import NOW, OTHER_TOPIC, TOPIC
@@ -216,10 +216,13 @@ def test_a_renewal_without_a_pair_may_be_another_inventorys(desk: Desk, language
     desk.rewrite(topics=[topic | {"topic": OTHER_TOPIC}], keys=keys)
     done = desk.run("status", "--offline", "--lang", language)
     assert (done.code, told in done.out) == (4, True)
-    for command in (*COMMANDS, ("renewal", "request", "--new-key"), *KEYS):
+    for command in (*COMMANDS, ("renewal", "request", "--new-key")):
         error = desk.told(*command, code=1)["error"]
         assert (error["reason"], error["values"]["expected"]) == ("renewal_of_other_uid", TOPIC)
-    assert desk.kinds() == known
+    for command in KEYS:
+        [fault] = desk.told(*command, code=1)["topic_faults"]
+        assert (fault["reason"], fault["values"]["expected"]) == ("renewal_of_other_uid", TOPIC)
+    assert (desk.kinds(), desk.kinds(KEY_STORE)) == (known, [])
     desk.rewrite(topics=[topic])
     desk.told("renewal", "request", "--new-key", "--csr-only", code=3)
     desk.rewrite(topics=[topic | {"topic": OTHER_TOPIC}])

@@ -169,7 +169,7 @@ class Forks:
         """Trace one thread to its end."""
         self._log.unlink(missing_ok=True)
         command = ["strace", *FLAGS, *choice, "-o", str(self._log), "-p", str(thread)]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace, _let_go(strace):
             said = strace.stderr.readline() if strace.stderr else ""
             if f"{thread} attached" not in said:
                 raise RuntimeError(f"strace did not attach: {said}")
@@ -202,3 +202,13 @@ class Forks:
     def _done(self, lines: Sequence[str]) -> Done:
         out, err = (self._folder / name for name in ("out", "err"))
         return Done(self._ended, out.read_text(), err.read_text(), lines)
+
+
+@contextmanager
+def _let_go(strace: subprocess.Popen[str]) -> Iterator[None]:
+    """Where we go away, it is waited for, and may wait for a command at its gate: so it ends first."""
+    try:
+        yield
+    except BaseException:
+        strace.kill()
+        raise

@@ -34,12 +34,6 @@ ACL = "system.posix_acl_access"
 #: What a folder hands down to whatever is made in it; there it counts in place of the umask.
 DEFAULT_ACL = "system.posix_acl_default"
 
-#: The folder in which we make another carries this bit, and is known by it from any other of its name.
-_OURS = stat.S_ISVTX
-
-#: The longest a folder's making is waited for, seconds: it is a few calls.
-_MOVED_SECONDS = 5.0
-
 #: Bytes of the largest file that is read: a pair with its chain has some thousand.
 LARGEST = 1024 * 1024
 
@@ -93,7 +87,7 @@ def read(path, at=None):
     """The bytes of a file, or None where there is no file. Neither a pipe nor a large file holds it up."""
     how = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if at is None else os.O_NOFOLLOW)
     try:
-        with os.fdopen(os.open(_name(path, at), how, dir_fd=at), "rb") as handle:
+        with os.fdopen(os.open(name_in(path, at), how, dir_fd=at), "rb") as handle:
             regular = stat.S_ISREG(os.fstat(handle.fileno()).st_mode)
             content = handle.read(LARGEST + 1) if regular else b""
     except FileNotFoundError:
@@ -116,79 +110,10 @@ def telling(path):
         raise
 
 
-def make_folder(path, at=None):
-    """A folder with the mode `FOLDER` and no ACL, durable, unless something of that name is there.
-
-    Where the folder around it hands down its group (setgid), so does it: an account outside that group could
-    not give it to the files in here. Such an account loses the bit by any change of mode, so none is made.
-
-    Raises:
-        Fault: as `held`. If meanwhile the name was given to another folder, that one stays as it is.
-    """
-    before = os.umask(0o777 & ~FOLDER)
-    try:
-        with telling(path):
-            if not _is_there(path, at):
-                _make(path, at)
-                _sync_around(path, at)
-            _remove_left(path + ".new", at)
-    finally:
-        os.umask(before)
-    with held(path, at=at):
-        pass
-
-
-def _make(path, at):
-    try:
-        if _attribute(os.path.dirname(path) if at is None else at, DEFAULT_ACL) is None:
-            os.mkdir(_name(path, at), FOLDER, dir_fd=at)
-        else:
-            _make_beside(path, at)
-    except OSError:
-        if not _is_there(path, at):  # another node in this folder makes the same ones
-            raise
-
-
-def _make_beside(path, at):
-    """A folder where an ACL would be handed down: made in one beside it that hands none down, and moved."""
-    beside, name = path + ".new", os.path.basename(path)
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(_name(beside, at), stat.S_IRWXU | _OURS, dir_fd=at)
-    with held(beside, at=at) as folder:
-        about = os.fstat(folder)
-        if not about.st_mode & _OURS:
-            raise _foreign(beside, about, at)
-        with contextlib.suppress(OSError):  # NFS locks no folder
-            _take(folder, beside, time.monotonic() + _MOVED_SECONDS)
-        if _is_there(path, at):  # moving ours there would replace it while it is empty
-            return
-        if _attribute(folder, DEFAULT_ACL) is not None:
-            os.removexattr(folder, DEFAULT_ACL)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, FOLDER, dir_fd=folder)
-        os.rename(name, _name(path, at), src_dir_fd=folder, dst_dir_fd=at)
-
-
-def _remove_left(beside, at):
-    """The folder in which another was made; one of somebody else's stays."""
-    with contextlib.suppress(OSError):
-        about = os.stat(_name(beside, at), dir_fd=at, follow_symlinks=False)
-        if about.st_mode & _OURS and about.st_uid in (0, os.geteuid()):
-            os.rmdir(_name(beside, at), dir_fd=at)
-
-
-def _is_there(path, at):
-    try:
-        os.stat(_name(path, at), dir_fd=at, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def open_up(folder):
     """Give an open folder of ours exactly the mode `FOLDER`, whatever the one around it hands down."""
     for acl in (ACL, DEFAULT_ACL):
-        if _attribute(folder, acl) is not None:
+        if attribute(folder, acl) is not None:
             os.removexattr(folder, acl)
     os.fchmod(folder, FOLDER)
 
@@ -221,7 +146,7 @@ def held(path, *below, at=None):
 
 
 def _opened(path, at):
-    name, how = _name(path, at), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    name, how = name_in(path, at), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with telling(path):
             descriptor = os.open(name, how, dir_fd=at)
@@ -229,18 +154,18 @@ def _opened(path, at):
         raise
     except OSError as error:
         if error.errno in (errno.ENOTDIR, errno.ELOOP):  # which of them a link gives, differs by system
-            raise _foreign(path, os.stat(name, dir_fd=at, follow_symlinks=False), at) from None
+            raise foreign(path, os.stat(name, dir_fd=at, follow_symlinks=False), at) from None
         raise Fault("node_file_unreadable", path=path, got=errno.errorcode.get(error.errno, "")) from None
     about = os.fstat(descriptor)
     if about.st_uid not in (0, os.geteuid()) or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         os.close(descriptor)
-        raise _foreign(path, about, at)
+        raise foreign(path, about, at)
     return descriptor
 
 
-def _foreign(path, about, at):
-    """What lies in the place of a folder of ours, and what should, both as `ls -l` shows them."""
-    leads = " -> " + os.readlink(_name(path, at), dir_fd=at) if stat.S_ISLNK(about.st_mode) else ""
+def foreign(path, about, at):
+    """The fault: what lies in the place of a folder of ours, and what should, both as `ls -l` shows them."""
+    leads = " -> " + os.readlink(name_in(path, at), dir_fd=at) if stat.S_ISLNK(about.st_mode) else ""
     return Fault(
         "node_folder_foreign",
         path=path,
@@ -256,7 +181,8 @@ def _account(uid):
         return str(uid)
 
 
-def _name(path, at):
+def name_in(path, at):
+    """What a path is called in the folder around it, where that is open; else the path."""
     return path if at is None else os.path.basename(path)
 
 
@@ -284,7 +210,7 @@ def look_of(path):
     except FileNotFoundError:
         return None
     owner = (about.st_uid, about.st_gid)
-    return Look(stat.S_IMODE(about.st_mode), owner, _attribute(path, LABEL), _attribute(path, ACL))
+    return Look(stat.S_IMODE(about.st_mode), owner, attribute(path, LABEL), attribute(path, ACL))
 
 
 def closed_to_others(acl):
@@ -297,9 +223,9 @@ def dress(descriptor, look):
     about = os.fstat(descriptor)
     if look.owner is not None and (about.st_uid, about.st_gid) != look.owner:
         os.fchown(descriptor, look.owner[0], look.owner[1])
-    if look.label is not None and _attribute(descriptor, LABEL) != look.label:
+    if look.label is not None and attribute(descriptor, LABEL) != look.label:
         os.setxattr(descriptor, LABEL, look.label)
-    acl = _attribute(descriptor, ACL)
+    acl = attribute(descriptor, ACL)
     if look.acl is None and acl is not None:
         os.removexattr(descriptor, ACL)
     elif look.acl != acl:
@@ -307,10 +233,11 @@ def dress(descriptor, look):
     os.fchmod(descriptor, look.mode)
 
 
-def _attribute(file, name):
+def attribute(file, name):
+    """An extended attribute of a file; None where it has none, or the system knows no such thing."""
     try:
         return os.getxattr(file, name)
-    except (OSError, AttributeError):  # the file has none, or the system knows no such thing
+    except (OSError, AttributeError):
         return None
 
 
@@ -318,7 +245,7 @@ def create(path, data, look, at=None):
     """A new file, synced; nobody else may read it before it looks right. The folder is not synced."""
     how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with telling(path):
-        descriptor = os.open(_name(path, at), how, 0o600, dir_fd=at)
+        descriptor = os.open(name_in(path, at), how, 0o600, dir_fd=at)
         with os.fdopen(descriptor, "wb") as handle:
             handle.write(data)
             dress(descriptor, look)
@@ -331,7 +258,7 @@ def write(path, data, mode, at):
     beside = path + ".new"
     with telling(path):
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(_name(beside, at), dir_fd=at)
+            os.unlink(name_in(beside, at), dir_fd=at)
         create(beside, data, Look(mode), at)
         _rename(beside, path, at)
 
@@ -341,17 +268,17 @@ def point(link, target, at=None):
     beside = link + ".new"
     with telling(link):
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(_name(beside, at), dir_fd=at)
-        os.symlink(target, _name(beside, at), dir_fd=at)
+            os.unlink(name_in(beside, at), dir_fd=at)
+        os.symlink(target, name_in(beside, at), dir_fd=at)
         _rename(beside, link, at)
 
 
 def _rename(beside, path, at):
-    os.replace(_name(beside, at), _name(path, at), src_dir_fd=at, dst_dir_fd=at)
-    _sync_around(path, at)
+    os.replace(name_in(beside, at), name_in(path, at), src_dir_fd=at, dst_dir_fd=at)
+    sync_around(path, at)
 
 
-def _sync_around(path, at):
+def sync_around(path, at):
     """Make the names in a folder durable."""
     around = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY) if at is None else at
     try:
@@ -377,9 +304,9 @@ def remove_folder(name, at):
 def locked(path, seconds, at=None):
     """Hold a lock file; released here and not by the end of the process, which some tools keep alive."""
     how = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(_name(path, at), how, 0o600, dir_fd=at)
+    descriptor = os.open(name_in(path, at), how, 0o600, dir_fd=at)
     try:
-        _take(descriptor, path, time.monotonic() + seconds)
+        take(descriptor, path, time.monotonic() + seconds)
         try:
             yield
         finally:
@@ -388,7 +315,12 @@ def locked(path, seconds, at=None):
         os.close(descriptor)
 
 
-def _take(descriptor, path, deadline):
+def take(descriptor, path, deadline):
+    """Lock an open file, or folder; wait for whoever has it until `deadline`, on the monotonic clock.
+
+    Raises:
+        Fault: `node_locked`.
+    """
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,7 +18,7 @@ from ansible_collections.renewctl.mdm.plugins.module_utils import node_reload
 from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Fault
 from ansible_collections.renewctl.mdm.plugins.module_utils.pair_journal import COMMITTED, SWITCHING, Journal
 from ansible_collections.renewctl.mdm.plugins.module_utils.pair_place import Place, home_of
-from ansible_collections.renewctl.mdm.plugins.module_utils.releases import Releases
+from ansible_collections.renewctl.mdm.plugins.module_utils.releases import CERTIFICATE, Releases
 from ansible_collections.renewctl.mdm.plugins.module_utils.veil import veiled
 
 #: What a step takes beside its reloads, seconds.
@@ -83,8 +83,9 @@ class PairFiles:
     def fence(self, run, token):
         """Take a higher run; undo what an interrupted one left uncommitted.
 
-        True: something was undone. False: there was nothing to undo. A path: the release there is damaged, so
-        the node's step stays cut off until the next one sends a pair: the roll-out's, or the way back's.
+        True: something was undone; where the places then hold different pairs and had not before, the journal
+        still says `switching`. False: there was nothing to undo. A path: the release there is damaged. Either
+        way the step stays cut off until the next one sends a pair: the roll-out's, or the way back's.
         """
         for path in {path for place in self.places for path in place.files.values()}:
             if not os.path.isdir(os.path.dirname(path)):
@@ -164,7 +165,7 @@ class PairFiles:
                 names = (place.convert(), *known["places"].get(place.path, {}).values())
                 to = wanted[place.path]
                 places[place.path] = {"active": _first_other(names, to), "previous": to}
-            self._save(known, phase=SWITCHING, places=places)
+            self._save(known, phase=SWITCHING, places=places, same=True)
             self._go_back(known)
             return True
 
@@ -195,13 +196,15 @@ class PairFiles:
         return place.releases.find(fingerprint, first)
 
     def _announce(self, known, before, after):
-        places = {}
+        cut_off, places = known["phase"] == SWITCHING, {}
+        same = known["same"] or not cut_off
         for path, name in after.items():
             old = known["places"].get(path, {}).get("previous")
-            names = (old, before[path]) if known["phase"] == SWITCHING else (before[path], old)
+            names = (old, before[path]) if cut_off else (before[path], old)
             whole = [one for one in names if Releases(home_of(path)).read(one) is not None]
             places[path] = {"active": name, "previous": _first_other(whole, name)}
-        self._save(known, phase=SWITCHING, places=places)
+            same = same and names[0] is not None and places[path]["previous"] == names[0]
+        self._save(known, phase=SWITCHING, places=places, same=same)
 
     def _activate(self, after):
         for place in self.places:
@@ -213,6 +216,8 @@ class PairFiles:
 
     def _go_back(self, known):
         """Every place that had a pair before gets it again; also one the inventory names no more.
+
+        Where one did not get what it had, and they hold different pairs now, the step stays cut off.
 
         Raises:
             _Damaged: one could not. The others have theirs; none was reloaded, which the next step does.
@@ -237,7 +242,8 @@ class PairFiles:
         turned = {
             path: {"active": name, "previous": known["places"][path]["active"]} for path, name in back.items()
         }
-        self._commit(known, {**known["places"], **turned})
+        if known["same"] or _agree(known["places"]):
+            self._commit(known, {**known["places"], **turned})
 
     def _is_there(self, path):
         """A place of ours, or one the inventory names no more and whose folder nobody has removed."""
@@ -252,7 +258,7 @@ class PairFiles:
             self._go_back(known)
         except (Fault, OSError):
             return False
-        return None not in before
+        return None not in before and known["phase"] == COMMITTED
 
     def _commit(self, known, places):
         known.update(phase=COMMITTED, places=places)
@@ -278,6 +284,13 @@ class PairFiles:
     def _save(self, known, **changes):
         known.update(changes)
         self._journal.write(known)
+
+
+def _agree(paths):
+    """The places hold one certificate, as far as it can be told: not of a PKCS#12 file that was found."""
+    homes = [Releases(home_of(path)) for path in paths]
+    held = [(home.read(home.active()) or {}).get(CERTIFICATE, b"") for home in homes]
+    return len({disk.certificate_fingerprint(pem) for pem in held} - {None}) <= 1
 
 
 def _first_other(names, than):

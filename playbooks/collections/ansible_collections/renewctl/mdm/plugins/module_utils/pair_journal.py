@@ -5,11 +5,14 @@
 Beside each place's releases (see pair_place)::
 
     lock                      one step at a time
-    state.json                0600  {v, run, token, step, phase, places: {path: {active, previous}}}
+    state.json                0600  {v, run, token, step, phase, same, places: {path: {active, previous}}}
 
 Every place is given the same record, one after the other, and the newest one counts: the highest run, of it
 the highest step. So it does not matter in which order an inventory names the places, or which of them it
 names no more, and a step that was killed between two of these writes is one that had written.
+
+`same`: by going back each place gets what it had before the step, so that nothing is lost however much the
+places differ then. A record of before that was told says so.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ STATE_VERSION = 2
 COMMITTED, SWITCHING = "committed", "switching"
 
 _FIELDS = ("run", "token", "phase", "places")
+_IDLE = {"phase": "idle", "same": True, "places": {}}
 
 
 class Journal:
@@ -78,7 +82,7 @@ class Journal:
         ]
         newest = max([*beside.values(), *telling], key=_age, default=None)
         if newest is None:
-            return {"v": STATE_VERSION, "run": 0, "token": "", "step": 0, "phase": "idle", "places": {}}
+            return {"v": STATE_VERSION, "run": 0, "token": "", "step": 0, **_IDLE}
         for path, record in beside.items():
             if record["phase"] == SWITCHING and record != newest and path not in newest["places"]:
                 raise Fault("node_step_of_other_places", path=path)
@@ -162,4 +166,5 @@ def _checked(known):
     numbers = (known["run"], known["step"])
     if any(type(number) is not int for number in numbers) or not all(isinstance(text, str) for text in texts):
         raise TypeError("run")
-    return {"v": STATE_VERSION, "step": known["step"], **{name: known[name] for name in _FIELDS}}
+    told = {name: known[name] for name in ("step", *_FIELDS)}
+    return {"v": STATE_VERSION, "same": known.get("same", True) is True, **told}

@@ -13,7 +13,7 @@ import json
 import os
 
 from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk as disk
-from ansible_collections.renewctl.mdm.plugins.module_utils import pair_match
+from ansible_collections.renewctl.mdm.plugins.module_utils import node_folder, pair_match
 
 #: The certificate alone, public, in every release whose certificate is known.
 CERTIFICATE = "cert.pem"
@@ -58,11 +58,11 @@ class Releases:
             Fault: something else lies in the place of one of them (`node_disk.held`).
         """
         top, name = os.path.split(self.home)
-        disk.make_folder(top)
+        node_folder.make(top)
         with disk.held(top) as at:
-            disk.make_folder(self.home, at)
+            node_folder.make(self.home, at)
         with disk.held(top, name) as at:
-            disk.make_folder(self._folder, at)
+            node_folder.make(self._folder, at)
 
     def held(self, *below):
         """The folder of this place, or one below it, open; raises as `node_disk.held`."""

@@ -96,9 +96,15 @@ class FileTarget:
         return True, {**values, **(self._back_to() if done is True else {"path": plain(done)})}
 
     def _back_to(self) -> dict[str, Any]:
-        """What the node reads once something was undone; serial `-` where that cannot be told."""
+        """What the node reads once something was undone; serial `-` where that cannot be told.
+
+        Where its places hold different pairs since, the step is still cut off: then its first path.
+        """
         try:
-            serials = {one.serial for one in self._placed.placed(self._look()["found"])}
+            look = self._look()
+            if look["phase"] not in _FINISHED:
+                return {"undone": False, "unfinished": True, "path": look["found"][0]["path"]}
+            serials = {one.serial for one in self._placed.placed(look["found"])}
         except NodeFault:
             serials = set()
         serial = serials.pop() if len(serials) == 1 else "-"

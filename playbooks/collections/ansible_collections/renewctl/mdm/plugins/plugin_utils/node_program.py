@@ -20,6 +20,7 @@ from ansible_collections.renewctl.mdm.plugins.module_utils.node_step import ANSW
 _PACKAGE = "ansible_collections.renewctl.mdm.plugins.module_utils"
 _PARTS = (
     "node_disk",
+    "node_folder",
     "node_reload",
     "veil",
     "pair_match",

@@ -63,7 +63,8 @@ def fenced(target: Target, settings: Settings) -> dict[str, Any]:
     changed, values = target.fence(check=settings.check)
     reason = None
     if changed and not settings.check:
-        reason = Reason.NODE_STEP_UNDONE if values.get("undone") else Reason.NODE_RELEASE_DAMAGED
+        left = Reason.NODE_STEP_UNFINISHED if values.get("unfinished") else Reason.NODE_RELEASE_DAMAGED
+        reason = Reason.NODE_STEP_UNDONE if values.get("undone") else left
     return result(settings.node.name, "fenced", changed=changed, reason=reason, values=values)
 
 
