@@ -263,16 +263,23 @@ def test_no_part_of_an_answer_waits_for_the_one_before(place: Path) -> None:
     """Head and body are sent at once, scrape after scrape over one connection: held back they are 40 ms apart."""
     with exporter(place) as running:
         running.wait_for(UP.format("a"), 1)
-        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
-        took = []
-        for _ in range(41):
-            began = time.monotonic()
-            connection.request("GET", "/metrics")
-            assert connection.getresponse().read()
-            took.append(time.monotonic() - began)
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)
+        ends = time.monotonic() + 60  # a busy machine may make some rounds slow; held back, every one is
+        while (took := median_of_scrapes(connection)) >= 0.03:
+            assert time.monotonic() < ends, took
         connection.close()
-        assert sorted(took)[20] < 0.03
         assert running.stop() == 0
+
+
+def median_of_scrapes(connection: http.client.HTTPConnection) -> float:
+    """Seconds; of 41, as the first of a connection are never held back."""
+    took = []
+    for _ in range(41):
+        began = time.monotonic()
+        connection.request("GET", "/metrics")
+        assert connection.getresponse().read()
+        took.append(time.monotonic() - began)
+    return sorted(took)[20]
 
 
 def test_many_reloads_ask_a_hanging_node_once(place: Path) -> None:

@@ -6,7 +6,6 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import pymysql
+
+from tests.support.ports import free_port
 
 _SERVER = "/usr/sbin/mariadbd"
 """Where Debian's package `mariadb-server` puts it; without it the tests fail, they never skip."""
@@ -63,9 +64,7 @@ def mariadb(*settings: str) -> Iterator[MariaDB]:
          "--auth-root-authentication-method=normal"],
         check=True, capture_output=True,
     )  # fmt: skip
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     words = [
         _SERVER, "--no-defaults", f"--datadir={data}", f"--user={user}", f"--socket={folder / 's'}",
         f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={folder / 'pid'}", *settings,
