@@ -75,7 +75,7 @@ def test_promtool_finds_nothing_to_say(world: Path) -> None:
         everything(running)
         body = running.get("/metrics").body
     done = subprocess.run(
-        [program("promtool"), "check", "metrics"], input=body, capture_output=True, check=False, timeout=30
+        [program("promtool"), "check", "metrics"], input=body, capture_output=True, check=False, timeout=240
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
