@@ -17,6 +17,7 @@ from renewctl.servers import deadline
 from renewctl.servers.nanomdm import NanoMDM
 from renewctl.servers.transport import Transport
 from tests.support.certs import NOW
+from tests.support.sandbox_parts import eventually
 from tests.support.scripted_http import hang_up, reply, scripted
 
 pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
@@ -106,6 +107,8 @@ def test_each_question_has_a_deadline_of_its_own(
     with Transport(node_at(keeping.url), deadline_seconds=60.0).conversation() as node:
         assert [node.get("/version").status for _ in range(3)] == [200] * 3
         pass_by(3600)
+        with deadline.Deadline(0.01) as another:  # the watcher has looked at that clock
+            eventually(lambda: another.expired)
         assert node.get("/version").status == 200
         assert keeping.connections == 1
         keeping.meanwhile = lambda: [pass_by(60), answers.wait(100)]
