@@ -8,6 +8,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -251,12 +253,16 @@ def test_log_lines_are_json_where_asked(place: Path) -> None:
 
 
 def test_it_is_soon_there(place: Path) -> None:
-    """From the start to the first complete /metrics: 0.7 s of processor time, which a busy machine does not change."""
+    """From the start to the first complete /metrics: 0.7 s of processor time; of a slow one as much as 60 empty Pythons."""
+    before = os.times()
+    subprocess.run([sys.executable, "-c", ""], check=True)
+    after = os.times()
+    bare = after.children_user + after.children_system - before.children_user - before.children_system
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     with exporter(place, environment=environment) as running:
         running.wait_for(EXPIRY)
         fields = Path(f"/proc/{running.process.pid}/stat").read_text().rpartition(")")[2].split()
-        assert (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") < 0.7
+        assert (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") < max(0.7, 60 * bare)
 
 
 def test_no_part_of_an_answer_waits_for_the_one_before(place: Path) -> None:

@@ -165,6 +165,26 @@ def test_a_lost_answer_is_settled_by_asking_again(
         assert caught.value.reason is Reason.STORE_ANSWER_LOST
 
 
+def test_a_writer_that_fell_silent_in_its_transaction_begins_it_again(
+    database: Database, stamp: Stamp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop that was closed for a moment: the server has rolled back meanwhile, and the event is written once."""
+    monkeypatch.setattr("renewctl.database.sql_arguments._IDLE_SECONDS", 0.2)
+    place, silences = Store._place, iter([1.0])
+
+    def late(self: Store, *given: object, **named: object) -> object:
+        placed = place(self, *given, **named)  # type: ignore[arg-type]
+        time.sleep(next(silences, 0))
+        return placed
+
+    Store.create(database.url)
+    monkeypatch.setattr(Store, "_place", late)
+    with Store(database.url) as store:
+        event = store.append("acme-1", Kind.OPENED, {}, stamp=stamp, expected_seq=1)
+        assert store.renewals() == {"acme-1": [event]}
+    assert next(silences, None) is None
+
+
 @pytest.mark.slow
 def test_a_killed_server_is_unreachable_and_loses_nothing_it_told(stamp: Stamp) -> None:
     """SIGKILL of the server: one reason while it is away; every event told written is there afterwards."""
@@ -282,6 +302,7 @@ def test_a_reader_cannot_write_whatever_its_role(database: Database) -> None:
         (psycopg.errors.QueryCanceled(), Trouble.TIMEOUT),
         (psycopg.errors.LockNotAvailable(), Trouble.BUSY),
         (psycopg.errors.AdminShutdown(), Trouble.UNREACHABLE),
+        (psycopg.errors.IdleInTransactionSessionTimeout(), Trouble.UNREACHABLE),
         (psycopg.errors.TooManyConnections(), Trouble.UNREACHABLE),
         (psycopg.errors.ConnectionFailure(), Trouble.UNREACHABLE),
         (psycopg.errors.InternalError_(), Trouble.FAILED),
