@@ -372,13 +372,7 @@ def test_files_come_and_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (folder / "0.pem").unlink()
     shutil.copy(folder / "1.pem", folder / "9.pem")
     seen = looked(folder, server)
-    assert [Path(file.path).name for file in seen.files or ()] == [
-        "1.pem",
-        "2.pem",
-        "3.pem",
-        "4.pem",
-        "9.pem",
-    ]
+    assert [Path(file.path).name for file in seen.files or ()] == [f"{n}.pem" for n in (1, 2, 3, 4, 9)]
     assert server._folder is not None
     assert len(server._folder._known) == GOOD
 

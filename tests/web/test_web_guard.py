@@ -217,15 +217,7 @@ def test_guesses_wait_in_line_and_the_line_is_short(monkeypatch: pytest.MonkeyPa
         ([f"10.0.0.{number}" for number in range(20)], "10.0.1.1", False),
         (["/run/socket"] * 20, "10.0.0.2", True),
     ],
-    ids=[
-        "another",
-        "the same",
-        "another /64",
-        "the same /64",
-        "mapped",
-        "a crowd of addresses",
-        "no address",
-    ],
+    ids=["another", "the same", "another /64", "the same /64", "mapped", "a crowd", "no address"],
 )
 def test_whoever_has_most_in_the_line_makes_room(
     monkeypatch: pytest.MonkeyPatch, crowd: list[str], newcomer: str, let_in: bool
