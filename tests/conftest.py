@@ -4,11 +4,16 @@ import socketserver
 import sys
 from typing import Any
 
+import httpx
 from hypothesis import HealthCheck, settings
 
 # A crowded machine is no reason to fail: nothing here is measured by the clock.
 settings.register_profile("renewctl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("renewctl")
+
+# Nor for a test's own question to a server of its own: httpx gives up after five seconds.
+for _phase in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _phase, 60.0)
 
 _tell = socketserver.BaseServer.handle_error
 

@@ -111,6 +111,7 @@ def _sqlite(code: int, text: str) -> Trouble:
 
 _POSTGRESQL = {
     "25006": Trouble.READ_ONLY,
+    "25P03": Trouble.UNREACHABLE,  # we fell silent (a closed laptop) and it rolled back: idle in transaction
     "28000": Trouble.DENIED,
     "28P01": Trouble.DENIED,
     "3D000": Trouble.UNKNOWN_DATABASE,

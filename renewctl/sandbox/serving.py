@@ -36,6 +36,7 @@ def configuration(app: ASGIApp, http: type[HttpToolsProtocol] = HttpToolsProtoco
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=1,
+        timeout_keep_alive=130,  # clients let go first: after 5 s both might, and a request meets the end
     )
 
 

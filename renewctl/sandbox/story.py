@@ -27,7 +27,7 @@ from renewctl.sandbox.worlds import WORLDS, WorldSpec, world
 
 _PERSONS_TURN = 3  # documented in the README: NEXT STEPS were printed
 _ATTENTION = 4
-_EXPORTER_SECONDS = 20.0
+_EXPORTER_SECONDS = 60.0
 _REMOVE_SECONDS = 10.0
 _EXPIRY = "mdm_push_certificate_expiry_timestamp_seconds"
 

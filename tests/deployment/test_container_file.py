@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -143,8 +142,8 @@ def _asked(process: subprocess.Popen[bytes], url: str, log: Path) -> str:
     ends = time.monotonic() + 240
     while time.monotonic() < ends and process.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return str(answer.read().decode())
-        except urllib.error.URLError:
+        except OSError:  # refused, or reset in the middle
             time.sleep(0.1)
     raise AssertionError(log.read_text())

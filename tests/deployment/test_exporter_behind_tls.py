@@ -74,11 +74,13 @@ class Behind:
     def served_to(self) -> str:
         """The name in the certificate that it shows; "" while it is starting."""
         try:
-            connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
-        except ConnectionRefusedError:
+            with (
+                socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection,
+                client(self.ca).wrap_socket(connection, server_hostname="localhost") as greeted,
+            ):
+                shown = x509.load_der_x509_certificate(greeted.getpeercert(binary_form=True) or b"")
+        except OSError:  # nobody listens yet, or whoever did ended during the handshake
             return ""
-        with connection, client(self.ca).wrap_socket(connection, server_hostname="localhost") as greeted:
-            shown = x509.load_der_x509_certificate(greeted.getpeercert(binary_form=True) or b"")
         return shown.subject.rfc4514_string().removeprefix("CN=")
 
 
@@ -116,7 +118,7 @@ def test_prometheus_scrapes_with_what_it_is_given(behind: Behind, tmp_path: Path
     config.write_text(config.read_text().replace("scrape_interval: 1m", "scrape_interval: 1s"))
     with configured(tmp_path, config) as server:
         wait_for("it scrapes", lambda: server.query('up{job="renewctl"} == 1'))
-        assert server.query('mdm_exporter_build_info{job="renewctl"}')
+        wait_for("its series", lambda: server.query('mdm_exporter_build_info{job="renewctl"}'))
         (tmp_path / "renewctl-exporter.password").write_text("sword")
         wait_for("it is refused", lambda: server.query('up{job="renewctl"} == 0'))
 
@@ -135,7 +137,7 @@ def test_a_web_configuration_it_does_not_take_is_put_back(behind: Behind) -> Non
     """A password where a hash belongs: the release before answers, and the failure says why without the password."""
     old = behind.site.release()
     behind.configure({**WEB, "basic_auth_users": {"prometheus": "swordfish"}})
-    text = behind.play(code=2, exporter_ready_seconds=2)
+    text = behind.play(code=2, exporter_ready_seconds=8)
     assert "bcrypt" in text
     assert "swordfish" not in text
     assert behind.site.release() == old

@@ -20,7 +20,7 @@ SERVICE = """
 StartLimitIntervalSec=0
 [Service]
 Type=oneshot
-ExecStart=/bin/sh -c 'cat /srv/mdm/push.pem >> /srv/mdm/acted-on; sleep 2'
+ExecStart=/bin/sh -c 'cat /srv/mdm/push.pem >> /srv/mdm/acted-on; while [ -e /srv/mdm/hold ]; do sleep 0.1; done'
 """
 
 
@@ -46,9 +46,12 @@ def test_a_path_unit_never_acts_on_a_rename_while_it_acts_on_another(tmp_path: P
             state = machine.run("systemctl", "show", "--property=SubState", "--value", "seen.path")
             return state.strip() == "waiting"
 
+        (folder / "hold").touch()
         replace("first")
         eventually(lambda: acted_on.read_text().split() == ["first"])
         replace("second")
+        time.sleep(0.5)  # systemd is told of it while the service runs
+        (folder / "hold").unlink()
         eventually(waits)
         time.sleep(1)
         assert (waits(), acted_on.read_text().split()) == (True, ["first"])

@@ -8,6 +8,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -17,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.certs import apple_like
-from tests.support.exporter_process import TOPIC, Exporter, exporter, files_node, inventory
+from tests.support.exporter_process import PATIENT, TOPIC, Exporter, exporter, files_node, inventory
 
 pytestmark = pytest.mark.slow  # processes: `make test`
 
@@ -251,28 +253,39 @@ def test_log_lines_are_json_where_asked(place: Path) -> None:
 
 
 def test_it_is_soon_there(place: Path) -> None:
-    """From the start to the first complete /metrics: 0.7 s of processor time, which a busy machine does not change."""
+    """From the start to the first complete /metrics: 0.7 s of processor time; of a slow one as much as 60 empty Pythons."""
+    before = os.times()
+    subprocess.run([sys.executable, "-c", ""], check=True)
+    after = os.times()
+    bare = after.children_user + after.children_system - before.children_user - before.children_system
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     with exporter(place, environment=environment) as running:
         running.wait_for(EXPIRY)
         fields = Path(f"/proc/{running.process.pid}/stat").read_text().rpartition(")")[2].split()
-        assert (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") < 0.7
+        assert (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") < max(0.7, 60 * bare)
 
 
 def test_no_part_of_an_answer_waits_for_the_one_before(place: Path) -> None:
     """Head and body are sent at once, scrape after scrape over one connection: held back they are 40 ms apart."""
     with exporter(place) as running:
         running.wait_for(UP.format("a"), 1)
-        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
-        took = []
-        for _ in range(41):
-            began = time.monotonic()
-            connection.request("GET", "/metrics")
-            assert connection.getresponse().read()
-            took.append(time.monotonic() - began)
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)
+        ends = time.monotonic() + 60  # a busy machine may make some rounds slow; held back, every one is
+        while (took := median_of_scrapes(connection)) >= 0.03:
+            assert time.monotonic() < ends, took
         connection.close()
-        assert sorted(took)[20] < 0.03
         assert running.stop() == 0
+
+
+def median_of_scrapes(connection: http.client.HTTPConnection) -> float:
+    """Seconds; of 41, as the first of a connection are never held back."""
+    took = []
+    for _ in range(41):
+        began = time.monotonic()
+        connection.request("GET", "/metrics")
+        assert connection.getresponse().read()
+        took.append(time.monotonic() - began)
+    return sorted(took)[20]
 
 
 def test_many_reloads_ask_a_hanging_node_once(place: Path) -> None:
@@ -280,18 +293,16 @@ def test_many_reloads_ask_a_hanging_node_once(place: Path) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         hanging = {"name": "slow", "product": "nanomdm", "url": f"http://127.0.0.1:{server.getsockname()[1]}"}
         inventory(place, [files_node("a", place / "push.pem"), hanging])
-        with exporter(place) as running:
+        with exporter(place, program=("-c", PATIENT)) as running:
             running.wait_for(UP.format("a"), 1)
             taken, _ = server.accept()
-            began = time.monotonic()
             for _ in range(30):
                 post(running)
             threads = len(list(Path(f"/proc/{running.process.pid}/task").iterdir()))
             polls = running.series()['mdm_node_polls_total{node="a"}']
             running.wait(lambda series: series['mdm_node_polls_total{node="a"}'] > polls)
             with taken:
-                # A call ends after 10 s: on a slow machine the node may have been asked again, one at a time.
-                assert waiting(server) <= (time.monotonic() - began) // 5
+                assert waiting(server) == 0
             assert threads < 12
 
 

@@ -22,7 +22,7 @@ def run(*flags: str, language: str = "C") -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-m", "exporter.main", *flags]
     environment = {**os.environ, "LANG": language, "LC_ALL": language}
     return subprocess.run(
-        words, capture_output=True, text=True, env=environment, timeout=30, check=False, cwd=ROOT
+        words, capture_output=True, text=True, env=environment, timeout=240, check=False, cwd=ROOT
     )
 
 
@@ -131,7 +131,7 @@ def test_without_the_extra_the_exporter_says_what_to_install(good: Path) -> None
     """`pip install renewctl` alone brings the command, not its packages."""
     code = "import sys; sys.modules['prometheus_client'] = None; from exporter.main import main; sys.exit(main())"
     words = [sys.executable, "-c", code, f"--config.file={good}"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False, cwd=ROOT)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False, cwd=ROOT)
     assert done.returncode == 2
     assert "renewctl[exporter]" in done.stderr
     assert "Traceback" not in done.stderr

@@ -123,14 +123,14 @@ def test_a_late_answer_is_taken_all_the_same(monkeypatch: pytest.MonkeyPatch) ->
         assert late.gate is not None
         late.gate.set()
         until(lambda: poller.snapshot.node("late").up is True)
-        until(lambda: len(late.begun) == 2)
+        until(lambda: len(late.begun) >= 2)
 
 
 def test_a_silent_node_is_asked_less_and_less_often() -> None:
     """Each pause doubles; one that answers stays at the interval."""
     silent, lively = Fake("silent", up=False), Fake("lively")
     with polling(silent, lively):
-        until(lambda: len(silent.begun) == 5)
+        until(lambda: len(silent.begun) >= 5)
     pauses = [later - earlier for earlier, later in zip(silent.begun, silent.begun[1:], strict=False)]
     assert pauses[3] > 0.05 * 8 * 0.85
     assert len(lively.begun) > len(silent.begun)
@@ -223,12 +223,11 @@ def test_a_change_leaves_everybody_their_time() -> None:
 def test_a_change_ends_a_long_pause() -> None:
     """Whoever mended a node that was silent for long sees it within one interval."""
     poller = Poller({"a": Fake("a")}, Snapshot(), 30, lambda: None)
-    poller._due = [(time.monotonic() + 240, "a")]
-    changed(poller, Fake("a"))
-    assert 29 < poller._due[0][0] - time.monotonic() <= 30
-    poller._due = [(time.monotonic() + 240, "a")]
-    changed(poller, Fake("a", least_seconds=100))
-    assert 99 < poller._due[0][0] - time.monotonic() <= 100
+    for look, seconds in ((Fake("a"), 30), (Fake("a", least_seconds=100), 100)):
+        before = time.monotonic()
+        poller._due = [(before + 240, "a")]
+        changed(poller, look)
+        assert before + seconds <= poller._due[0][0] <= time.monotonic() + seconds
 
 
 def test_an_answer_to_another_question_is_dropped() -> None:

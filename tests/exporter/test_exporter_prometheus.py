@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -26,6 +25,7 @@ from exporter.metrics import METRICS
 from tests.support import exporter_history as history
 from tests.support.certs import apple_like
 from tests.support.exporter_process import TOPIC, Exporter, exporter, files_node, inventory
+from tests.support.ports import free_port
 from tests.support.postgres import Database
 from tests.support.web_pki import Authority, write_pair
 from tests.support.web_server import write_config
@@ -75,16 +75,9 @@ def test_promtool_finds_nothing_to_say(world: Path) -> None:
         everything(running)
         body = running.get("/metrics").body
     done = subprocess.run(
-        [program("promtool"), "check", "metrics"], input=body, capture_output=True, check=False, timeout=30
+        [program("promtool"), "check", "metrics"], input=body, capture_output=True, check=False, timeout=240
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Prometheus:
@@ -96,7 +89,7 @@ class Prometheus:
     def query(self, expression: str) -> list[dict[str, Any]]:
         """An instant query's result."""
         address = f"http://127.0.0.1:{self.port}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=60) as answer:
             content = json.load(answer)
         assert content["status"] == "success", content
         return list(content["data"]["result"])
@@ -206,7 +199,7 @@ def test_prometheus_takes_an_answer_of_several_gzip_members_whole(world: Path) -
             # Counted anew each time: looks come in one by one, and on a busy machine some come later than this.
             running.wait(lambda series: scraped(server, len(series)), "every sample stored")
             for of_each in ("mdm_topic_info", "mdm_node_up", "process_cpu_seconds_total"):
-                assert server.query(of_each)
+                assert server.wait(of_each)
 
 
 @contextmanager

@@ -178,7 +178,7 @@ def watching(folder: Path) -> Iterator[Exporter]:
 
 def seen(running: Exporter, path: Path, row: Row) -> Told:
     """What it says once it looked; or the last it said."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not as_it_should_be(row, found := told(running, path)) and time.monotonic() < end:
         time.sleep(0.05)
     return found

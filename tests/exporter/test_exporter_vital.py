@@ -37,7 +37,7 @@ watching.Watching.start = start_broken
 sys.exit(main.main(["--config.file={tmp_path}", "--web.listen-address=127.0.0.1:0"]))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False, cwd=ROOT
     )
     assert done.returncode == 1, done.stderr
     assert f"the exporter ends, as its {name} did: KeyError" in done.stderr

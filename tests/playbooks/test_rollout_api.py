@@ -18,6 +18,7 @@ from renewctl.playbook_run import NodeStarted, PushServiceChecked
 from renewctl.proof import Rung
 from renewctl.reasons import Reason
 from tests.support.playbook_world import TOPIC, World
+from tests.support.sandbox_parts import eventually
 from tests.support.scripted_nanomdm import Script, check_in, new_store
 
 pytestmark = pytest.mark.slow
@@ -243,7 +244,7 @@ def test_shared_storage_begins_with_a_device(mdm: World) -> None:
 
         thread = threading.Thread(target=device)
         thread.start()
-        ended = mdm.run("rollout", renewctl_check_in_timeout=10)
+        ended = mdm.run("rollout", renewctl_check_in_timeout=60)
         stop.set()
         thread.join()
         assert seen[0] == []
@@ -343,9 +344,7 @@ def test_no_request_leaves_after_the_controller_died(mdm: World) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", ORPHAN, str(told)], stdout=subprocess.DEVNULL, start_new_session=True
     )
-    end = time.monotonic() + 60
-    while not mdm.changes()["n1"] and time.monotonic() < end:
-        time.sleep(0.02)
+    eventually(lambda: bool(mdm.changes()["n1"]), 240)
     child.send_signal(signal.SIGKILL)
     child.wait()
     time.sleep(1.5)  # for what had left before the kill

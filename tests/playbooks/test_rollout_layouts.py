@@ -239,7 +239,7 @@ def test_a_reload_that_hangs_is_ended_and_every_place_goes_back(mdm: World, ssh:
     assert (result.values["got"], result.values["put_back"]) == ("30 s", True)
     assert node.reloads() == ["two", "pem", "two", "pem", "p12", "last"]
     assert node.serve(mdm.old)
-    eventually(lambda: not runs(int(child.read_text())), seconds=30)
+    eventually(lambda: not runs(int(child.read_text())), seconds=60)
     assert mdm.run("rollout", renewctl_run=2).results["f1"].outcome == "proven"
     assert node.serve(mdm.new)
 

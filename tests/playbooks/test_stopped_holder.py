@@ -21,7 +21,7 @@ from tests.support.scripted_nanomdm import Script
 
 pytestmark = pytest.mark.slow
 
-TIMING = Timing(beat=1.0, lost=5.0, patience=8.0, look=0.1)
+TIMING = Timing(beat=1.0, lost=5.0, patience=6.0, look=0.1)
 
 HOLDER = """
 import json, sys
@@ -74,7 +74,7 @@ def stop(pid: int) -> list[int]:
 
 def test_a_stopped_roll_out_that_wakes_up_after_a_takeover_changes_no_further_node(mdm: World) -> None:
     """Stopped while n1 is given its pair; the children wake up before the holder does; n2 is left alone."""
-    mdm.api_node("n1", Script(put_hangs=1.0))
+    mdm.api_node("n1", Script(put_hangs=6.0))  # so that n2 is not begun before it is stopped
     mdm.api_node("n2")
     url = f"sqlite:///{mdm.folder}/store/renewctl.db"
     Store.create(url)

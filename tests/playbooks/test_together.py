@@ -107,13 +107,19 @@ def test_nodes_of_one_storage_take_turns_where_asked(
 ) -> None:
     """The others go on meanwhile; a node without a name for its storage has its own."""
     at_once, most, lock = set[str](), set[frozenset[str]](), threading.Lock()
+    # Who may be at work together waits for the other; who takes turns takes a while.
+    meetings = {name: threading.Barrier(2, timeout=60) for name in ("main", "own")}
+    meets = dict.fromkeys("cd", meetings["own"]) | ({} if turns else dict.fromkeys("ab", meetings["main"]))
 
     def busy(host: str) -> Callable[[], dict[str, Any]]:
         def one() -> dict[str, Any]:
             with lock:
                 at_once.add(host)
                 most.add(frozenset(at_once))
-            time.sleep(0.1)
+            if host in meets:
+                meets[host].wait()
+            else:
+                time.sleep(0.1)
             with lock:
                 at_once.discard(host)
             return result(host, "proven")

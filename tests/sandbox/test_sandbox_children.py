@@ -43,9 +43,11 @@ def test_a_child_tells_when_it_is_ready(modules: Path) -> None:
     """Its first line on stdout is a JSON object; its arguments are its own; stopping it ends it at once."""
     module = write(modules, "print('{\"seen\": \"' + sys.argv[1] + '\"}', flush=True); time.sleep(60)")
     child = Child.start("part", module, ["hello"], logs=modules)
-    assert child.wait_ready(30) == {"seen": "hello"}
+    assert child.wait_ready(120) == {"seen": "hello"}
     assert child.alive
-    child.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(children, "_STOP_SECONDS", 60.0)
+        child.stop()
     assert child.process.returncode == 0
     child.stop()
 
@@ -54,7 +56,7 @@ def test_a_child_that_fails_is_quoted(modules: Path) -> None:
     """The error carries the end of what it wrote on stderr."""
     child = Child.start("part", write(modules, "sys.exit('no such luck')"), [], logs=modules)
     with pytest.raises(WorldBroken, match="no such luck") as caught:
-        child.wait_ready(30)
+        child.wait_ready(120)
     assert caught.value.child == "part"
     child.stop()
 
@@ -77,7 +79,7 @@ def test_a_killed_parent_leaves_nothing_behind(modules: Path) -> None:
     module = write(modules, "print('{}', flush=True); time.sleep(60)")
     text = (
         "from pathlib import Path; from renewctl.sandbox.children import Child; import time\n"
-        f"child = Child.start('part', {module!r}, [], logs=Path({str(modules)!r})); child.wait_ready(30)\n"
+        f"child = Child.start('part', {module!r}, [], logs=Path({str(modules)!r})); child.wait_ready(120)\n"
         "print(child.process.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE) as parent:
@@ -102,7 +104,7 @@ def test_a_port_dies_with_its_child(modules: Path) -> None:
     port = port_of(listener)
     module = write(modules, "print('{}', flush=True); time.sleep(60)")
     child = Child.start("part", module, [], logs=modules, sockets=[listener])
-    child.wait_ready(30)
+    child.wait_ready(120)
     with socket.create_connection(("127.0.0.1", port)):
         pass
     child.kill()

@@ -19,6 +19,7 @@ from renewctl.sandbox.device_messages import Device
 from renewctl.sandbox.devices import Devices, enroll
 from tests.peers import build
 from tests.support import sandbox_parts as parts
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
 
@@ -52,7 +53,7 @@ def events(log: Path) -> list[tuple[str, str]]:
 
 async def happened(log: Path, event: str, device: Device) -> None:
     """Wait for an event of a device."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (event, device.udid) not in events(log):  # noqa: ASYNC110 - another loop writes the log
             await asyncio.sleep(0.02)
 
@@ -128,8 +129,7 @@ def test_nobody_enrols_without_a_courier(pushes: parts.Pushes, tmp_path: Path) -
 def nanomdm(pushes: parts.Pushes, tmp_path: Path) -> Iterator[str]:
     """A real NanoMDM v0.9.0, led to our push service by a proxy variable and a root file."""
     build.build()
-    with listen() as free:
-        address = f"127.0.0.1:{port_of(free)}"
+    address = f"127.0.0.1:{free_port()}"
     command = [str(build.NANOMDM), "-api", "secret", "-listen", address]
     command += ["-ca", str(pushes.pki / "device-ca.pem")]
     command += ["-storage", "filekv", "-storage-dsn", str(tmp_path / "db")]
@@ -140,7 +140,7 @@ def nanomdm(pushes: parts.Pushes, tmp_path: Path) -> Iterator[str]:
     with (tmp_path / "nanomdm.log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stderr=log)
     try:
-        parts.eventually(lambda: _answers(f"http://{address}/version"), 30)
+        parts.eventually(lambda: _answers(f"http://{address}/version"))
         yield f"http://{address}"
     finally:
         process.kill()

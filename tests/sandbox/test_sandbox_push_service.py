@@ -151,7 +151,7 @@ def test_it_can_hang(service: parts.Pushes, pair: Issued) -> None:
     service.switch(hang=True)
     try:
         with service.client(pair) as client, pytest.raises(httpx.ReadTimeout):
-            client.post(PATH, content=BODY, timeout=0.5)
+            client.post(PATH, content=BODY, timeout=httpx.Timeout(60, read=0.5))
     finally:
         service.switch(hang=False)
 
@@ -232,7 +232,7 @@ def _http2_socket(service: parts.Pushes, pair: Issued) -> ssl.SSLSocket:
     context = ssl.create_default_context(cafile=service.pki / "web-root.pem")
     context.load_cert_chain(certificate, key)
     context.set_alpn_protocols(["h2"])
-    connection = socket.create_connection(("127.0.0.1", service.port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", service.port), timeout=60)
     return context.wrap_socket(connection, server_hostname="localhost")
 
 

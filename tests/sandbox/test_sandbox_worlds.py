@@ -52,7 +52,7 @@ def push(running: World, node: str, udid: str) -> int:
     """Push through a node."""
     password = running.stage.password_file(node).read_text().strip()
     url = f"{running.addresses.nodes[node]}/v1/push/{udid}"
-    return httpx.get(url, auth=("nanomdm", password), timeout=20).status_code
+    return httpx.get(url, auth=("nanomdm", password), timeout=60).status_code
 
 
 def request_file(running: World) -> Path:
@@ -230,7 +230,7 @@ def test_it_stays_up_until_told_to_stop(tmp_path: Path) -> None:
         facts = _world_json(process)
         validate("sandbox", facts)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in facts["pids"].values())
 
 
@@ -241,7 +241,7 @@ def test_it_ends_when_a_part_dies(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         facts = _world_json(process)
         os.kill(facts["pids"]["portal"], signal.SIGKILL)
-        assert process.wait(20) == 1
+        assert process.wait(120) == 1
         assert process.stderr
         assert b"portal: died" in process.stderr.read()
     assert not any(Path(f"/proc/{pid}").exists() for pid in facts["pids"].values())

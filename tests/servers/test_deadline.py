@@ -30,32 +30,28 @@ def test_a_shorter_one_that_began_later_ends_first(pair: tuple[socket.socket, so
         short.watch(pair[0])
         began = time.monotonic()
         assert pair[0].recv(1) == b""
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 60
         assert (short.expired, long.expired) == (True, False)
-
-
-def test_a_conversation_that_rests_is_not_cut_off(pair: tuple[socket.socket, socket.socket]) -> None:
-    """Between two questions the time stands still; the next one has the whole of it, and no more."""
-    with Deadline(0.2) as deadline:
-        deadline.watch(pair[0])
-        deadline.rest()
-        time.sleep(0.5)
-        pair[1].send(b"a")
-        assert pair[0].recv(1) == b"a"
-        deadline.again()
-        assert pair[0].recv(1) == b""
-        assert deadline.expired
 
 
 def test_what_connects_too_late_is_cut_off_at_once(pair: tuple[socket.socket, socket.socket]) -> None:
     """A resolver may take longer than the deadline."""
     with Deadline(0.01) as deadline:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not deadline.expired:
             assert time.monotonic() < end
             time.sleep(0.01)
         deadline.watch(pair[0])
         assert pair[0].recv(1) == b""
+
+
+def looked() -> None:
+    """Wait until the watcher has looked at the clock as it is now."""
+    end = time.monotonic() + 60
+    with Deadline(0.01) as another:
+        while not another.expired:
+            assert time.monotonic() < end
+            time.sleep(0.01)
 
 
 def asleep(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
@@ -72,11 +68,31 @@ def test_time_goes_on_while_the_machine_sleeps(
         deadline.watch(pair[0])
         began = time.monotonic()
         while clock._watcher._looks_at != deadline.ends:  # until the watcher sleeps
-            assert time.monotonic() - began < 20
+            assert time.monotonic() - began < 60
             time.sleep(0.01)
         asleep(monkeypatch, 3600)
         assert pair[0].recv(1) == b""
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 60
+        assert deadline.expired
+
+
+def test_a_conversation_that_rests_is_not_cut_off(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two questions the time stands still; the next one has the whole of it, and no more."""
+    with Deadline(60) as deadline:
+        deadline.watch(pair[0])
+        deadline.rest()
+        asleep(monkeypatch, 3600)
+        looked()
+        pair[1].send(b"a")
+        assert pair[0].recv(1) == b"a"
+        deadline.again()
+        asleep(monkeypatch, 30)
+        looked()
+        assert not deadline.expired
+        asleep(monkeypatch, 30)
+        assert pair[0].recv(1) == b""
         assert deadline.expired
 
 

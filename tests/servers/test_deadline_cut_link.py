@@ -37,7 +37,7 @@ def test_what_did_not_arrive_never_does(killed: bool) -> None:
     """By itself the kernel sends again and again, after our deadline and after our death."""
     with network(1) as net, net.nodes[0].listen() as listener:
         address = [net.nodes[0].address, str(listener.getsockname()[1])]
-        words = [*net.controller.exec, sys.executable, "-c", _SENDER, *address, "60" if killed else "2"]
+        words = [*net.controller.exec, sys.executable, "-c", _SENDER, *address, "60" if killed else "10"]
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as sender:
             assert sender.stdin is not None
             assert sender.stdout is not None
@@ -48,7 +48,7 @@ def test_what_did_not_arrive_never_does(killed: bool) -> None:
             assert sender.stdout.readline() == "sent\n"
             if killed:
                 sender.kill()
-            sender.communicate(timeout=30)
+            sender.communicate(timeout=120)
         time.sleep(_NEIGHBOUR_SECONDS)
         net.nodes[0].mend()
         with taken:

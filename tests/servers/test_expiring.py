@@ -242,4 +242,4 @@ def test_who_does_not_greet_holds_nobody_up() -> None:
     reasons = [caught.value.reason for caught in (hung, plain, nobody, nameless)]
     unreachable = Reason.NODE_UNREACHABLE
     assert reasons == [Reason.NODE_TIMEOUT, Reason.NODE_TLS_FAILED, unreachable, unreachable]
-    assert datetime.now(UTC) - began < timedelta(seconds=20)
+    assert datetime.now(UTC) - began < timedelta(seconds=60)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
+import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,9 +13,11 @@ import pytest
 from renewctl.errors import NodeFault
 from renewctl.inventory.reading import Node
 from renewctl.reasons import Reason
+from renewctl.servers import deadline
 from renewctl.servers.nanomdm import NanoMDM
 from renewctl.servers.transport import Transport
 from tests.support.certs import NOW
+from tests.support.sandbox_parts import eventually
 from tests.support.scripted_http import hang_up, reply, scripted
 
 pytestmark = pytest.mark.slow  # processes, databases or deadlines: `make test`
@@ -30,7 +31,7 @@ class Keeping(ThreadingHTTPServer):
     daemon_threads = True
     connections = 0
     requests = 0
-    pause = 0.0
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
     leaves_after = 1000
 
     @property
@@ -52,7 +53,7 @@ class _Telling(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.requests += 1
-        time.sleep(self.server.pause)
+        self.server.meanwhile()
         _, asked, topic = self.path.partition("?topic=")
         told = {"topic": topic, "not_after": "2027-11-22T12:00:00Z"} if asked else {"version": "v1"}
         bare = self.path == "/v1/pushcert"
@@ -72,7 +73,7 @@ class _Telling(BaseHTTPRequestHandler):
 def keeping() -> Iterator[Keeping]:
     """One that answers until the test ends."""
     with Keeping(("127.0.0.1", 0), _Telling) as server:
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
 
@@ -92,20 +93,29 @@ def test_a_connection_closed_between_two_questions_costs_no_answer(keeping: Keep
     assert keeping.connections == 3
 
 
-def test_each_question_has_a_deadline_of_its_own(keeping: Keeping, node_at: NodeAt) -> None:
+def test_each_question_has_a_deadline_of_its_own(
+    keeping: Keeping, node_at: NodeAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What several take together may be longer; resting is no waiting."""
-    keeping.pause = 0.4
-    with Transport(node_at(keeping.url), deadline_seconds=1.0).conversation() as node:
+
+    def pass_by(seconds: float) -> None:
+        before = deadline._now
+        monkeypatch.setattr(deadline, "_now", lambda: before() + seconds)
+
+    answers = threading.Event()
+    keeping.meanwhile = lambda: pass_by(25)
+    with Transport(node_at(keeping.url), deadline_seconds=60.0).conversation() as node:
         assert [node.get("/version").status for _ in range(3)] == [200] * 3
-        time.sleep(1.2)
+        pass_by(3600)
+        with deadline.Deadline(0.01) as another:  # the watcher has looked at that clock
+            eventually(lambda: another.expired)
         assert node.get("/version").status == 200
         assert keeping.connections == 1
-        keeping.pause = 5.0
-        began = time.monotonic()
+        keeping.meanwhile = lambda: [pass_by(60), answers.wait(100)]
         with pytest.raises(NodeFault) as caught:
             node.get("/version")
     assert caught.value.reason is Reason.NODE_TIMEOUT
-    assert time.monotonic() - began < 3
+    answers.set()
     assert keeping.requests == 5  # what took too long is not asked again
 
 

@@ -109,5 +109,5 @@ def test_the_server_gives_up_a_statement_that_takes_too_long(
     began = time.monotonic()
     with pytest.raises(NodeFault) as caught:
         Database("n1", url)._select("SELECT SLEEP(30) AS slept")
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 25
     assert caught.value.reason.value.startswith("database_")

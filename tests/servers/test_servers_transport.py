@@ -35,7 +35,7 @@ NodeAt = Callable[..., Node]
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
-def fault_of(node: Node, *, deadline: float = 5.0, body: bytes | None = None) -> NodeFault:
+def fault_of(node: Node, *, deadline: float = 60.0, body: bytes | None = None) -> NodeFault:
     """The error one GET ends in."""
     with pytest.raises(NodeFault) as caught:
         Transport(node, deadline_seconds=deadline).ask("GET", "/x", body=body)
@@ -88,7 +88,7 @@ def test_no_server_holds_us_longer_than_the_deadline(act: Act, node_at: NodeAt) 
     begun = time.monotonic()
     with scripted(act) as server:
         fault = fault_of(node_at(server.url), deadline=0.4)
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < 60
     assert fault.reason is Reason.NODE_TIMEOUT
     assert fault.values == {"node": "n1", "address": server.url, "seconds": "0.4"}
 
@@ -136,7 +136,7 @@ def test_what_forbids_a_request_is_asked_last_of_all(node_at: NodeAt) -> None:
     """When the connection stands and no byte has left; a refusal comes out as it is, and none leaves."""
     asked: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(20)
+        listener.settimeout(60)
 
         def gone() -> None:
             theirs, _ = listener.accept()

@@ -55,27 +55,29 @@ class Proxy:
 
     def _link(self, client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", self._port)) as server:
-            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
-            back.start()
+            back = _Back(server, client)
+            threading.Thread(target=back.pump, daemon=True).start()
             with contextlib.suppress(OSError):
                 while data := client.recv(65536):
                     if b"COMMIT" in data and self.times > 0:
                         self.times -= 1
-                        self._cut(client, server, data)
+                        self._cut(client, back, data)
                         return
                     server.sendall(data)
             with contextlib.suppress(OSError):
                 server.shutdown(socket.SHUT_RDWR)
 
-    def _cut(self, client: socket.socket, server: socket.socket, commit: bytes) -> None:
-        _shut(client)
+    def _cut(self, client: socket.socket, back: _Back, commit: bytes) -> None:
         if self._when == "after":
-            server.sendall(commit)
-            time.sleep(0.3)
+            back.kept_back.clear()
+            back.forwards = False
+            back.server.sendall(commit)
+            assert back.kept_back.wait(60)
+        _shut(client)
         if self._when == "silently":
-            self.kept.append(server.dup())
+            self.kept.append(back.server.dup())
             return
-        _shut(server)
+        _shut(back.server)
 
 
 def _shut(link: socket.socket) -> None:
@@ -83,10 +85,21 @@ def _shut(link: socket.socket) -> None:
         link.shutdown(socket.SHUT_RDWR)
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
+class _Back:
+    """What the server answers, until it is kept back."""
+
+    def __init__(self, server: socket.socket, client: socket.socket) -> None:
+        self.server, self._client = server, client
+        self.forwards, self.kept_back = True, threading.Event()
+
+    def pump(self) -> None:
+        """As long as both are there."""
+        with contextlib.suppress(OSError):
+            while data := self.server.recv(65536):
+                if self.forwards:
+                    self._client.sendall(data)
+                else:
+                    self.kept_back.set()
 
 
 @contextlib.contextmanager
@@ -163,6 +176,26 @@ def test_a_lost_answer_is_settled_by_asking_again(
         with pytest.raises(Attention) as caught:
             store.append("acme-1", Kind.CLOSED, {}, stamp=stamp, expected_seq=2)
         assert caught.value.reason is Reason.STORE_ANSWER_LOST
+
+
+def test_a_writer_that_fell_silent_in_its_transaction_begins_it_again(
+    database: Database, stamp: Stamp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop that was closed for a moment: the server has rolled back meanwhile, and the event is written once."""
+    monkeypatch.setattr("renewctl.database.sql_arguments._IDLE_SECONDS", 0.2)
+    place, silences = Store._place, iter([1.0])
+
+    def late(self: Store, *given: object, **named: object) -> object:
+        placed = place(self, *given, **named)  # type: ignore[arg-type]
+        time.sleep(next(silences, 0))
+        return placed
+
+    Store.create(database.url)
+    monkeypatch.setattr(Store, "_place", late)
+    with Store(database.url) as store:
+        event = store.append("acme-1", Kind.OPENED, {}, stamp=stamp, expected_seq=1)
+        assert store.renewals() == {"acme-1": [event]}
+    assert next(silences, None) is None
 
 
 @pytest.mark.slow
@@ -282,6 +315,7 @@ def test_a_reader_cannot_write_whatever_its_role(database: Database) -> None:
         (psycopg.errors.QueryCanceled(), Trouble.TIMEOUT),
         (psycopg.errors.LockNotAvailable(), Trouble.BUSY),
         (psycopg.errors.AdminShutdown(), Trouble.UNREACHABLE),
+        (psycopg.errors.IdleInTransactionSessionTimeout(), Trouble.UNREACHABLE),
         (psycopg.errors.TooManyConnections(), Trouble.UNREACHABLE),
         (psycopg.errors.ConnectionFailure(), Trouble.UNREACHABLE),
         (psycopg.errors.InternalError_(), Trouble.FAILED),

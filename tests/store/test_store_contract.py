@@ -229,7 +229,11 @@ def test_two_processes_may_create_the_same_store(url: str) -> None:
         assert store.renewals() == {}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     bodies=st.lists(st.dictionaries(st.text("ab日", max_size=3), JSON, max_size=3), min_size=1, max_size=4)
 )
@@ -247,7 +251,11 @@ def test_any_json_survives(stamp: Stamp, bodies: list[dict[str, Any]]) -> None:
         assert all(event.hash == _independent_hash(event) for event in events)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(moves=st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["look", "append"])), max_size=14))
 def test_who_has_not_looked_cannot_append(stamp: Stamp, moves: list[tuple[int, str]]) -> None:
     """Two writers in any order: an append succeeds exactly when its writer has seen the last event."""

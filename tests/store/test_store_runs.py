@@ -174,10 +174,14 @@ def test_of_two_who_take_over_at_once_one_gets_the_run(store_url: str, stamp: St
     together = threading.Barrier(2)
 
     def take(actor: str) -> None:
+        begun = iter([lambda: together.wait(60)])
+
+        def watching(_run: Run, _left: float) -> None:
+            next(begun, lambda: 0)()  # both have seen the dead run before either takes it over
+
         with Store(store_url, timing=QUICK) as store:
-            together.wait(30)
             try:
-                got.append(store.begin_run("acme-1", replace(stamp, actor=actor)).holder)
+                got.append(store.begin_run("acme-1", replace(stamp, actor=actor), watching=watching).holder)
             except Attention as error:
                 got.append(error.reason)
 

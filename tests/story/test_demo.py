@@ -106,7 +106,7 @@ def test_keep_leaves_the_world_up_until_interrupted(tmp_path: Path) -> None:
     urls = re.findall(r"https?://\S+", opened)
     assert len(urls) == 5  # portal, three nodes, metrics
     for url in urls:
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             assert answer.status == 200, url
     typed = [line.strip() for line in tried.splitlines()]
     pasted = "\n".join(line for line in typed if line.startswith("export ")) + "\nrenewctl renewal show\n"

@@ -58,7 +58,7 @@ from renewctl.cli.main import main
 sys.exit(main())
 """
 PASSPHRASE, CONSUMER = "der alte Schlüssel, 2025", "what the consumer knows"
-QUICK = ("--check-in-timeout", "5", "--canaries", "1")
+QUICK = ("--check-in-timeout", "60", "--canaries", "1")
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -15,7 +15,7 @@ from tests.support.sandbox_parts import eventually
 
 pytestmark = pytest.mark.slow
 
-QUICK = ("--check-in-timeout", "5", "--canaries", "1")
+QUICK = ("--check-in-timeout", "60", "--canaries", "1")
 
 
 @pytest.fixture

@@ -14,7 +14,11 @@ from tests.support.operator import Operator, operator
 pytestmark = pytest.mark.slow
 
 FEW = 9
+PATIENT = ("--check-in-timeout", "60")
+"""Devices that check in do so soon, unless the machine is busy."""
+
 QUICK = ("--check-in-timeout", "10")
+"""Where they do not, that is waited out."""
 
 
 @pytest.mark.parametrize("spec", WORLDS, ids=lambda spec: spec.name)
@@ -44,14 +48,15 @@ def _play(person: Operator, spec: WorldSpec) -> dict[str, dict[str, object]]:
     if wanted.step == "accept":
         return person.told("renewal", "accept", downloaded, code=wanted.exit_code)
     person.told("renewal", "accept", downloaded)
-    return person.told("renewal", "roll-out", *QUICK, *wanted.options, code=wanted.exit_code)
+    waits = QUICK if wanted.exit_code else PATIENT
+    return person.told("renewal", "roll-out", *waits, *wanted.options, code=wanted.exit_code)
 
 
 def test_nobody_goes_back_to_an_expired_certificate_unasked(tmp_path: Path) -> None:
     """Forward only out of a dead certificate: the way back says what it means, and no node is touched before that."""
     with operator(replace(world("expired-yesterday"), devices=FEW), tmp_path) as person:
         person.to_accepted()
-        person.told("renewal", "roll-out", *QUICK, "--forward-only")
+        person.told("renewal", "roll-out", *PATIENT, "--forward-only")
         before = person.changes()
         assert person.refusal("renewal", "roll-back", *QUICK, code=1) == "roll_back_to_expired"
         told = person.told("renewal", "roll-back", *QUICK, "--dry-run", code=1)
@@ -61,4 +66,4 @@ def test_nobody_goes_back_to_an_expired_certificate_unasked(tmp_path: Path) -> N
         assert person.refusal("renewal", *back, code=4) == "roll_back_useless"
         steps = person.told("renewal", "show")["next_steps"]
         assert [step["key"] for step in steps] == ["next.roll_out_instead", "next.roll_back_again"]
-        person.told("renewal", "roll-out", *QUICK, "--forward-only")
+        person.told("renewal", "roll-out", *PATIENT, "--forward-only")

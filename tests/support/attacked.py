@@ -51,7 +51,7 @@ class Target:
     def raw(self, window: int | None = None) -> socket.socket:
         """A TCP connection."""
         connection = socket.socket()
-        connection.settimeout(30)
+        connection.settimeout(120)
         if window is not None:  # before the connection: the kernel has told the other side by then
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
         connection.connect(("127.0.0.1", self.port))
@@ -101,20 +101,24 @@ def closed_within(connections: Sequence[socket.socket], seconds: float) -> int:
 
 
 @contextlib.contextmanager
-def trickling(connections: Sequence[socket.socket], line: bytes, seconds: float) -> Iterator[None]:
-    """A line of a head on each now and then, as long as the other side takes it."""
-    leaving = threading.Event()
+def trickling(
+    connections: Sequence[socket.socket], line: bytes, seconds: float
+) -> Iterator[set[socket.socket]]:
+    """A line of a head on each now and then, as long as the other side takes it; gives those that still do."""
+    leaving, alive = threading.Event(), set(connections)
 
     def trickle() -> None:
         while not leaving.wait(seconds):
             for one in connections:
-                with contextlib.suppress(OSError):
+                try:
                     one.sendall(line)
+                except OSError:
+                    alive.discard(one)
 
     thread = threading.Thread(target=trickle)
     thread.start()
     try:
-        yield
+        yield alive
     finally:
         leaving.set()
         thread.join()

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.host import ROOT, Host
+from tests.support.ports import free_port
 
 ROLE = ROOT / "playbooks" / "collections" / "ansible_collections" / "renewctl" / "mdm" / "roles" / "exporter"
 REQUIREMENTS = ROLE / "files" / "requirements.txt"
@@ -79,9 +79,7 @@ def another(built: Path, version: str, folder: Path, **more: str) -> Path:
 
 def free_address() -> str:
     """A loopback address nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 @dataclass
@@ -206,7 +204,7 @@ class Site:
     def page(self, path: str = "/metrics") -> str:
         """What the exporter answers."""
         with urllib.request.urlopen(
-            f"http://{self.address}{path}", timeout=10
+            f"http://{self.address}{path}", timeout=60
         ) as answer:  # our network is its
             return str(answer.read().decode())
 

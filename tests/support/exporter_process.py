@@ -19,6 +19,16 @@ from pathlib import Path
 TOPIC = "com.apple.mgmt.External.11111111-2222-4333-8444-555555555555"
 
 
+PATIENT = """
+import sys
+from exporter import main, poller
+from renewctl.servers.nanomdm import NanoMDM
+NanoMDM.__init__.__kwdefaults__["deadline_seconds"] = poller.LOOK_SECONDS = 600.0
+sys.exit(main.main(sys.argv[1:]))
+"""
+"""With `program=("-c", PATIENT)` a node that hangs does so for ten minutes: longer than a test, on a busy machine too."""
+
+
 @dataclass
 class Answer:
     """One HTTP answer, names of headers in lower case, its body as sent."""
@@ -42,7 +52,7 @@ class Exporter:
             f"http://127.0.0.1:{self.port}{path}", headers=dict(headers or {}), method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=240) as answer:
                 return Answer(answer.status, _lower(answer.headers), answer.read())
         except urllib.error.HTTPError as error:
             with error:

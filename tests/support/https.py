@@ -26,7 +26,7 @@ def ask(
     tls: ssl.SSLContext | None = None,
     headers: Mapping[str, str] | None = None,
     method: str = "GET",
-    seconds: float = 30,
+    seconds: float = 240,
     source: str = "127.0.0.1",
 ) -> Answer:
     """Ask once, from this address."""

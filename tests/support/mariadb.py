@@ -6,7 +6,6 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import pymysql
+
+from tests.support.ports import free_port
 
 _SERVER = "/usr/sbin/mariadbd"
 """Where Debian's package `mariadb-server` puts it; without it the tests fail, they never skip."""
@@ -58,14 +59,13 @@ def mariadb(*settings: str) -> Iterator[MariaDB]:
     if user == "mysql":
         shutil.chown(folder, user)
     data = folder / "data"
-    subprocess.run(
+    made = subprocess.run(
         ["mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={user}", "--skip-test-db",
          "--auth-root-authentication-method=normal"],
-        check=True, capture_output=True,
+        check=False, capture_output=True, text=True,
     )  # fmt: skip
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    assert made.returncode == 0, made.stdout + made.stderr
+    port = free_port()
     words = [
         _SERVER, "--no-defaults", f"--datadir={data}", f"--user={user}", f"--socket={folder / 's'}",
         f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={folder / 'pid'}", *settings,

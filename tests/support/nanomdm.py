@@ -20,7 +20,6 @@ import plistlib
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -35,11 +34,12 @@ import httpx
 from renewctl.sandbox.authority import Issued
 from renewctl.sandbox.device_messages import COMMAND_TYPE, Device, idle, signature
 from renewctl.sandbox.devices import Devices, Group
+from tests.support.ports import free_port
 from tests.support.postgres import Database
 from tests.support.sandbox_parts import Pushes
 
-_START_SECONDS = 20.0
-_STOP_SECONDS = 10.0
+_START_SECONDS = 60.0
+_STOP_SECONDS = 60.0
 _PORT_ATTEMPTS = 5
 _REQUEST = re.compile(r"\bhandler=log\b.*?\bmethod=(\S+).*?\bpath=(\S+)")
 
@@ -110,7 +110,7 @@ class NanoMDM:
     def start(self) -> None:
         """Start it, on the port of an earlier start where there was one."""
         for _ in range(_PORT_ATTEMPTS):
-            port = self.port or _free_port()
+            port = self.port or free_port()
             if self._answers(port):
                 self.port = port
                 return
@@ -241,9 +241,3 @@ def devices(pushes: Pushes) -> Iterator[DeviceGroup]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -16,7 +16,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -28,11 +27,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.support.ports import free_port
+
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 """Where Debian 12's package `postgresql` puts the programs."""
 
 _START_SECONDS = 60.0
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 60.0
 _PORT_ATTEMPTS = 5
 
 
@@ -123,7 +124,7 @@ class Cluster:
         with self._turn:
             for attempt in range(_PORT_ATTEMPTS):
                 if attempt or not self.port:
-                    self.port = _free_port()
+                    self.port = free_port()
                 if self._started():
                     return
         raise AssertionError((self.folder / "log").read_text())
@@ -195,12 +196,6 @@ def _as_unprivileged() -> list[str]:
         return prefix
     account = _unprivileged()
     return [*prefix, f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

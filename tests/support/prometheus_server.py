@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -17,6 +16,7 @@ from typing import Any
 import yaml
 
 from tests.support import alerting, prometheus
+from tests.support.ports import free_port
 
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.2
@@ -35,7 +35,7 @@ class Server:
             AssertionError: Prometheus said anything but success.
         """
         query = urllib.parse.urlencode(parameters)
-        with urllib.request.urlopen(f"{self._url}{path}?{query}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self._url}{path}?{query}", timeout=60) as answer:
             said = json.load(answer)
         assert said["status"] == "success", said
         return dict(said["data"])
@@ -76,13 +76,6 @@ def _config(folder: Path, target: str) -> Path:
     return path
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 @contextmanager
 def running(folder: Path, target: str) -> Iterator[Server]:
     """Prometheus with the shipped rules, every `for:` shortened to 0 s, scraping one target as job `renewctl`."""
@@ -93,7 +86,7 @@ def running(folder: Path, target: str) -> Iterator[Server]:
 @contextmanager
 def configured(folder: Path, config: Path) -> Iterator[Server]:
     """Prometheus with a configuration of the test's own; its data goes below `folder`."""
-    port = _free_port()
+    port = free_port()
     command = [
         prometheus.program("prometheus"),
         f"--config.file={config}",
@@ -112,7 +105,7 @@ def configured(folder: Path, config: Path) -> Iterator[Server]:
             yield server
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 def _ready(port: int) -> bool:

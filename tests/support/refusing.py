@@ -24,6 +24,7 @@ class Refusing(ThreadingHTTPServer):
         self.asked: list[tuple[str, str | None]] = []
         self.refused: list[float] = []
         self.slow = 0.0
+        self.leaving = threading.Event()
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -39,7 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append((self.path, self.headers.get("Authorization")))
         if self.headers.get("Authorization"):
             self.server.refused.append(time.monotonic())
-        time.sleep(self.server.slow)
+        self.server.leaving.wait(self.server.slow)
         known = self.path == "/version"
         body = b'{"version": "v0.9.0"}' if known else b"Unauthorized"
         self.send_response(200 if known else 401)
@@ -60,5 +61,6 @@ def nanomdm_that_refuses() -> Iterator[Refusing]:
         try:
             yield server
         finally:
+            server.leaving.set()
             server.shutdown()
             thread.join()

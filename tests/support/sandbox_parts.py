@@ -77,7 +77,7 @@ class Pushes:
         certificate, key = pair.write(self.folder / "clients", f"{pair.certificate.serial_number:x}")
         context = ssl.create_default_context(cafile=self.pki / "web-root.pem")
         context.load_cert_chain(certificate, key)
-        return httpx.Client(http2=True, verify=context, base_url=self.url, timeout=10, **options)  # type: ignore[arg-type]
+        return httpx.Client(http2=True, verify=context, base_url=self.url, timeout=60, **options)  # type: ignore[arg-type]
 
     def switch(self, **faults: object) -> None:
         """Set fault switches."""
@@ -98,7 +98,7 @@ class Pushes:
             thread.start()
             yield woken
             httpx.put(f"{self.courier}/offline", json=[token]).raise_for_status()
-            thread.join(5)
+            thread.join(60)
 
 
 def _read(lines: Iterator[str], woken: list[dict[str, str]]) -> None:

@@ -20,9 +20,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.ports import free_port
 
 HOST = "127.0.0.1"
 
@@ -109,7 +111,7 @@ def sshd(folder: Path, person: Person | None = None) -> Iterator[Sshd]:
     folder.mkdir(parents=True, exist_ok=True)
     host_key, client_key = _key(folder / "host_key"), _key(folder / "client_key")
     (folder / "authorized_keys").write_bytes(client_key.with_suffix(".pub").read_bytes())
-    port = _free_port()
+    port = free_port()
     public = host_key.with_suffix(".pub").read_text().split()
     known_hosts = folder / "known_hosts"
     known_hosts.write_text(f"[{HOST}]:{port} {public[0]} {public[1]}\n")
@@ -140,7 +142,7 @@ def _running(config: Path, port: int, log: object, before: list[str]) -> Iterato
         yield process
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -161,9 +163,3 @@ def _key(path: Path) -> Path:
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", os.fspath(path)], check=True
     )
     return path
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

@@ -72,7 +72,7 @@ class WebServer:
 
     def wait_for_log(self, words: str) -> None:
         """Until something is told."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while words not in self.log.read_text():
             assert time.monotonic() < end, self.log.read_text()
             time.sleep(0.02)
@@ -89,7 +89,7 @@ def web_server(config: Path, **constants: float) -> Iterator[WebServer]:
     try:
         yield WebServer(process, int(process.stdout.readline()), log)
         process.terminate()  # in good order, so that what ran is counted
-        process.wait(30)
+        process.wait(60)
     finally:
         process.kill()
         process.wait()

@@ -25,8 +25,8 @@ from tests.support.web_server import WebServer, web_server, write_config
 pytestmark = pytest.mark.slow  # many connections, deadlines: `make test`
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
-SHORT = {"HEAD_SECONDS": 1.5, "HANDSHAKE_SECONDS": 1.5, "ANSWER_SECONDS": 2.0}
-"""Deadlines for tests that wait for them."""
+SHORT = {"HEAD_SECONDS": 6.0, "ANSWER_SECONDS": 2.0}
+"""Deadlines for tests that wait for them; a head of their own they send in time, on a busy machine too."""
 
 
 class Attacked(Target):
@@ -59,7 +59,7 @@ def attack(
             finally:
                 target.close()
             server.process.terminate()
-            assert server.process.wait(30) == 0
+            assert server.process.wait(60) == 0
             assert "Traceback" not in server.log.read_text(), server.log.read_text()
             assert len(server.log.read_text()) < 2000, "an attack fills the log"
 
@@ -76,7 +76,7 @@ def test_more_connections_than_there_is_room_for(attack: Attack) -> None:
         for _ in range(20):
             target.connect()
             target.scrape()
-        assert closed_within(first, 5) == 20
+        assert closed_within(first, 60) == 20
 
 
 def test_who_has_asked_something_is_put_out_after_who_has_not(attack: Attack) -> None:
@@ -107,7 +107,7 @@ def test_a_body_nobody_wants(attack: Attack) -> None:
         two.sendall(HEAD + b"Content-Length: 10000000\r\n\r\n" + b"a" * 10)
         assert b"200 OK" in two.recv(4096)
         two.sendall(b"a" * 10)
-        assert closed_within([two], 20) == 1
+        assert closed_within([two], 60) == 1
         assert target.rss() - before < 30
 
 
@@ -153,7 +153,7 @@ def arrived(connection: socket.socket) -> int:
         TimeoutError: the connection was not ended.
     """
     got = 0
-    connection.settimeout(30)
+    connection.settimeout(120)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     with contextlib.suppress(ConnectionError, ssl.SSLError):
         while more := connection.recv(1 << 20):

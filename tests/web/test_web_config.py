@@ -105,7 +105,7 @@ _VALUES = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(value=_VALUES)
 def test_any_yaml_is_taken_or_refused(value: object, path: Path) -> None:
     """Whatever stands where: never another error than the one told to people."""
@@ -116,7 +116,7 @@ def test_any_yaml_is_taken_or_refused(value: object, path: Path) -> None:
         assert error.values  # noqa: PT017 - taken is well, too
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.binary(max_size=200))
 def test_any_bytes_are_taken_or_refused(data: bytes, path: Path) -> None:
     """A file that is no text, no YAML, or nearly."""

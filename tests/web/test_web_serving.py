@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import struct
@@ -30,7 +29,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from renewctl.web import connection, serving
 
-connection.HEAD_SECONDS = 1.2
+connection.HEAD_SECONDS = 3
 serving.KEEP_ALIVE_SECONDS = 60
 
 async def hello(request):
@@ -68,10 +67,17 @@ class Running:
         """A new connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
-    def cpu_seconds(self) -> float:
-        """CPU time used so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def woken(self, after: float) -> int:
+        """How often its threads went to sleep, and so had been awake, in the seconds from now on."""
+        tasks = sorted(Path(f"/proc/{self.process.pid}/task").iterdir())
+        before = _slept(tasks)
+        time.sleep(after)
+        return _slept(tasks) - before
+
+
+def _slept(tasks: list[Path]) -> int:
+    told = [(task / "status").read_text().partition("\nvoluntary_ctxt_switches:")[2] for task in tasks]
+    return sum(int(count.split()[0]) for count in told)
 
 
 @pytest.fixture
@@ -95,42 +101,44 @@ def answered(connection: socket.socket) -> bool:
     return got.startswith(b"HTTP/1.1 200 OK")
 
 
-def seconds_until_closed(connection: socket.socket, drip: bytes = b"") -> float:
-    """How long a connection lives on which a byte is sent now and then."""
-    began = time.monotonic()
+def until_closed(connection: socket.socket, drip: bytes = b"") -> None:
+    """As long as a connection lives on which a byte is sent now and then."""
+    ends = time.monotonic() + 60
     connection.settimeout(0.1)
-    while time.monotonic() - began < 40:
+    while time.monotonic() < ends:
         try:
             if drip:
                 connection.send(drip)
             if not connection.recv(4096):
-                break
+                return
         except TimeoutError:
             continue
         except OSError:
-            break
-    return time.monotonic() - began
+            return
+    raise AssertionError("it lives on")
 
 
 @pytest.mark.parametrize("drip", [b"", b"a", b"\n"], ids=["idle", "slowloris", "blank lines"])
 def test_a_request_head_that_does_not_come_ends_the_connection(drip: bytes, running: Running) -> None:
     """One total deadline: bytes that trickle in do not lengthen it; others are answered meanwhile."""
+    began = time.monotonic()
     with running.connect() as slow, running.connect() as normal:
         slow.send(b"GET / HTTP/1.1\r\nX-Slow: " if drip == b"a" else drip)
         normal.send(REQUEST)
         assert b"200 OK" in normal.recv(4096)
-        assert 0.3 < seconds_until_closed(slow, drip) < 20
+        until_closed(slow, drip)
+    assert time.monotonic() - began > 0.3
 
 
 def test_a_connection_is_kept_between_requests_and_on_the_clock_in_each(running: Running) -> None:
     """Idle after an answer it may stay; a second head that trickles ends it."""
     with running.connect() as connection:
-        for pause in (1.6, 0):  # longer than a head may take
+        for pause in (3.5, 0):  # longer than a head may take
             connection.send(REQUEST)
             assert answered(connection)
             time.sleep(pause)
         connection.send(b"GET / HTTP/1.1\r\n")
-        assert seconds_until_closed(connection, b"a: b\r\n") < 20
+        until_closed(connection, b"a: b\r\n")
 
 
 def test_blank_lines_after_an_answer_do_not_keep_a_connection_for_ever(running: Running) -> None:
@@ -138,7 +146,7 @@ def test_blank_lines_after_an_answer_do_not_keep_a_connection_for_ever(running: 
     with running.connect() as connection:
         connection.send(REQUEST)
         assert answered(connection)
-        assert seconds_until_closed(connection, b"\r\n") < 20
+        until_closed(connection, b"\r\n")
 
 
 def test_head_and_body_of_an_answer_are_one_packet(running: Running) -> None:
@@ -170,10 +178,11 @@ def test_each_answer_tells_the_time_it_was_given(running: Running) -> None:
     """To the second, also on a connection that is kept."""
     with running.connect() as connection:
         for pause in (1.1, 0):
+            asked = time.time()
             connection.send(REQUEST)
             head, _, _ = connection.recv(4096).partition(b"\r\n\r\n")
             told = head.decode().partition("date: ")[2].partition("\r\n")[0]
-            assert abs(parsedate_to_datetime(told).timestamp() - time.time()) < 1.05, told
+            assert int(asked) <= parsedate_to_datetime(told).timestamp() <= time.time(), told
             time.sleep(pause)
 
 
@@ -204,13 +213,12 @@ def test_sigterm_finishes_what_is_under_way_and_takes_nothing_new(running: Runni
 
 @pytest.mark.slow
 def test_an_idle_server_uses_no_processor(running: Running) -> None:
-    """The tick of uvicorn takes 2.5 ms a second; here 5 s stay below one clock tick or two."""
+    """The tick of uvicorn wakes it ten times a second; here it sleeps on."""
     with running.connect() as connection:
         connection.send(REQUEST)
         assert answered(connection)
-    before = running.cpu_seconds()
-    time.sleep(5)
-    assert running.cpu_seconds() - before <= 0.01
+    running.woken(after=1)  # what the answer left to do
+    assert running.woken(after=5) <= 5
 
 
 def test_addresses_to_listen_on() -> None:

@@ -52,7 +52,7 @@ def serving(place: Path) -> Iterator[WebServer]:
 
 def greeted(port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
     """A connection after its handshake."""
-    raw = socket.create_connection(("127.0.0.1", port), timeout=30)
+    raw = socket.create_connection(("127.0.0.1", port), timeout=120)
     try:
         return context.wrap_socket(raw, server_hostname="localhost")
     except OSError:
@@ -138,7 +138,7 @@ def test_an_open_connection_is_answered_once_more_and_closed_when_another_ca_hol
     """Scrapers keep theirs for years; a web config that is broken meanwhile closes none."""
     with web_server(write_config(place, {"tls_server_config": MUTUAL})) as running:
         context = client(place / "ca.pem", place / "known.pem")
-        kept = http.client.HTTPSConnection("127.0.0.1", running.port, timeout=30, context=context)
+        kept = http.client.HTTPSConnection("127.0.0.1", running.port, timeout=120, context=context)
 
         def closed_after() -> bool:
             kept.request("GET", "/")
@@ -195,15 +195,15 @@ def test_versions_and_ciphers_are_the_ones_said(place: Path) -> None:
 def test_half_open_handshakes_are_ended(place: Path) -> None:
     """Whoever connects and says nothing, or stops in the middle, is gone after the deadline."""
     config = write_config(place, {"tls_server_config": PAIR})
-    with web_server(config, HANDSHAKE_SECONDS=1) as running:
+    with web_server(config, HANDSHAKE_SECONDS=5) as running:
+        began = time.monotonic()
         silent, stopped = running.connect(), running.connect()
         with silent, stopped:
             stopped.send(b"\x16\x03\x01\x02\x00\x01")  # a ClientHello's beginning
-            began = time.monotonic()
             for one in (silent, stopped):
                 with contextlib.suppress(ConnectionResetError):
                     assert one.recv(100) == b""
-            assert 0.3 < time.monotonic() - began < 20
+            assert 0.3 < time.monotonic() - began < 60
             assert let_in(running.port, place, None)
 
 

@@ -120,7 +120,7 @@ def test_passwords_that_hang_are_read_side_by_side(
     sqlite_desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A vault that is down costs its patience once, not once a node."""
-    meet = threading.Barrier(3, timeout=20)
+    meet = threading.Barrier(3, timeout=60)
     monkeypatch.setattr(secrets, "read", lambda _ref: meet.wait())
     nodes = sqlite_desk.inventory["nodes"]
     sqlite_desk.rewrite(

@@ -173,11 +173,17 @@ class TestWhoHolds:
 class TestHeldByTwo:
     """Who may change nodes."""
 
-    def test_somebody_else_holds_the_run(self, desk: Desk) -> None:
+    def test_somebody_else_holds_the_run(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         """A holder that lives: refused with its name, nothing is written."""
         desk.to_accepted()
         kinds = desk.kinds()
-        with Store(desk.store) as store, store.lease("tokyo-1", OTHER):
+        patient = Timing(beat=0.05, lost=100.0, patience=60.0, look=0.02)
+        with (
+            Store(desk.store, timing=patient) as store,
+            store.lease("tokyo-1", OTHER),
+            monkeypatch.context() as patch,
+        ):
+            patch.setitem(Store.__init__.__kwdefaults__, "timing", patient)
             error = desk.told("renewal", "roll-out", code=4)["error"]
         assert (error["reason"], error["values"]["holder"]) == ("run_held", "suzuki@ops2")
         assert (desk.kinds(), desk.playbooks.played) == (kinds, [])
