@@ -133,7 +133,7 @@ def _key_gone(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
 def _after_refusal(situation: Situation, renewal: Renewal, reason: Reason | None) -> tuple[Step, ...]:
     """What gets past a refusal, where doing the same again would not."""
     forward = f"{situation.command('renewal', 'roll-out')} --forward-only"
-    if reason is Reason.PREVIOUS_PAIR_MISSING:
+    if reason in {Reason.PREVIOUS_PAIR_MISSING, Reason.PAIR_NOT_ON_RECORD}:
         first = _abort(situation, renewal, "next.adopt_first")
         return (*first, Step("next.forward_only", {}, forward))
     if reason is Reason.PREVIOUS_KEY_LOST:

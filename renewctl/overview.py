@@ -16,7 +16,7 @@ from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, Outcome, PairRef
 from renewctl.renewal.history import TopicHistory
 from renewctl.renewal.rules import NodeState, Phase, Renewal, gone, owed, owed_previous
-from renewctl.renewal.served import is_pair, serving
+from renewctl.renewal.served import is_pair, is_stranger, serving
 
 REQUEST_WARNING = timedelta(days=14)
 """How long before its last day a request is warned of."""
@@ -144,6 +144,7 @@ def view(
     warnings = [
         *_date_warnings(topic, not_after, now),
         *_node_warnings(topic, nodes, left_owed),
+        *_record_warnings(topic, nodes, history),
         *_gone_warnings(topic, history.open, names),
         *_id_warnings(topic, wrong_id),
         *_request_warnings(topic, history.open, now),
@@ -263,7 +264,10 @@ def _state(
         return State.DISAGREES
     if node.name in left_owed:
         return left_owed[node.name]
-    return State.SAME if told is None else _told(told)
+    if told is not None:
+        return _told(told)
+    expected = history.current
+    return State.DISAGREES if expected is not None and not is_pair(serving, expected) else State.SAME
 
 
 def _told(state: NodeState) -> State:
@@ -333,6 +337,17 @@ def _node_warnings(topic: Topic, nodes: Sequence[NodeView], left_owed: Mapping[s
     if bad:
         warnings.append(Warn("warning.node_failed", {"name": topic.name, "nodes": ", ".join(bad)}))
     return warnings
+
+
+def _record_warnings(topic: Topic, nodes: Sequence[NodeView], history: TopicHistory) -> list[Warn]:
+    """What nobody has written down: a roll-back would not bring it back."""
+    strangers = [
+        view.node.name
+        for view in nodes
+        if view.serving is not None and is_stranger(view.serving, history.pairs)
+    ]
+    values = {"name": topic.name, "nodes": ", ".join(strangers)}
+    return [Warn("warning.not_on_record", values)] if strangers else []
 
 
 def _gone_warnings(topic: Topic, renewal: Renewal | None, nodes: Sequence[str]) -> list[Warn]:

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     RENEWAL_UNKNOWN = "renewal_unknown"
     SEVERAL_TOPICS = "several_topics"
     NOT_ADOPTED = "not_adopted"
+    PAIR_NOT_ON_RECORD = "pair_not_on_record"
     PREVIOUS_PAIR_MISSING = "previous_pair_missing"
     NO_PAIR_BEFORE = "no_pair_before"
     PREVIOUS_PAIR_REFUSED = "previous_pair_refused"

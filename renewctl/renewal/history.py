@@ -112,6 +112,12 @@ class TopicHistory:
         return self.adopted if renewal is None else renewal.accepted
 
     @property
+    def pairs(self) -> tuple[PairRef, ...]:
+        """Every pair on record: taken over, accepted, or in use before a renewal."""
+        told = [self.adopted, *(pair for one in self.renewals for pair in (one.previous, one.accepted))]
+        return tuple(pair for pair in told if pair is not None)
+
+    @property
     def before(self) -> PairRef | None:
         """The pair in use before that, where a renewal has replaced it."""
         return None if self._in_use is None else self._in_use.previous

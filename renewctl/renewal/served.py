@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from renewctl.observation import Observation, ServedCertificate
@@ -16,6 +16,11 @@ def is_pair(served: ServedCertificate, pair: PairRef) -> bool:
     if served.serial is not None:
         return served.serial == pair.serial
     return abs(served.not_after - pair.not_after) < _ONE_SECOND
+
+
+def is_stranger(served: ServedCertificate, pairs: Collection[PairRef]) -> bool:
+    """A certificate that none of the pairs on record is; never where none is: nothing was taken over yet."""
+    return bool(pairs) and not any(is_pair(served, pair) for pair in pairs)
 
 
 def serving(seen: Mapping[str, Observation], topic: str, pair: PairRef) -> tuple[str, ...]:

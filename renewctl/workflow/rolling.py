@@ -29,6 +29,7 @@ from renewctl.workflow.engine import (
 from renewctl.workflow.enrolled import enrolled_topics
 from renewctl.workflow.equipment import require_equipped
 from renewctl.workflow.hosts import host_variables
+from renewctl.workflow.on_record import require_on_record
 from renewctl.workflow.pairs import accepted, open_pair, open_previous, previous_pair, told
 from renewctl.workflow.workplace import Workplace
 
@@ -40,8 +41,8 @@ def roll_out(work: Workplace, topic: Topic, options: Options) -> Renewal:
     """Give every node of the topic the accepted pair, wave by wave, each proven before the next wave.
 
     Raises:
-        Refused: out of order; a key that cannot be opened; no way back; stopped by a wrong pair;
-            enrolled devices use another topic; a reload command this host does not allow.
+        Refused: out of order; a key that cannot be opened; no way back, or not to what a node serves; stopped
+            by a wrong pair; enrolled devices use another topic; a reload command this host does not allow.
         Unusable: a node's password cannot be read here.
         Attention: held by another operator, or because a node is unknown, not proven or owed.
     """
@@ -88,6 +89,7 @@ def ready_for(work: Workplace, topic: Topic, options: Options) -> Ready:
     previous = previous_pair(renewal, forward_only=options.forward_only)
     if previous is not None:
         open_previous(work, previous)
+        require_on_record(nodes, topic.topic, work.history(topic).pairs, previous)
     others = [other.topic for other in work.inventory.topics]
     findings.insist(findings.enrolled_elsewhere(enrolled_topics(nodes), topic.topic, account, others))
     return Ready(renewal, nodes, plan(nodes, options.waves), new, previous)

@@ -123,6 +123,34 @@ def test_nodes_that_disagree() -> None:
     assert "disagree" in keys(look(serves("a", OLD), serves("b", NEW)))
 
 
+def test_a_pair_nobody_wrote_down_is_not_current() -> None:
+    """All nodes serve one pair, and it is not the one taken over: as after a renewal by hand. Nor is one of before."""
+    stranger, older = replace(NEW, serial="0c"), replace(OLD, serial="09")
+    shown = look(serves("a", stranger), serves("b", stranger))
+    assert [each.state for each in shown.nodes] == [State.DISAGREES, State.DISAGREES]
+    assert {"not_on_record", "disagree"} <= keys(shown)
+    closed = replace(renewal(Phase.CLOSED), previous=older)
+    shown = look(serves("a", older), names=("a",), history=TopicHistory("tokyo", (closed,), adopted=older))
+    assert [each.state for each in shown.nodes] == [State.DISAGREES]
+    assert "not_on_record" not in keys(shown)
+
+
+def test_a_pair_that_came_through_a_shared_storage_is_no_stranger() -> None:
+    """Midway through a roll-out a node serves the new pair before its own turn."""
+    past = TopicHistory(
+        "tokyo", (renewal(Phase.ROLLING_OUT, nodes={"a": told(Outcome.PROVEN)}),), adopted=OLD
+    )
+    shown = look(serves("a", NEW), serves("b", NEW), history=past)
+    assert [each.state for each in shown.nodes] == [State.PROVEN, State.OWED]
+    assert not {"not_on_record", "disagree"} & keys(shown)
+
+
+def test_without_anything_on_record_no_pair_is_a_stranger() -> None:
+    """Nobody has taken over a pair yet, as monitoring alone does not ask for it."""
+    shown = look(serves("a", NEW), names=("a",), history=TopicHistory("tokyo"))
+    assert ([each.state for each in shown.nodes], keys(shown)) == ([State.SAME], set())
+
+
 def test_facts_without_serials_are_compared_by_date() -> None:
     """A source that knows no serial still tells the date."""
     bare = ServedCertificate(UID, OLD.not_after, Source.API)

@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from tests.support.desk import OLD, Desk
+from tests.support.desk import APPLE, OLD, Desk
 from tests.support.identities import Identity
 
 pytestmark = pytest.mark.slow
@@ -95,6 +95,31 @@ def test_nothing_was_ever_adopted(sqlite_desk: Desk) -> None:
     sqlite_desk.told("renewal", "accept", sqlite_desk.downloaded())
     error = sqlite_desk.told("renewal", "roll-out", code=1)["error"]
     assert (error["reason"], error["values"]["got"]) == ("previous_pair_missing", "-")
+
+
+def test_what_a_node_serves_is_on_no_record(sqlite_desk: Desk) -> None:
+    """Renewed by hand since: the way back would be another pair, so both stop, and lead to taking it over."""
+    sqlite_desk.to_accepted()
+    file, by_hand = sqlite_desk.folder / "push.pem", APPLE.push(key="by hand")
+    install = {"host": "localhost", "paths": {"certificate": str(file), "key": str(file.with_suffix(".key"))}}
+    served = [{"name": name, "product": "files", "install": install} for name in ("f1", "f2")]
+    sqlite_desk.rewrite(nodes=[*sqlite_desk.inventory["nodes"], *served])
+    kinds = sqlite_desk.kinds()
+    file.write_bytes(by_hand.pem)
+    for words in ((), ("--dry-run",)):
+        error = sqlite_desk.told("renewal", "roll-out", *words, code=1)["error"]
+        assert (error["reason"], error["values"]["node"]) == ("pair_not_on_record", "f1")
+        assert (error["values"]["got"], error["values"]["expected"]) == (by_hand.serial, OLD.serial)
+        assert [other["values"]["node"] for other in error["others"]] == ["f2"]
+        said = sqlite_desk.run("renewal", "roll-out", *words).err
+        assert "renewctl renewal abort" in said
+        assert "--topic tokyo --forward-only" in said
+    nothing_happened(sqlite_desk, kinds)
+    left_out = [word for name in ("f1", "f2") for word in ("--leave-out", f"{name}=by hand")]
+    sqlite_desk.told("renewal", "roll-out", "--dry-run", *left_out)
+    sqlite_desk.told("renewal", "roll-out", "--dry-run", "--forward-only")
+    file.write_bytes(OLD.pem)
+    sqlite_desk.told("renewal", "roll-out", "--dry-run")
 
 
 def test_leaving_out_a_node_nobody_knows(sqlite_desk: Desk) -> None:

@@ -1,0 +1,53 @@
+"""Whether what nodes serve now is on record: else a roll-back would give them something else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+
+from renewctl.errors import Refused, RenewctlError
+from renewctl.inventory.reading import Node
+from renewctl.observation import ServedCertificate
+from renewctl.reasons import Reason
+from renewctl.renewal.events import PairRef
+from renewctl.renewal.served import is_stranger
+from renewctl.servers.registry import connect
+
+_AT_ONCE = 16
+
+
+def require_on_record(nodes: Sequence[Node], uid: str, pairs: Collection[PairRef], previous: PairRef) -> None:
+    """Check the nodes that can be asked from here, as `status` does; a silent one is the fence's to refuse.
+
+    Args:
+        pairs: every pair on record for the topic of this UID.
+        previous: what a roll-back would put back.
+
+    Raises:
+        Refused: `pair_not_on_record`, the other such nodes in `.others`.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        served = list(zip(nodes, pool.map(partial(_served, uid), nodes), strict=True))
+    refused = [
+        Refused(
+            Reason.PAIR_NOT_ON_RECORD,
+            node=node.name,
+            got=one.serial or one.not_after,
+            expected=previous.serial,
+            option="--forward-only",
+        )
+        for node, one in served
+        if one is not None and is_stranger(one, pairs)
+    ]
+    if refused:
+        refused[0].others = tuple(refused[1:])
+        raise refused[0]
+
+
+def _served(uid: str, node: Node) -> ServedCertificate | None:
+    try:
+        return connect(node, [uid]).observe(datetime.now(UTC), certificates_alone=True).serving(uid)
+    except RenewctlError:
+        return None
