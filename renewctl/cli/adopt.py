@@ -10,6 +10,7 @@ import click
 
 from renewctl.cli.context import Session
 from renewctl.cli.options import (
+    PATH,
     Command,
     Option,
     common_options,
@@ -26,12 +27,10 @@ from renewctl.reasons import Reason
 if TYPE_CHECKING:
     from renewctl.inventory.reading import Topic
 
-_FILE = click.Path(path_type=Path)
-
 
 @click.command(cls=Command, help="help.adopt")
-@click.option("--certificate", cls=Option, metavar="FILE", type=_FILE, help="help.option.certificate")
-@click.option("--key", cls=Option, metavar="FILE", type=_FILE, help="help.option.key")
+@click.option("--certificate", cls=Option, metavar="FILE", type=PATH, help="help.option.certificate")
+@click.option("--key", cls=Option, metavar="FILE", type=PATH, help="help.option.key")
 @click.option("--certificate-only", cls=Option, is_flag=True, help="help.option.certificate_only")
 @topic_option
 @passphrase_option

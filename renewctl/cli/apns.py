@@ -11,6 +11,7 @@ import click
 from renewctl import messages
 from renewctl.cli.context import Session
 from renewctl.cli.options import (
+    PATH,
     Command,
     Group,
     Option,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from renewctl.certificate.pushcert import Pair
     from renewctl.inventory.reading import Topic
 
-_FILE = click.Path(path_type=Path)
-
 
 @click.group(cls=Group, help="help.apns")
 def apns() -> None:
@@ -38,8 +37,8 @@ def apns() -> None:
 
 @apns.command(cls=Command, help="help.apns.check")
 @topic_option
-@click.option("--certificate", cls=Option, type=_FILE, help="help.option.certificate")
-@click.option("--key", cls=Option, type=_FILE, help="help.option.key")
+@click.option("--certificate", cls=Option, type=PATH, help="help.option.certificate")
+@click.option("--key", cls=Option, type=PATH, help="help.option.key")
 @passphrase_option
 @json_option
 @common_options

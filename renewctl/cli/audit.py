@@ -12,6 +12,7 @@ import click
 import renewctl
 from renewctl.cli.context import Session
 from renewctl.cli.options import (
+    PATH,
     Command,
     Group,
     Option,
@@ -129,7 +130,7 @@ def log(session: Session, *, year: int | None, form: str, topic_id: str | None) 
     "--out",
     cls=Option,
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="help.option.out_report",
 )

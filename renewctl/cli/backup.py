@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from renewctl.cli.context import Session
-from renewctl.cli.options import Command, common_options, dry_run_option, json_option, pass_session
+from renewctl.cli.options import PATH, Command, common_options, dry_run_option, json_option, pass_session
 from renewctl.errors import ExitCode, Refused
 from renewctl.reasons import Reason
 
 
 @click.command(cls=Command, help="help.backup")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=PATH)
 @dry_run_option
 @json_option
 @common_options

@@ -15,6 +15,7 @@ from renewctl.cli.init_ask import Told
 from renewctl.cli.init_text import render
 from renewctl.cli.init_write import Homes, IdentityAnswer, homes, identity_answer, make_homes, write
 from renewctl.cli.options import (
+    PATH,
     Command,
     Option,
     common_options,
@@ -45,7 +46,7 @@ def _option(*names: str, **more: Any) -> Callable[[_Function], _Function]:  # no
 @_option("--store", metavar="URL", default=DEFAULT_STORE, help="help.option.store")
 @_option("--keys", metavar="FOLDER", default=DEFAULT_KEYS, help="help.option.keys")
 @_option("--recipient", metavar="AGE1…", multiple=True, help="help.option.recipient")
-@_option("--identity", type=click.Path(path_type=Path), help="help.option.identity")
+@_option("--identity", type=PATH, help="help.option.identity")
 @_option("--topic", metavar="UID", help="help.option.topic_uid")
 @_option("--id", metavar="ID", help="help.option.topic_id")
 @_option("--name", metavar="TEXT", help="help.option.topic_name")

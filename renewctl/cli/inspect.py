@@ -11,7 +11,7 @@ import click
 
 from renewctl import messages
 from renewctl.cli.context import Session
-from renewctl.cli.options import Command, common_options, json_option, pass_session, passphrase_option
+from renewctl.cli.options import PATH, Command, common_options, json_option, pass_session, passphrase_option
 from renewctl.errors import ExitCode, RenewctlError, Unusable
 from renewctl.reasons import Reason
 
@@ -47,7 +47,7 @@ class Known:
 
 
 @click.command(cls=Command, help="help.inspect")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @passphrase_option
 @json_option
 @common_options

@@ -9,6 +9,7 @@ import click
 
 from renewctl.cli.context import Session
 from renewctl.cli.options import (
+    PATH,
     Command,
     Group,
     Option,
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
     from renewctl.inventory.reading import Inventory
     from renewctl.secrets import SecretRef
 
-_FILE = click.Path(path_type=Path)
 
 _identity_option = click.option(
-    "--identity", cls=Option, metavar="FILE", type=_FILE, help="help.option.keys_identity"
+    "--identity", cls=Option, metavar="FILE", type=PATH, help="help.option.keys_identity"
 )
 _ticket_option = click.option("--ticket", cls=Option, metavar="TEXT", help="help.option.ticket")
 _reason_option = click.option("--reason", cls=Option, metavar="TEXT", help="help.option.reason")
@@ -58,7 +58,7 @@ def check(session: Session, identity: Path | None) -> ExitCode:
 
 @keys.command(cls=Command, help="help.keys.rekey")
 @_identity_option
-@click.option("--proof-identity", cls=Option, metavar="FILE", type=_FILE, help="help.option.proof_identity")
+@click.option("--proof-identity", cls=Option, metavar="FILE", type=PATH, help="help.option.proof_identity")
 @_ticket_option
 @_reason_option
 @dry_run_option

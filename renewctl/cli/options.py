@@ -18,6 +18,12 @@ from renewctl.cli.context import Session
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
+PATH = click.Path(path_type=Path, readable=False)
+"""A file or folder, taken as typed: who opens it says why it cannot be read.
+
+Click, which looks by itself, would refuse it in words of its own, and also where it is only written to.
+"""
+
 
 def localized(text: str, context: click.Context | None) -> str:
     """A help text in the reader's language."""
@@ -143,7 +149,7 @@ def common_options(function: _Function) -> _Function:
             "--inventory",
             cls=Option,
             metavar="PATH",
-            type=click.Path(path_type=Path),
+            type=PATH,
             expose_value=False,
             callback=_keep_inventory,
             help="help.option.inventory",
@@ -188,7 +194,7 @@ passphrase_option = click.option(
     "--passphrase-file",
     cls=Option,
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     expose_value=False,
     callback=_keep_passphrase_file,
     help="help.option.passphrase_file",

@@ -12,6 +12,7 @@ import click
 from renewctl.cli.context import Session
 from renewctl.cli.dry_run_view import show_dry_run
 from renewctl.cli.options import (
+    PATH,
     Command,
     Group,
     Option,
@@ -31,8 +32,6 @@ from renewctl.renewal.rules import Phase, Renewal
 if TYPE_CHECKING:
     from renewctl.observation import Observation
     from renewctl.workflow.workplace import Workplace
-
-_FILE = click.Path(path_type=Path)
 
 
 @click.group(cls=Group, help="help.renewal")
@@ -92,9 +91,9 @@ def open_(voice: Voice, *, dry_run: bool, **record: str | None) -> int:
 
 @_command("request")
 @click.option("--csr-only", cls=Option, is_flag=True, help="help.option.csr_only")
-@click.option("--signed", cls=Option, metavar="FILE", type=_FILE, help="help.option.signed")
+@click.option("--signed", cls=Option, metavar="FILE", type=PATH, help="help.option.signed")
 @click.option("--new-key", cls=Option, is_flag=True, help="help.option.new_key")
-@click.option("--out", cls=Option, metavar="FILE", type=_FILE, help="help.option.out")
+@click.option("--out", cls=Option, metavar="FILE", type=PATH, help="help.option.out")
 @dry_run_option
 @_at_work
 def request(
@@ -141,7 +140,7 @@ def _needed(context: click.Context, argument: click.Parameter, file: Path | None
 
 
 @_command("accept")
-@click.argument("file", type=_FILE, required=False, callback=_needed)
+@click.argument("file", type=PATH, required=False, callback=_needed)
 @click.option("--previous", cls=Option, is_flag=True, is_eager=True, help="help.option.previous")
 @passphrase_option
 @dry_run_option

@@ -10,6 +10,7 @@ import click
 import renewctl
 from renewctl.cli.context import Session
 from renewctl.cli.options import (
+    PATH,
     Command,
     Option,
     common_options,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, help="help.restore")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option("--offline", cls=Option, is_flag=True, help="help.option.restore_offline")
 @click.option("--ticket", cls=Option, metavar="TEXT", help="help.option.ticket")
 @click.option("--reason", cls=Option, metavar="TEXT", help="help.option.reason")

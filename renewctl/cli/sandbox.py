@@ -10,11 +10,10 @@ from pathlib import Path
 import click
 
 from renewctl.cli.context import Session
-from renewctl.cli.options import Command, Group, Option, common_options, json_option, pass_session
+from renewctl.cli.options import PATH, Command, Group, Option, common_options, json_option, pass_session
 from renewctl.errors import ExitCode, Refused, Unusable
 from renewctl.reasons import Reason
 
-_FOLDER = click.Path(path_type=Path, file_okay=False)
 _LOOK_SECONDS = 0.5
 
 
@@ -26,7 +25,7 @@ def sandbox() -> None:
 
 @sandbox.command("up", cls=Command, help="help.sandbox.up")
 @click.option("--world", "name", cls=Option, default="happy-year", metavar="WORLD", help="help.option.world")
-@click.option("--folder", cls=Option, type=_FOLDER, required=True, help="help.option.folder")
+@click.option("--folder", cls=Option, metavar="FOLDER", type=PATH, required=True, help="help.option.folder")
 @click.option("--exporter", cls=Option, is_flag=True, help="help.option.exporter")
 @common_options
 @json_option
@@ -41,7 +40,7 @@ def up(session: Session, /, name: str, folder: Path, *, exporter: bool) -> int:
     names = [spec.name for spec in WORLDS]
     if name not in names:
         raise Unusable(Reason.OPTION_INVALID, got=name, expected=", ".join(names), option="--world")
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Unusable(Reason.FOLDER_NOT_EMPTY, path=str(folder))
     output = session.output()
     try:
@@ -67,7 +66,7 @@ def up(session: Session, /, name: str, folder: Path, *, exporter: bool) -> int:
 
 
 @sandbox.command("wake", cls=Command, help="help.sandbox.wake")
-@click.option("--folder", cls=Option, type=_FOLDER, required=True, help="help.option.folder")
+@click.option("--folder", cls=Option, metavar="FOLDER", type=PATH, required=True, help="help.option.folder")
 @common_options
 @json_option
 @pass_session

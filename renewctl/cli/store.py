@@ -8,6 +8,7 @@ import click
 
 from renewctl.cli.context import Session
 from renewctl.cli.options import (
+    PATH,
     Command,
     Group,
     Option,
@@ -30,7 +31,7 @@ def store() -> None:
     "--backup",
     cls=Option,
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="help.option.upgrade_backup",
 )
 @dry_run_option

@@ -150,11 +150,13 @@ def _read(path: Path, sources: list[tuple[Path, bytes]]) -> Inventory:
 
 
 def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
+    try:
+        names = sorted(path.iterdir()) if path.is_dir() else None
+    except OSError as error:  # it, or a folder above it, may not be entered
+        raise Unusable(Reason.FILE_UNREADABLE, path=str(path), got=error.strerror) from error
+    if names is None:
         return [path]
-    files = sorted(
-        file for file in path.iterdir() if file.suffix in {".yaml", ".yml"} and not file.name.startswith(".")
-    )
+    files = [file for file in names if file.suffix in {".yaml", ".yml"} and not file.name.startswith(".")]
     if not files:
         raise Unusable(Reason.INVENTORY_NOT_FOUND, path=str(path / "*.yaml"))
     return files

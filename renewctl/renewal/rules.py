@@ -125,7 +125,9 @@ def apply(renewal: Renewal, event: Event) -> Renewal:
     """
     if event.seq != renewal.seq + 1 or not may(renewal, event.kind):
         raise _broken(event, f"{renewal.seq + 1} after {renewal.phase.value}")
-    return replace(renewal, seq=event.seq, last_at=event.at, **_STEPS[event.kind](renewal, event))
+    changes = _STEPS[event.kind](renewal, event)
+    # not `replace`, which looks up each field by name: a history has thousands of events
+    return Renewal(**{**vars(renewal), **changes, "seq": event.seq, "last_at": event.at})
 
 
 def _broken(event: Event, expected: str) -> Refused:
@@ -203,20 +205,21 @@ def _roll_out_started(_renewal: Renewal, event: Event) -> _Changes:
 
 def _wave_started(renewal: Renewal, event: Event) -> _Changes:
     body = event.body
-    begun = NodeState(Direction(body["direction"]), Outcome.UNKNOWN, event.at, body["run"])
-    storages = body.get("storages") or {}
-    nodes = {name: replace(begun, storage=storages.get(name)) for name in body["nodes"]}
-    return {"phase": Phase.ROLLING_OUT, "nodes": {**_unsettled(renewal, event), **nodes}}
+    direction, storages = Direction(body["direction"]), body.get("storages") or {}
+    nodes = {
+        name: NodeState(direction, Outcome.UNKNOWN, event.at, body["run"], storage=storages.get(name))
+        for name in body["nodes"]
+    }
+    return {"phase": Phase.ROLLING_OUT, "nodes": {**renewal.nodes, **_unsettled(renewal, event), **nodes}}
 
 
 def _unsettled(renewal: Renewal, event: Event) -> dict[str, NodeState]:
-    """The nodes, those that share the storage of one that is being changed unknown."""
-    unknown = {
+    """Those that share the storage of one that is being changed: unknown."""
+    return {
         name: _unknown(renewal.nodes[name], event.at, event.body.get("run"))
         for name in event.body.get("unsettled") or ()
         if name in renewal.nodes
     }
-    return {**renewal.nodes, **unknown}
 
 
 def _unknown(state: NodeState, at: datetime, run: int | None) -> NodeState:
@@ -237,7 +240,7 @@ def _node_finished(renewal: Renewal, event: Event) -> _Changes:
         body.get("values") or {},
         before.storage if before else None,
     )
-    return {"nodes": {**_unsettled(renewal, event), body["node"]: state}}
+    return {"nodes": {**renewal.nodes, **_unsettled(renewal, event), body["node"]: state}}
 
 
 def _node_verified(renewal: Renewal, event: Event) -> _Changes:

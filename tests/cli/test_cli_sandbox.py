@@ -56,6 +56,8 @@ def test_a_folder_that_is_not_empty(refusal: Any) -> None:
     error = refusal("up", "--folder", "w", code=2)
     assert (error["reason"], error["values"]["path"]) == ("folder_not_empty", "w")
     assert [path.name for path in Path("w").iterdir()] == ["mine"]
+    error = refusal("up", "--folder", "w/mine", code=2)  # nor in the place of a file
+    assert (error["reason"], error["values"]["path"]) == ("folder_not_empty", "w/mine")
 
 
 def test_options_that_are_missing(refusal: Any) -> None:

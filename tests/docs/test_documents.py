@@ -176,6 +176,49 @@ def test_every_dependency_has_a_reason() -> None:
     assert [tool for tool in tools if tool not in text and not tool.startswith("types-")] == []
 
 
+def _crash_rows() -> list[tuple[str, str, list[int]]]:
+    """Part, command and the four figures of each row in the tables of `make crash`."""
+    found = re.findall(
+        r"^\| (\w+) \| (.+?) \|((?: [\d,]+ \|){4})$", _text("tests/crash/README.md"), re.MULTILINE
+    )
+    return [
+        (part, command, [int(figure.replace(",", "")) for figure in figures.split("|")[:-1]])
+        for part, command, figures in found
+    ]
+
+
+def test_readme_says_of_kills_what_their_table_says() -> None:
+    """Every kill survived, on both stores and in roll-outs; certbot's figures; no count of kills that could grow old."""
+    rows = _crash_rows()
+    assert {part for part, _, _ in rows} == {"sqlite", "postgresql", "rollout", "beside"}
+    assert [row for row in rows if row[0] != "beside" and len(set(row[2])) != 1] == []
+    (section,) = re.findall(r"^## When it is killed\n(.*?)^## ", _text("README.md"), re.DOTALL | re.MULTILINE)
+    told = re.search(
+        r"certbot ([\d.]+),.* consistent\s+after (\d+) of (\d+) kills\s+and healed after (\d+)\.",
+        section,
+        re.DOTALL,
+    )
+    assert told is not None
+    version, consistent, kills, healed = told.groups()
+    beside = [figures for part, command, figures in rows if part == "beside" and f" {version}," in command]
+    assert beside
+    assert all(row[1:] == [int(kills), int(consistent), int(healed)] for row in beside)
+    assert set(re.findall(r"\d[\d.,]*\b", section)) == set(told.groups())
+
+
+def test_points_of_commands_are_those_of_the_last_run() -> None:
+    """The table of points and that of kills name the same figures, and `all` is their sum."""
+    text = _text("tests/crash/README.md")
+    points = {
+        name: int(figure) for name, figure in re.findall(r"^\| ([^|]+) \| (\d+) \|$", text, re.MULTILINE)
+    }
+    assert points.pop("all") == sum(points.values())
+    run = {command: figures[0] for part, command, figures in _crash_rows() if part == "sqlite"}
+    assert {name.partition("`,")[0].strip("`"): figure for name, figure in points.items()} == {
+        command.strip("`"): figure for command, figure in run.items() if command.startswith("`")
+    }
+
+
 def test_changelog_begins_with_unreleased() -> None:
     """The newest section is [Unreleased] or the project's version."""
     first = re.findall(r"^## \[(.+?)\]", _text("CHANGELOG.md"), re.MULTILINE)[0]

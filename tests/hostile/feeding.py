@@ -23,9 +23,16 @@ EXAMPLES = int(os.environ.get("RENEWCTL_HOSTILE_EXAMPLES", "40"))
 _SHOWN = 300
 
 
-def harm(parser: Parser, child: Limited, data: bytes) -> str | None:
-    """What an input did that it must not, told so that it can be done again; None: nothing."""
-    fault = child.feed(data).fault(parser)
+def harm(parser: Parser, child: Limited, data: bytes, reason: str = "") -> str | None:
+    """What an input did that it must not, told so that it can be done again; None: nothing.
+
+    Args:
+        reason: what it must be refused with; "": any answer will do.
+    """
+    found = child.feed(data)
+    fault = found.fault(parser)
+    if fault is None and reason and found.words != reason:
+        fault = f"no bomb: {found.outcome} {found.words}, not refused {reason}"
     if fault is None:
         return None
     path = FOUND / parser.name / hashlib.sha256(data).hexdigest()[:16]
@@ -35,16 +42,18 @@ def harm(parser: Parser, child: Limited, data: bytes) -> str | None:
     return f"{parser.name}: {fault}\nwith {len(data)} bytes, {path}:\n{shown}"
 
 
-def require_harmless(parser: Parser, child: Limited, data: bytes) -> None:
+def require_harmless(parser: Parser, child: Limited, data: bytes, reason: str = "") -> None:
     """Fail with what `harm` tells."""
-    told = harm(parser, child, data)
+    told = harm(parser, child, data, reason)
     assert told is None, told
 
 
 def feed_bombs(parser: Parser, child: Limited) -> None:
     """Good examples are taken; everybody's bombs and this one's own do no harm."""
     assert set(child.first) == {"taken"}, f"{parser.name} does not take its own good examples"
-    for data in (*child.bad, *bombs().values()):
+    for data in child.bad:
+        require_harmless(parser, child, data, child.told)
+    for data in bombs().values():
         require_harmless(parser, child, data)
 
 

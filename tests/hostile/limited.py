@@ -64,6 +64,7 @@ class Limited:
         self._folder = tempfile.TemporaryDirectory(prefix="hostile-")
         self.good: list[bytes] = []
         self.bad: list[bytes] = []
+        self.told = ""
         self.first: list[str] = []
         self._start()
 
@@ -106,7 +107,7 @@ class Limited:
         told = self._answer(_START_SECONDS)
         assert not isinstance(told, str), f"{self._parser.name} does not start: {told} {self._last_words()}"
         self.good, self.bad = ([base64.b64decode(text) for text in told[name]] for name in ("good", "bad"))
-        self.first = told["first"]
+        self.told, self.first = told["told"], told["first"]
 
     def _once(self, data: bytes) -> Outcome:
         if self._child is None:

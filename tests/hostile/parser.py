@@ -14,11 +14,14 @@ class Made:
         take: gives it bytes; whatever it returns does not matter.
         good: examples it takes without a word; every mutation begins from one of them.
         bad: bombs for this one alone, beside those everyone is given (`bombs`).
+        told: the reason each of those is refused with; "": any answer will do. A bomb that is refused for another
+            reason never went off.
     """
 
     take: Callable[[bytes], object]
     good: Sequence[bytes]
     bad: Sequence[bytes] = ()
+    told: str = ""
 
 
 @dataclass(frozen=True)

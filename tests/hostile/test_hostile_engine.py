@@ -48,6 +48,17 @@ def test_harm_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
         assert feeding.harm(PARSER, child, b"good") is None
 
 
+def test_a_bomb_that_does_not_go_off_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Refused for another reason, or taken, it has shown nothing."""
+    monkeypatch.setattr(feeding, "FOUND", tmp_path)
+    with Limited(PARSER) as child:
+        for what, became in (("refuse", "refused file_empty"), ("good", "taken ")):
+            harm = feeding.harm(PARSER, child, what.encode(), "locked_too_costly")
+            assert harm is not None
+            assert f"no bomb: {became}, not refused locked_too_costly" in harm
+        assert feeding.harm(PARSER, child, b"refuse", "file_empty") is None
+
+
 def test_mutations_make_something_else() -> None:
     """Many inputs, nearly none the good example: a strategy that gave it back would test nothing."""
     good = b'{"a": [1, "b"], "c": null}'

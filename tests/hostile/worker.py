@@ -92,7 +92,7 @@ def main(name: str) -> None:
         out.write(json.dumps(values) + "\n")
         out.flush()
 
-    say(good=_written(made.good), bad=_written(made.bad), first=first)
+    say(good=_written(made.good), bad=_written(made.bad), told=made.told, first=first)
     gc.freeze()
     while length := sys.stdin.buffer.read(LENGTH_BYTES):
         data = sys.stdin.buffer.read(int.from_bytes(length, "big"))
