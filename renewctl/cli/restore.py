@@ -89,6 +89,9 @@ def _show(output: Output, done: Restored, file: Path, *, dry_run: bool) -> None:
     output.show("restore.run", run=done.run)
     if done.silent:
         output.show_red("restore.silent", nodes=", ".join(done.silent))
+        for one in done.told:
+            if one.reason is not None:
+                output.finding(one.reason, one.values)
     if done.strangers:
         output.show_red("restore.strangers", nodes=", ".join(done.strangers))
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from renewctl import playbook_run
 from renewctl.database import sql
 from renewctl.errors import Unusable
 from renewctl.inventory.reading import Inventory, Node, Topic
 from renewctl.keys.keystore import KeyHome
+from renewctl.playbook_events import NodeResult
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Event, Kind
 from renewctl.renewal.history import TopicHistory, histories, history_of
@@ -25,8 +27,8 @@ from renewctl.store.read import OF_A_RESTORE, Run, event_from, instant_text
 from renewctl.store.write import Stamp, Store
 from renewctl.upkeep import backup_file, restore
 from renewctl.upkeep.backup_file import Backup
-from renewctl.workflow.engine import run_number
 from renewctl.workflow.hosts import host_variables
+from renewctl.workflow.run_numbers import run_number, too_high
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,11 @@ class Told:
     """What one node said of one topic.
 
     Attributes:
-        run: the run it carries; 0: it never carried one, or carries none (API); None: it did not say.
+        run: the run it carries; 0: it never carried one, or carries none (API); None: it did not say, or is
+            not believed.
         serials: of the certificates it serves for the topic.
         stranger: one of them is in no event of the backup: it came after, or from elsewhere.
+        reason, values: why it did not say, where it is known.
     """
 
     node: str
@@ -44,6 +48,8 @@ class Told:
     run: int | None
     serials: tuple[str, ...] = ()
     stranger: bool = False
+    reason: Reason | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,9 +111,10 @@ def bring_back(place: Place, path: Path, *, dry_run: bool) -> Restored:
     restore.require_known(backup, str(path))
     restore.require_empty(place.url)
     events = _events(backup, path)
-    told = tuple(_asked(place, _known_serials(events)))
+    newest = restore.newest_run(backup)
+    told = tuple(_asked(place, _known_serials(events), newest))
     carried = [one.run for one in told if one.run is not None]
-    done = Restored(backup, sha256, max([restore.newest_run(backup), *carried]) + 1, told)
+    done = Restored(backup, sha256, max([newest, *carried]) + 1, told)
     if dry_run:
         return done
     place.tell("restore.writing")
@@ -136,8 +143,13 @@ def _events(backup: Backup, path: Path) -> dict[str, list[Event]]:
     return found
 
 
-def _asked(place: Place, known: frozenset[str]) -> Iterator[Told]:
-    """Each node of each topic."""
+def _asked(place: Place, known: frozenset[str], newest: int) -> Iterator[Told]:
+    """Each node of each topic.
+
+    Args:
+        known: serials the backup knows.
+        newest: its newest run.
+    """
     if place.asked:
         place.tell("restore.asking")
     for topic in place.inventory.topics:
@@ -151,19 +163,27 @@ def _asked(place: Place, known: frozenset[str]) -> Iterator[Told]:
             {"renewctl_topic": topic.topic},
             on_event=lambda _event: None,
         )
-        for node in nodes:
-            result = ended.results.get(node.name)
-            if result is None or result.outcome != "observed":
-                yield Told(node.name, topic.id, _run_unless_files(node))
-                continue
-            served = () if result.observation is None else result.observation.certificates
-            serials = tuple(
-                dict.fromkeys(
-                    one.serial for one in served if one.topic == topic.topic and one.serial is not None
-                )
-            )
-            run = run_number(result.values.get("run", 0))
-            yield Told(node.name, topic.id, run, serials, stranger=not known.issuperset(serials))
+        yield from (_told(node, topic, ended.results.get(node.name), known, newest) for node in nodes)
+
+
+def _told(node: Node, topic: Topic, result: NodeResult | None, known: frozenset[str], newest: int) -> Told:
+    """What one node's answer says."""
+    silent = Told(node.name, topic.id, _run_unless_files(node))
+    if result is None:
+        return silent
+    if result.outcome != "observed":
+        return replace(silent, reason=result.reason, values=result.values)
+    served = () if result.observation is None else result.observation.certificates
+    serials = tuple(
+        dict.fromkeys(one.serial for one in served if one.topic == topic.topic and one.serial is not None)
+    )
+    number = result.values.get("run", 0)
+    heard = Told(
+        node.name, topic.id, run_number(number, newest), serials, stranger=not known.issuperset(serials)
+    )
+    if heard.run is not None:
+        return heard
+    return replace(heard, reason=Reason.RUN_TOO_HIGH, values=too_high(node.name, node, number, newest))
 
 
 def _run_unless_files(node: Node) -> int | None:
