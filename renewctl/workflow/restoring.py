@@ -60,12 +60,14 @@ class Restored:
         sha256: the backup's name.
         keys: how many keys were not there before.
         run: the next run is above this one.
+        requested: topics (id) whose open renewal has made a request, its key in the backup.
     """
 
     backup: Backup
     sha256: str
     run: int
     told: tuple[Told, ...]
+    requested: frozenset[str] = frozenset()
     keys: int = 0
 
     @property
@@ -77,6 +79,15 @@ class Restored:
     def strangers(self) -> tuple[str, ...]:
         """Nodes that serve a certificate the backup does not know."""
         return tuple(dict.fromkeys(one.node for one in self.told if one.stranger))
+
+    @property
+    def answered(self) -> dict[str, tuple[str, ...]]:
+        """Topic (id) -> those of them that most likely serve the answer to its open request."""
+        found: dict[str, tuple[str, ...]] = {}
+        for one in self.told:
+            if one.stranger and one.topic in self.requested:
+                found[one.topic] = (*found.get(one.topic, ()), one.node)
+        return found
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,8 @@ def bring_back(place: Place, path: Path, *, dry_run: bool) -> Restored:
     newest = restore.newest_run(backup)
     told = tuple(_asked(place, _known_serials(events), newest))
     carried = [one.run for one in told if one.run is not None]
-    done = Restored(backup, sha256, max([newest, *carried]) + 1, told)
+    run_above, requested = max([newest, *carried]) + 1, _requested(place.inventory, backup, events)
+    done = Restored(backup, sha256, run_above, told, requested)
     if dry_run:
         return done
     place.tell("restore.writing")
@@ -128,7 +140,7 @@ def bring_back(place: Place, path: Path, *, dry_run: bool) -> Restored:
     with Store(place.url, clock=place.now) as store:
         drafts = list(_drafts(place, store, done, run, events))
         restore.fill(store, backup, drafts, run, path=str(path))
-    return Restored(backup, sha256, done.run, told, keys)
+    return replace(done, keys=keys)
 
 
 def _events(backup: Backup, path: Path) -> dict[str, list[Event]]:
@@ -199,6 +211,17 @@ def _known_serials(events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
         for pair in (event.body.get("pair"), event.body.get("previous"))
     )
     return frozenset(str(pair["serial"]) for pair in pairs if isinstance(pair, Mapping))
+
+
+def _requested(inventory: Inventory, backup: Backup, events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
+    """Topics whose open renewal waits for a certificate that belongs to a key of the backup."""
+    found = histories(events)
+    renewals = {one.id: history_of(found, one.id, one.topic).open for one in inventory.topics}
+    return frozenset(
+        topic
+        for topic, one in renewals.items()
+        if one is not None and one.accepted is None and one.csr and one.key_fingerprint in backup.keys
+    )
 
 
 def _drafts(
