@@ -272,7 +272,9 @@ def _requested(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
     steps = [Step("next.portal.sign_in", {"account": address, "portal": PORTAL})]
     if account.second_factor is not None:
         steps.append(Step("next.portal.second_factor", {"where": account.second_factor}))
+    accept = situation.command("renewal", "accept", "FILE")
     return (
+        *((Step("next.accept_restored", {}, accept),) if renewal.restored else ()),
         *steps,
         Step("next.portal.row", {"topic": situation.topic.topic}),
         *((Step("next.portal.again"),) if situation.history.asked_before else ()),
@@ -281,7 +283,7 @@ def _requested(situation: Situation, renewal: Renewal) -> tuple[Step, ...]:
             "next.portal.renew", {"file": str(situation.request_file or made.file or f"{renewal.name}.plist")}
         ),
         Step("next.portal.download", {}),
-        Step("next.accept", {}, situation.command("renewal", "accept", "FILE")),
+        Step("next.accept", {}, accept),
         Step("next.request_lasts", {"last_day": made.last_day}),
     )
 

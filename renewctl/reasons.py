@@ -209,6 +209,7 @@ class Reason(StrEnum):
     COLLECTION_DIFFERS = "collection_differs"
     RUN_SUPERSEDED = "run_superseded"
     RUN_NOT_FENCED = "run_not_fenced"
+    RUN_TOO_HIGH = "run_too_high"
     RELOAD_FAILED = "reload_failed"
     RELOAD_NOT_ALLOWED = "reload_not_allowed"
     NO_WAY_BACK = "no_way_back"

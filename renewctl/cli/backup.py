@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -62,10 +63,14 @@ def _file(path: Path, now: datetime) -> Path:
     """A folder gets a file named by the time; a name without .tar at its end may be a missing folder's.
 
     Raises:
-        Refused: `backup_no_folder`: a file in its place would be in the way of the next backup.
+        Refused: what a dry run must know too. `backup_no_folder`: a file in its place would be in the way of
+            the next backup; `backup_exists`, `folder_missing`.
     """
-    if path.is_dir():
-        return path / f"renewctl-{now:%Y%m%dT%H%M%SZ}.tar"
-    if path.suffix != ".tar" and not path.exists():
-        raise Refused(Reason.BACKUP_NO_FOLDER, path=str(path))
-    return path
+    file = path / f"renewctl-{now:%Y%m%dT%H%M%SZ}.tar" if path.is_dir() else path
+    if os.path.lexists(file):
+        raise Refused(Reason.BACKUP_EXISTS, path=str(file))
+    if file.suffix != ".tar":
+        raise Refused(Reason.BACKUP_NO_FOLDER, path=str(file))
+    if not file.parent.is_dir():
+        raise Refused(Reason.FOLDER_MISSING, path=str(file.parent))
+    return file

@@ -61,7 +61,7 @@ def restore(
     output.json({**_as_json(done, file, dry_run=dry_run), "head": session.head})
     _show(output, done, file, dry_run=dry_run)
     if not dry_run:
-        _next(session, output)
+        _next(session, output, done)
     return ExitCode.ATTENTION if done.silent or done.strangers else ExitCode.DONE
 
 
@@ -90,16 +90,28 @@ def _show(output: Output, done: Restored, file: Path, *, dry_run: bool) -> None:
     output.show("restore.run", run=done.run)
     if done.silent:
         output.show_red("restore.silent", nodes=", ".join(done.silent))
-    if done.strangers:
-        output.show_red("restore.strangers", nodes=", ".join(done.strangers))
+        for one in done.told:
+            if one.reason is not None:
+                output.finding(one.reason, one.values)
+    answered = {node for nodes in done.answered.values() for node in nodes}
+    for key, nodes in (
+        ("restore.strangers_requested", [node for node in done.strangers if node in answered]),
+        ("restore.strangers", [node for node in done.strangers if node not in answered]),
+    ):
+        if nodes:
+            output.show_red(key, nodes=", ".join(nodes))
 
 
-def _next(session: Session, output: Output) -> None:
+def _next(session: Session, output: Output, done: Restored) -> None:
     from renewctl.guidance import Step  # noqa: PLC0415
 
     options = " ".join(["", *session.options]) if session.options else ""
     output.next_steps(
         [
+            *(
+                Step("restore.next.accept", {}, f"renewctl{options} renewal accept FILE --topic {topic}")
+                for topic in done.answered
+            ),
             Step("restore.next.status", {}, f"renewctl{options} status"),
             Step("restore.next.roll_out", {}, f"renewctl{options} renewal roll-out"),
             Step("restore.next.backup", {}, f"renewctl{options} backup FILE"),

@@ -172,7 +172,7 @@ def _requested(_renewal: Renewal, event: Event) -> _Changes:
     body = event.body
     last_day = datetime.fromisoformat(body["last_day"])
     signed = SignedRequest(body["document"], last_day, body["signer"], body["serial"], body.get("file"))
-    return {"phase": Phase.REQUESTED, "request": signed}
+    return {"phase": Phase.REQUESTED, "request": signed, "restored": False}
 
 
 def _refused(renewal: Renewal, _event: Event) -> _Changes:
@@ -275,7 +275,7 @@ def _roll_back_finished(renewal: Renewal, _event: Event) -> _Changes:
 
 def _restored(renewal: Renewal, event: Event) -> _Changes:
     if renewal.accepted is None:
-        return {}
+        return {"restored": True}
     names = tuple(dict.fromkeys([*event.body["nodes"], *renewal.nodes]))
     if not names:  # of another inventory than the one that restored: nothing is known to have been rolled out
         return {}

@@ -88,6 +88,7 @@ class Renewal:
         left_out: nodes left out on purpose, with the reason given.
         refusals: certificates refused so far.
         asked_before: a request for another key was made before; the portal may have answered that one.
+        restored: the store came back from a backup since the request; the portal may have answered it.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Renewal:
     let_go: tuple[str, ...] = ()
     refusals: int = 0
     asked_before: bool = False
+    restored: bool = False
 
     def was_read_back(self, node: str) -> bool:
         """The node itself told that it holds what it was given; never merely that it took it."""

@@ -21,6 +21,7 @@ from renewctl.store.lease import Lease
 from renewctl.store.read import Run
 from renewctl.verification import Verdict
 from renewctl.workflow.hosts import host_variables
+from renewctl.workflow.run_numbers import believed, superseded_by
 from renewctl.workflow.workplace import Workplace
 
 
@@ -60,8 +61,6 @@ _OUTCOMES: Mapping[str, Outcome] = {
 }
 """The collection's words for what became of a node; any other says that it is not known."""
 
-_RUNS = range(2**31)
-"""What the store's column holds on every database."""
 _TELL_EVERY = 10.0
 """Seconds of waiting for somebody else's run between two lines of talk."""
 
@@ -98,7 +97,7 @@ class Engine:
             raise
         if ended.exit_code < 0:  # by somebody else: the system's memory ran out, say
             self._wait_out()
-        return ended
+        return believed(ended, self.nodes, self.lease.run.number)
 
     def _wait_out(self) -> None:
         """Wait until no call of a killed worker is carried out any more; cut short, the run stays unended."""
@@ -268,16 +267,6 @@ def undone(result: NodeResult, renewal: Renewal) -> NodeAnswer:
             proof = Proof(Verdict.NOT_PROVEN, rungs, result.reason).as_json()
             return NodeAnswer(result.node, direction, Outcome.INSTALLED, True, proof, reason, result.values)
     return NodeAnswer(result.node, Direction.NEW, Outcome.UNKNOWN, True, None, reason, result.values)
-
-
-def superseded_by(answer: NodeAnswer | NodeResult) -> int:
-    """The run a node carries, where it refused ours because of it; 0 otherwise."""
-    return run_number(answer.values.get("expected")) or 0 if answer.reason == Reason.RUN_SUPERSEDED else 0
-
-
-def run_number(told: object) -> int | None:
-    """A run as a node tells it; None where that is no number a run can have, 0 for a node without any."""
-    return told if type(told) is int and told in _RUNS else None
 
 
 def refused_by(ended: Ended) -> RenewctlError | None:

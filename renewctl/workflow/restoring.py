@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from renewctl import playbook_run
 from renewctl.database import sql
 from renewctl.errors import Unusable
 from renewctl.inventory.reading import Inventory, Node, Topic
 from renewctl.keys.keystore import KeyHome
+from renewctl.playbook_events import NodeResult
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Event, Kind
 from renewctl.renewal.history import TopicHistory, histories, history_of
@@ -25,8 +27,8 @@ from renewctl.store.read import OF_A_RESTORE, Run, event_from, instant_text
 from renewctl.store.write import Stamp, Store
 from renewctl.upkeep import backup_file, restore
 from renewctl.upkeep.backup_file import Backup
-from renewctl.workflow.engine import run_number
 from renewctl.workflow.hosts import host_variables
+from renewctl.workflow.run_numbers import run_number, too_high
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,11 @@ class Told:
     """What one node said of one topic.
 
     Attributes:
-        run: the run it carries; 0: it never carried one, or carries none (API); None: it did not say.
+        run: the run it carries; 0: it never carried one, or carries none (API); None: it did not say, or is
+            not believed.
         serials: of the certificates it serves for the topic.
         stranger: one of them is in no event of the backup: it came after, or from elsewhere.
+        reason, values: why it did not say, where it is known.
     """
 
     node: str
@@ -44,6 +48,8 @@ class Told:
     run: int | None
     serials: tuple[str, ...] = ()
     stranger: bool = False
+    reason: Reason | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,12 +60,14 @@ class Restored:
         sha256: the backup's name.
         keys: how many keys were not there before.
         run: the next run is above this one.
+        requested: topics (id) whose open renewal has made a request, its key in the backup.
     """
 
     backup: Backup
     sha256: str
     run: int
     told: tuple[Told, ...]
+    requested: frozenset[str] = frozenset()
     keys: int = 0
 
     @property
@@ -71,6 +79,15 @@ class Restored:
     def strangers(self) -> tuple[str, ...]:
         """Nodes that serve a certificate the backup does not know."""
         return tuple(dict.fromkeys(one.node for one in self.told if one.stranger))
+
+    @property
+    def answered(self) -> dict[str, tuple[str, ...]]:
+        """Topic (id) -> those of them that most likely serve the answer to its open request."""
+        found: dict[str, tuple[str, ...]] = {}
+        for one in self.told:
+            if one.stranger and one.topic in self.requested:
+                found[one.topic] = (*found.get(one.topic, ()), one.node)
+        return found
 
 
 @dataclass(frozen=True)
@@ -105,9 +122,11 @@ def bring_back(place: Place, path: Path, *, dry_run: bool) -> Restored:
     restore.require_known(backup, str(path))
     restore.require_empty(place.url)
     events = _events(backup, path)
-    told = tuple(_asked(place, _known_serials(events)))
+    newest = restore.newest_run(backup)
+    told = tuple(_asked(place, _known_serials(events), newest))
     carried = [one.run for one in told if one.run is not None]
-    done = Restored(backup, sha256, max([restore.newest_run(backup), *carried]) + 1, told)
+    run_above, requested = max([newest, *carried]) + 1, _requested(place.inventory, backup, events)
+    done = Restored(backup, sha256, run_above, told, requested)
     if dry_run:
         return done
     place.tell("restore.writing")
@@ -121,7 +140,7 @@ def bring_back(place: Place, path: Path, *, dry_run: bool) -> Restored:
     with Store(place.url, clock=place.now) as store:
         drafts = list(_drafts(place, store, done, run, events))
         restore.fill(store, backup, drafts, run, path=str(path))
-    return Restored(backup, sha256, done.run, told, keys)
+    return replace(done, keys=keys)
 
 
 def _events(backup: Backup, path: Path) -> dict[str, list[Event]]:
@@ -136,8 +155,13 @@ def _events(backup: Backup, path: Path) -> dict[str, list[Event]]:
     return found
 
 
-def _asked(place: Place, known: frozenset[str]) -> Iterator[Told]:
-    """Each node of each topic."""
+def _asked(place: Place, known: frozenset[str], newest: int) -> Iterator[Told]:
+    """Each node of each topic.
+
+    Args:
+        known: serials the backup knows.
+        newest: its newest run.
+    """
     if place.asked:
         place.tell("restore.asking")
     for topic in place.inventory.topics:
@@ -151,19 +175,27 @@ def _asked(place: Place, known: frozenset[str]) -> Iterator[Told]:
             {"renewctl_topic": topic.topic},
             on_event=lambda _event: None,
         )
-        for node in nodes:
-            result = ended.results.get(node.name)
-            if result is None or result.outcome != "observed":
-                yield Told(node.name, topic.id, _run_unless_files(node))
-                continue
-            served = () if result.observation is None else result.observation.certificates
-            serials = tuple(
-                dict.fromkeys(
-                    one.serial for one in served if one.topic == topic.topic and one.serial is not None
-                )
-            )
-            run = run_number(result.values.get("run", 0))
-            yield Told(node.name, topic.id, run, serials, stranger=not known.issuperset(serials))
+        yield from (_told(node, topic, ended.results.get(node.name), known, newest) for node in nodes)
+
+
+def _told(node: Node, topic: Topic, result: NodeResult | None, known: frozenset[str], newest: int) -> Told:
+    """What one node's answer says."""
+    silent = Told(node.name, topic.id, _run_unless_files(node))
+    if result is None:
+        return silent
+    if result.outcome != "observed":
+        return replace(silent, reason=result.reason, values=result.values)
+    served = () if result.observation is None else result.observation.certificates
+    serials = tuple(
+        dict.fromkeys(one.serial for one in served if one.topic == topic.topic and one.serial is not None)
+    )
+    number = result.values.get("run", 0)
+    heard = Told(
+        node.name, topic.id, run_number(number, newest), serials, stranger=not known.issuperset(serials)
+    )
+    if heard.run is not None:
+        return heard
+    return replace(heard, reason=Reason.RUN_TOO_HIGH, values=too_high(node.name, node, number, newest))
 
 
 def _run_unless_files(node: Node) -> int | None:
@@ -179,6 +211,17 @@ def _known_serials(events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
         for pair in (event.body.get("pair"), event.body.get("previous"))
     )
     return frozenset(str(pair["serial"]) for pair in pairs if isinstance(pair, Mapping))
+
+
+def _requested(inventory: Inventory, backup: Backup, events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
+    """Topics whose open renewal waits for a certificate that belongs to a key of the backup."""
+    found = histories(events)
+    renewals = {one.id: history_of(found, one.id, one.topic).open for one in inventory.topics}
+    return frozenset(
+        topic
+        for topic, one in renewals.items()
+        if one is not None and one.accepted is None and one.csr and one.key_fingerprint in backup.keys
+    )
 
 
 def _drafts(

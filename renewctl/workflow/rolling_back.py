@@ -17,10 +17,11 @@ from renewctl.renewal.events import Kind, PairRef
 from renewctl.renewal.rules import Direction, Outcome, Renewal, gone, require
 from renewctl.renewal.served import serving
 from renewctl.workflow.choices import Options, proof_variables
-from renewctl.workflow.engine import Engine, NodeAnswer, fixed, lease_of, own_troubles, superseded_by
+from renewctl.workflow.engine import Engine, NodeAnswer, fixed, lease_of, own_troubles
 from renewctl.workflow.equipment import reloads_not_allowed
 from renewctl.workflow.hosts import host_variables
 from renewctl.workflow.pairs import accepted, open_pair, told, way_back
+from renewctl.workflow.run_numbers import superseded_by
 from renewctl.workflow.workplace import Workplace
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.renewctl.mdm.plugins.module_utils.pair_journal import HIGHEST_RUN
 from ansible_collections.renewctl.mdm.plugins.plugin_utils import steps
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.file_target import FileTarget, Said
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
@@ -220,6 +221,14 @@ def test_without_a_run_nothing_is_changed(tmp_path: Path, pair: Issued) -> None:
     fault = fault_of(lambda: target(tmp_path, remote, run=0).install(opened(pair)))
     assert fault.reason is Reason.RUN_NOT_FENCED
     assert remote.steps == []
+
+
+def test_a_run_that_is_no_number_of_a_run(tmp_path: Path) -> None:
+    """A date, say: refused before anything is sent, with the highest there can be."""
+    assert target(tmp_path, Remote(), run=HIGHEST_RUN)
+    fault = fault_of(lambda: target(tmp_path, Remote(), run=202_611_301_200))
+    assert fault.reason is Reason.RUN_TOO_HIGH
+    assert (fault.values["node"], fault.values["expected"]) == ("f1", HIGHEST_RUN)
 
 
 @pytest.mark.parametrize("listed", [None, "/bin/other\n", "reload-mdm\n"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from ansible_collections.renewctl.mdm.plugins.module_utils import node_disk, node_reload, pair_match
 from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Fault
 from ansible_collections.renewctl.mdm.plugins.module_utils.pair_files import PairFiles
+from ansible_collections.renewctl.mdm.plugins.module_utils.pair_journal import HIGHEST_RUN
 
 from tests.support.certs import NOW, TOPIC, Issued, apple_like
 from tests.support.pair_place import OTHER_TOKEN, TOKEN, Place, fingerprint
@@ -128,6 +130,29 @@ def test_something_else_that_writes_is_noticed(tmp_path: Path, pairs: tuple[Issu
     assert reason_of(lambda: place.switch(new)) == "node_read_back_differs"
 
 
+def _edit_run(place: Place, run: int) -> None:
+    state = place.home / "state.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "run": run}))
+
+
+def test_the_highest_run_can_be_taken(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
+    """A journal that tells of more is named, file and number; put right by hand, the next run is taken."""
+    place = Place(tmp_path, pairs[0])
+    place.files.fence(HIGHEST_RUN, TOKEN)
+    assert place.files.look()["run"] == HIGHEST_RUN
+    _edit_run(place, 202_611_301_200)
+    with pytest.raises(Fault) as caught:
+        place.files.fence(1, TOKEN)
+    assert caught.value.reason == "run_too_high"
+    assert caught.value.values == {
+        "path": str(place.home / "state.json"),
+        "got": "202611301200",
+        "expected": HIGHEST_RUN,
+    }
+    _edit_run(place, 1)
+    assert place.files.fence(2, OTHER_TOKEN) is False
+
+
 def test_runs_only_go_upwards(tmp_path: Path, pairs: tuple[Issued, Issued]) -> None:
     """A lower run, or the same run of somebody else, is refused by every step."""
     old, new = pairs
@@ -235,6 +260,8 @@ def test_files_somebody_else_changed(
         (lambda place: (place.key.unlink(), place.key.mkdir()), "node_file_unreadable"),
         (lambda place: (place.home / "state.json").write_text("{"), "node_state_damaged"),
         (lambda place: (place.home / "state.json").write_text('{"v": 3}'), "node_state_newer"),
+        (lambda place: _edit_run(place, HIGHEST_RUN + 1), "run_too_high"),
+        (lambda place: _edit_run(place, -1), "run_too_high"),
     ],
 )
 def test_what_cannot_be_understood_is_not_touched(

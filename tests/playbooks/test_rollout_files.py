@@ -102,6 +102,15 @@ def test_a_pair_is_rolled_out_as_files_and_back(
     assert count.read_text() == "x\nx\n"
 
 
+def test_a_date_is_no_run(mdm: World, ssh: Sshd) -> None:
+    """Refused with its reason before the node is touched: `renewctl` would not believe such a node."""
+    node = Files(mdm, ssh)
+    done = mdm.run("rollout", renewctl_run=202_611_301_200)
+    assert done.exit_code != 0
+    assert done.results["f1"].reason is Reason.RUN_TOO_HIGH
+    assert (node.home.exists(), node.certificate.read_bytes()) == (False, mdm.old.pem)
+
+
 def test_observe_alone_prints_what_each_node_serves(mdm: World, ssh: Sshd) -> None:
     """`ansible-playbook renewctl.mdm.observe`: serial, end, topic, source of each node; no key, no password."""
     Files(mdm, ssh)

@@ -7,11 +7,12 @@ import stat
 import tarfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from renewctl.store.write import Store
-from renewctl.upkeep import backup_file
+from renewctl.upkeep import backup, backup_file
 from tests.support.desk import Desk
 
 pytestmark = pytest.mark.slow
@@ -66,21 +67,42 @@ def _holds_no_secret(path: Path, store: str) -> None:
 def test_a_backup_never_overwrites(sqlite_desk: Desk) -> None:
     """A file that is there stays; a folder gets a file named by the time; nothing is left beside."""
     desk = sqlite_desk
-    kept = desk.file("b.tar", b"mine")
-    assert desk.refusal("backup", kept, code=1) == "backup_exists"
-    assert kept.read_bytes() == b"mine"
+    for name in ("b.tar", "b", "nas.local"):  # whatever its name ends in
+        kept = desk.file(name, b"mine")
+        for words in ((), ("--dry-run",)):
+            assert desk.refusal("backup", kept, *words, code=1) == "backup_exists"
+        assert kept.read_bytes() == b"mine"
+        kept.unlink()
+    (desk.folder / "link.tar").symlink_to("nowhere.tar")
+    assert desk.refusal("backup", "link.tar", "--dry-run", code=1) == "backup_exists"
     folder = desk.folder / "backups"
     folder.mkdir()
     path = Path(desk.told("backup", folder)["path"])
     assert [path] == list(folder.iterdir())
     assert path.name.startswith("renewctl-20")
     assert desk.refusal("backup", folder, code=1) == "backup_exists"
-    assert desk.refusal("backup", desk.folder / "nowhere" / "b.tar", code=1) == "folder_missing"
+    for words in ((), ("--dry-run",)):
+        below = desk.folder / "nowhere" / "b.tar"
+        assert desk.refusal("backup", below, *words, code=1) == "folder_missing"
     # As a timer would type it every night: a file of that name would be in the way of the second.
     for name in ("nowhere", "nas.local", "backups.d/"):
         for words in ((), ("--dry-run",)):
             assert desk.refusal("backup", f"{desk.folder}/{name}", *words, code=1) == "backup_no_folder"
         assert not (desk.folder / name).exists()
+
+
+def test_a_file_that_came_meanwhile_stays(sqlite_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the store was read somebody wrote a backup of that name: theirs stays, nothing is left beside."""
+    take = backup.take
+
+    def slowly(*arguments: Any, **more: Any) -> Any:
+        sqlite_desk.file("b.tar", b"theirs")
+        return take(*arguments, **more)
+
+    monkeypatch.setattr(backup, "take", slowly)
+    assert sqlite_desk.refusal("backup", "b.tar", code=1) == "backup_exists"
+    assert (sqlite_desk.folder / "b.tar").read_bytes() == b"theirs"
+    assert list(sqlite_desk.folder.glob(".b.tar*")) == []
 
 
 def test_a_dry_run_writes_nothing(sqlite_desk: Desk) -> None:
@@ -109,7 +131,6 @@ def test_a_backup_during_a_roll_out_is_consistent(desk: Desk) -> None:
         path = desk.folder / f"{len(taken)}.tar"
         from renewctl.cli.context import Session  # noqa: PLC0415
         from renewctl.keys import keystore  # noqa: PLC0415
-        from renewctl.upkeep import backup  # noqa: PLC0415
 
         session = Session()
         keys = keystore.home(session.inventory.keys, desk.store)

@@ -10,10 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from renewctl import messages
+from renewctl.observation import Observation, ServedCertificate, Source
 from renewctl.store.read import StoreReader
 from renewctl.store.write import Store
 from renewctl.upkeep import backup_file, restore
-from tests.support.desk import Desk
+from tests.support.certs import NOW, TOPIC
+from tests.support.desk import APPLE, Desk
 from tests.support.old_stores import make_later
 from tests.support.postgres import Database
 
@@ -199,22 +202,25 @@ def test_nodes_that_cannot_be_asked(sqlite_desk: Desk) -> None:
     done = desk.run("restore", "b.tar", "--offline")
     assert done.code == 4
     assert "did not say which run they carry: n1, n2." in done.out
+    assert "goes on by itself under a number above it" in done.out
+    assert "node observe" not in done.out
     assert "renewctl status" in done.err
     assert [one.name for one in desk.playbooks.played].count("observe") == 1
 
 
+def _serves(desk: Desk, node: str, serial: str) -> None:
+    served = ServedCertificate(topic=TOPIC, not_after=NOW, source=Source.FILE, serial=serial)
+    seen = Observation(node, NOW, certificates=(served,))
+    desk.playbooks.says("observe", node, "observed", observation=seen)
+
+
 def test_a_certificate_that_came_after_the_backup_is_told(sqlite_desk: Desk) -> None:
     """A node serves what the backup never heard of: named, with what it means for the key."""
-    from renewctl.observation import Observation, ServedCertificate, Source  # noqa: PLC0415
-    from tests.support.certs import NOW, TOPIC  # noqa: PLC0415
-
     desk = sqlite_desk
     desk.adopt()
     desk.told("backup", "b.tar")
     lose_disk(desk)
-    served = ServedCertificate(topic=TOPIC, not_after=NOW, source=Source.FILE, serial="ab12")
-    seen = Observation("n1", NOW, certificates=(served,))
-    desk.playbooks.says("observe", "n1", "observed", observation=seen)
+    _serves(desk, "n1", "ab12")
     told = desk.told("restore", "b.tar", code=4)
     assert told["strangers"] == ["n1"]
     assert told["nodes"][0]["serials"] == ["ab12"]
@@ -225,18 +231,67 @@ def test_a_certificate_that_came_after_the_backup_is_told(sqlite_desk: Desk) -> 
     assert "adopt" in desk.run("restore", "b.tar").out
 
 
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_backup_between_request_and_accept(sqlite_desk: Desk, language: str) -> None:
+    """What nodes serve is the answer to the open request, whose key is there: accept it first, never Renew again."""
+    desk = sqlite_desk
+    desk.to_request()
+    desk.told("backup", "b.tar")
+    issued = desk.issued()
+    file = desk.file("downloaded.pem", issued.pem)
+    desk.told("renewal", "accept", file)
+    desk.told("renewal", "roll-out")
+    lose_disk(desk)
+    _serves(desk, "n1", issued.serial)
+    done = desk.run("restore", "b.tar", "--lang", language)
+    assert done.code == 4
+    key = "restore.strangers_requested"
+    assert messages.text(key, language, nodes="n1") in done.out
+    assert messages.text("restore.strangers", language, nodes="n1") not in done.out
+    steps = [line.strip() for line in done.err.splitlines() if line.strip().startswith("renewctl ")]
+    assert steps[0] == "renewctl renewal accept FILE --topic tokyo"
+    [shown] = desk.told("status", "--offline", code=4)["topics"]
+    assert shown["next_steps"][0]["command"] == steps[0]
+    assert shown["next_steps"][0]["key"] == "next.accept_restored"
+    desk.told("renewal", "accept", file)
+    assert desk.told("renewal", "roll-out")["renewal"]["phase"] == "proven"
+
+
+def test_a_request_whose_key_came_after_the_backup(sqlite_desk: Desk) -> None:
+    """The renewal was opened, no request made: nothing to accept the certificate with; said as before."""
+    desk = sqlite_desk
+    desk.adopt()
+    desk.told("renewal", "open")
+    desk.told("backup", "b.tar")
+    lose_disk(desk)
+    _serves(desk, "n1", "ab12")
+    done = desk.run("restore", "b.tar")
+    assert messages.text("restore.strangers", "en", nodes="n1") in done.out
+    assert "renewal accept" not in done.err
+    desk.told("renewal", "abort")
+    desk.adopt(pair=APPLE.push(not_after=NOW.replace(year=NOW.year + 1), key="other"))
+
+
+def test_a_request_made_anew_after_the_restore_is_asked_for_as_ever(sqlite_desk: Desk) -> None:
+    """Then the portal has not answered it: sign in first."""
+    desk = sqlite_desk
+    desk.to_request()
+    desk.told("backup", "b.tar")
+    lose_disk(desk)
+    desk.told("restore", "b.tar")
+    steps = desk.told("renewal", "request", "--new-key", "--reason", "again", code=3)["next_steps"]
+    assert steps[0]["key"] == "next.portal.sign_in"
+
+
 def test_adopting_after_a_restore(sqlite_desk: Desk) -> None:
     """What is taken over after a restore has its place behind it, also where nothing had been adopted before."""
-    from tests.support.certs import NOW as now  # noqa: PLC0415, N811
-    from tests.support.desk import APPLE  # noqa: PLC0415
-
     desk = sqlite_desk
     desk.told("backup", "b.tar")
     lose_disk(desk)
     desk.told("restore", "b.tar")
     assert desk.kinds("tokyo-0") == ["restored"]
     desk.adopt()
-    desk.adopt(pair=APPLE.push(not_after=now.replace(year=now.year + 1), key="other"))
+    desk.adopt(pair=APPLE.push(not_after=NOW.replace(year=NOW.year + 1), key="other"))
     assert desk.kinds("tokyo-0") == ["restored", "adopted", "adopted"]
     desk.told("renewal", "open")
 

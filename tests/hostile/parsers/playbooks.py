@@ -10,7 +10,7 @@ from renewctl.errors import Refused, RenewctlError
 from renewctl.playbook_events import Ended
 from renewctl.proof import Proof, Rung, RungState, Verdict
 from renewctl.renewal.events import Direction
-from renewctl.workflow import engine
+from renewctl.workflow import engine, run_numbers
 from tests.hostile.parser import Made, Parser
 from tests.support.certs import TOPIC
 
@@ -72,7 +72,7 @@ def _events() -> Made:
         for node in ("n1", *ended.results):
             answer = engine.answer_of(node, ended, Direction.NEW)
             json.dumps(engine.told_of(answer))
-            engine.superseded_by(answer)
+            run_numbers.superseded_by(answer)
         engine.refused_by(ended)
 
     return Made(take, [json.dumps(event).encode() for event in _EVENTS])
@@ -93,7 +93,12 @@ PARSERS = [
     Parser(
         "playbooks.events",
         _events,
-        ["renewctl.playbook_events", "renewctl.playbook_run", "renewctl.workflow.engine"],
+        [
+            "renewctl.playbook_events",
+            "renewctl.playbook_run",
+            "renewctl.workflow.engine",
+            "renewctl.workflow.run_numbers",
+        ],
         (RenewctlError,),
         json=True,
     ),

@@ -30,6 +30,9 @@ from ansible_collections.renewctl.mdm.plugins.module_utils.releases import Relea
 #: Version of state.json; a newer one is refused, never guessed at. 1: beside the first place alone, no step.
 STATE_VERSION = 2
 
+#: No run is above it, and a journal that tells of one is not believed; renewctl has the same bound.
+HIGHEST_RUN = 1_000_000_000
+
 COMMITTED, SWITCHING = "committed", "switching"
 
 _FIELDS = ("run", "token", "phase", "places")
@@ -147,13 +150,19 @@ def _record(path):
         known = json.loads(raw)
         version = known["v"]
         if version in (1, STATE_VERSION):
-            return _checked({"step": 0, **known} if version == 1 else known)
+            return _believed(_checked({"step": 0, **known} if version == 1 else known), file)
         newer = int(version) > STATE_VERSION
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Fault("node_state_damaged", path=file) from None
     if not newer:
         raise Fault("node_state_damaged", path=file)
     raise Fault("node_state_newer", path=file, got=version, expected=STATE_VERSION)
+
+
+def _believed(record, file):
+    if not 0 <= record["run"] <= HIGHEST_RUN:
+        raise Fault("run_too_high", path=file, got=str(record["run"])[:20], expected=HIGHEST_RUN)
+    return record
 
 
 def _checked(known):

@@ -35,7 +35,7 @@ options:
     type: str
     default: ''
   run:
-    description: Number of the roll-out; file nodes refuse a lower one than they carry.
+    description: Number of the roll-out, at most 1000000000; file nodes refuse a lower one than they carry.
     type: int
     default: 0
   token:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.renewctl.mdm.plugins.module_utils.pair_journal import HIGHEST_RUN
 from ansible_collections.renewctl.mdm.plugins.plugin_utils.pairs import PairReference
 
 from renewctl.errors import Refused, Unusable
@@ -67,8 +68,11 @@ class Settings:
         """Arguments that went through `SPEC`.
 
         Raises:
-            Unusable: with the field's name.
+            Unusable: with the field's name; `run_too_high`.
         """
+        if arguments["run"] > HIGHEST_RUN:
+            number = {"got": arguments["run"], "expected": HIGHEST_RUN}
+            raise Unusable(Reason.RUN_TOO_HIGH, node=host, path="-", **number)
         base = Path(arguments["base"])
         mapping = {"name": host, **arguments["node"]}
         return cls(
