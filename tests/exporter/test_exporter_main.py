@@ -6,21 +6,24 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from exporter.main import _seconds, main
+from tests.support.cli import HEED_MODES
 from tests.support.exporter_process import files_node, inventory
 
 ROOT = Path(__file__).parents[2]
 
 
-def run(*flags: str, language: str = "C") -> subprocess.CompletedProcess[str]:
+def run(*flags: str, language: str = "C", under: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     """The exporter as a child process that ends by itself."""
-    words = [sys.executable, "-m", "exporter.main", *flags]
-    environment = {**os.environ, "LANG": language, "LC_ALL": language}
+    words = [*under, sys.executable, "-m", "exporter.main", *flags]
+    kept = {name: value for name, value in os.environ.items() if not (under and name.startswith("COVERAGE_"))}
+    environment = {**kept, "LANG": language, "LC_ALL": language}
     return subprocess.run(
         words, capture_output=True, text=True, env=environment, timeout=240, check=False, cwd=ROOT
     )
@@ -65,6 +68,22 @@ def test_a_missing_inventory_is_told_in_the_language_of_the_environment(tmp_path
         assert "renewctl-exporter" in told  # whose flag it is: the others it names are renewctl's
         assert "--config.file" in told
     assert any("ぁ" <= letter <= "ん" for letter in japanese.stderr)
+
+
+@pytest.mark.parametrize("name", ["--config.file", "--web.config.file", "--probe.config.file"])
+@pytest.mark.parametrize("path", ["secret", "closed/x"])
+def test_a_file_that_may_not_be_read_is_exit_2(good: Path, name: str, path: str) -> None:
+    """Of any flag, also in a folder that may not be entered: a sentence and its hint, no traceback."""
+    folder = good.parent
+    (folder / "closed").mkdir()
+    for unreadable in (folder / "secret", folder / "closed" / "x"):
+        unreadable.touch(mode=0)
+    (folder / "closed").chmod(0)
+    flags = {"--config.file": str(good), name: str(folder / path)}
+    done = run(*(f"{flag}={value}" for flag, value in flags.items()), "--config.check", under=HEED_MODES)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{folder / path} cannot be read: Permission denied\n")
+    assert len(done.stderr.splitlines()) == 2
 
 
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:", "127.0.0.1:70000", ":http"])
