@@ -77,6 +77,6 @@ def too_high(name: str, node: Node | None, told: object, own: int) -> dict[str, 
 def _journal(node: Node | None) -> str:
     """Where the collection keeps the journal of a node's first place (`pair_journal`)."""
     if node is None or node.install is None:
-        return "-"
+        return ".renewctl/*/state.json"
     path = PurePosixPath(next(iter(node.install.places[0].files.values())))
     return str(path.parent / ".renewctl" / path.name / "state.json")

@@ -72,7 +72,7 @@ class Settings:
         """
         if arguments["run"] > HIGHEST_RUN:
             number = {"got": arguments["run"], "expected": HIGHEST_RUN}
-            raise Unusable(Reason.RUN_TOO_HIGH, node=host, path="-", **number)
+            raise Unusable(Reason.RUN_TOO_HIGH, node=host, path=".renewctl/*/state.json", **number)
         base = Path(arguments["base"])
         mapping = {"name": host, **arguments["node"]}
         return cls(
