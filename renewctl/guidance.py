@@ -189,7 +189,7 @@ def _between(situation: Situation) -> tuple[Step, ...]:
     if situation.refused is not None and situation.refused.reason is Reason.RENEWAL_CLOSED:
         return _after_close(situation)
     steps: list[Step] = []
-    if situation.history.current is None:
+    if situation.history.current is None or situation.renewed_elsewhere:
         adopt = situation.command("adopt", "--certificate", "FILE", "--key", "FILE")
         steps.append(Step("next.adopt", {"topic": situation.topic.name}, adopt))
     if situation.not_after is None:

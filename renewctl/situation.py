@@ -40,6 +40,7 @@ class Situation:
             after it.
         gone: nodes touched that left the topic, not known to hold the pair they should.
         wrong_id: why the topic's id and UID do not go with the record (`history.misnamed`).
+        renewed_elsewhere: a node serves a newer pair that is on no record.
         not_after: end of the certificate in use, as best known; None: not known.
         options: what every command needs again (`--inventory FILE`), already split.
         refused: why the command that ends here did not do what was asked; None: it did, or nothing was asked.
@@ -57,6 +58,7 @@ class Situation:
     owed_previous: Sequence[str] = ()
     gone: Sequence[str] = ()
     wrong_id: Refused | None = None
+    renewed_elsewhere: bool = False
     not_after: datetime | None = None
     options: Sequence[str] = ()
     refused: RenewctlError | None = None

@@ -10,8 +10,9 @@ from exporter.status.view import NodeStatus, TopicStatus, reachable_of
 from exporter.status.words import Words
 from renewctl.inventory.reading import Topic
 from renewctl.markup import Content, tag, terms
+from renewctl.node_view import NodeView, State, is_fault
 from renewctl.observation import DeviceCounts, ServedCertificate
-from renewctl.overview import NodeView, State, TopicView, is_fault
+from renewctl.overview import TopicView
 from renewctl.reasons import Word
 from renewctl.renewal.rules import Direction, Phase, Renewal, but, missing
 

@@ -12,20 +12,11 @@ from exporter.collectors.certificates import shown
 from exporter.collectors.renewals import nodes_owed
 from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
 from renewctl.inventory.reading import Inventory, Topic
+from renewctl.node_view import NodeView, as_owed, is_fault, same
 from renewctl.observation import DeviceCounts, Failure, Observation, Source
-from renewctl.overview import (
-    NodeView,
-    TopicView,
-    Turn,
-    Warn,
-    as_owed,
-    is_fault,
-    looks_first,
-    owed_warnings,
-    same,
-    view,
-)
+from renewctl.overview import TopicView, Turn, looks_first, view
 from renewctl.renewal.history import history_of, misnamed
+from renewctl.topic_warnings import Warn, owed_warnings
 
 CRITICAL = timedelta(days=14)
 """From here on a date is critical: the threshold of the alert MdmPushCertificateRenewalCritical."""

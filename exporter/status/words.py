@@ -10,8 +10,8 @@ from exporter.status.view import Level
 from renewctl import messages
 from renewctl.certificate.pushcert import days_left
 from renewctl.markup import tag
-from renewctl.overview import Warn
 from renewctl.reasons import Reason
+from renewctl.topic_warnings import Warn
 
 SYMBOLS = {
     Level.EXPIRED: "✕",

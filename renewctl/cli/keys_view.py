@@ -11,9 +11,9 @@ from renewctl.cli.output import Output, steps_json
 from renewctl.errors import ExitCode, RenewctlError
 from renewctl.guidance import Step, command
 from renewctl.lost_key import lost_key_steps
-from renewctl.overview import Warn, key_warnings
 from renewctl.renewal.key_record import KeyFacts
 from renewctl.secrets import SecretRef, shown
+from renewctl.topic_warnings import Warn, key_warnings
 from renewctl.workflow.keyring import CheckedKey, KeyState, Rekeyed, SealedTo
 
 _SHORT = 16  # digits of a name, enough to find the file

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from renewctl.inventory.reading import Inventory
 from renewctl.keys import agefile
-from renewctl.overview import Warn
 from renewctl.reasons import Word
 from renewctl.renewal.events import Event
 from renewctl.renewal.history import TopicHistory, history_of
 from renewctl.renewal.key_record import key_facts, of_topics
+from renewctl.topic_warnings import Warn
 
 
 def stray_renewals(inventory: Inventory, past: Mapping[str, TopicHistory]) -> list[Warn]:

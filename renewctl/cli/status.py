@@ -18,12 +18,14 @@ from renewctl.cli.record_watch import sealed_to_others, stray_renewals
 from renewctl.cli.renewal_view import phase_text
 from renewctl.errors import ExitCode, Unusable
 from renewctl.inventory.reading import Inventory, Topic
+from renewctl.node_view import NodeView, is_fault
 from renewctl.observation import Observation
-from renewctl.overview import NodeView, TopicView, Warn, is_fault, key_warnings, looks_first, view
+from renewctl.overview import TopicView, looks_first, view
 from renewctl.reasons import Reason
 from renewctl.renewal.history import TopicHistory, histories, history_of, misnamed
 from renewctl.renewal.rules import Phase, gone, owed, owed_previous
 from renewctl.secrets import SecretRef
+from renewctl.topic_warnings import Warn, key_warnings
 
 if TYPE_CHECKING:
     from datetime import datetime

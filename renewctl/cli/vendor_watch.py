@@ -7,8 +7,8 @@ from datetime import datetime
 from renewctl.certificate.findings import Finding, Level
 from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Topic
-from renewctl.overview import Warn
 from renewctl.reasons import Reason
+from renewctl.topic_warnings import Warn
 
 
 def vendor_warnings(topic: Topic, now: datetime) -> tuple[Warn, ...]:

@@ -18,9 +18,14 @@ def is_pair(served: ServedCertificate, pair: PairRef) -> bool:
     return abs(served.not_after - pair.not_after) < _ONE_SECOND
 
 
-def is_stranger(served: ServedCertificate, pairs: Collection[PairRef]) -> bool:
-    """A certificate that none of the pairs on record is; never where none is: nothing was taken over yet."""
-    return bool(pairs) and not any(is_pair(served, pair) for pair in pairs)
+def renewed_elsewhere(served: ServedCertificate, pairs: Collection[PairRef], current: PairRef) -> bool:
+    """It is none of the pairs on record, and ends later than the one in use: somebody has renewed without us.
+
+    One that ends earlier is of a node that was forgotten, and gains by whatever it is given.
+    """
+    return served.not_after > current.not_after and not any(
+        is_pair(served, pair) for pair in (current, *pairs)
+    )
 
 
 def serving(seen: Mapping[str, Observation], topic: str, pair: PairRef) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from renewctl.inventory.reading import Node
 from renewctl.observation import ServedCertificate
 from renewctl.reasons import Reason
 from renewctl.renewal.events import PairRef
-from renewctl.renewal.served import is_stranger
+from renewctl.renewal.served import renewed_elsewhere
 from renewctl.servers.registry import connect
 
 _AT_ONCE = 16
@@ -23,7 +23,7 @@ def require_on_record(nodes: Sequence[Node], uid: str, pairs: Collection[PairRef
 
     Args:
         pairs: every pair on record for the topic of this UID.
-        previous: what a roll-back would put back.
+        previous: what a roll-back would put back: of a node with an older pair that is no loss.
 
     Raises:
         Refused: `pair_not_on_record`, the other such nodes in `.others`.
@@ -39,7 +39,7 @@ def require_on_record(nodes: Sequence[Node], uid: str, pairs: Collection[PairRef
             option="--forward-only",
         )
         for node, one in served
-        if one is not None and is_stranger(one, pairs)
+        if one is not None and renewed_elsewhere(one, pairs, previous)
     ]
     if refused:
         refused[0].others = tuple(refused[1:])

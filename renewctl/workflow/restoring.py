@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from renewctl.upkeep.backup_file import Backup
 from renewctl.workflow.hosts import host_variables
 from renewctl.workflow.run_numbers import run_number, too_high
 
+_LONG_AGO, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
 
 @dataclass(frozen=True)
 class Told:
@@ -40,6 +42,7 @@ class Told:
             not believed.
         serials: of the certificates it serves for the topic.
         stranger: one of them is in no event of the backup: it came after, or from elsewhere.
+        not_after: when the last of these ends.
         reason, values: why it did not say, where it is known.
     """
 
@@ -48,6 +51,7 @@ class Told:
     run: int | None
     serials: tuple[str, ...] = ()
     stranger: bool = False
+    not_after: datetime | None = None
     reason: Reason | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
 
@@ -60,14 +64,15 @@ class Restored:
         sha256: the backup's name.
         keys: how many keys were not there before.
         run: the next run is above this one.
-        requested: topics (id) whose open renewal has made a request, its key in the backup.
+        requested: topic (id) whose open renewal has made a request, its key in the backup -> when the pair
+            before ends.
     """
 
     backup: Backup
     sha256: str
     run: int
     told: tuple[Told, ...]
-    requested: frozenset[str] = frozenset()
+    requested: Mapping[str, datetime] = field(default_factory=dict)
     keys: int = 0
 
     @property
@@ -85,7 +90,11 @@ class Restored:
         """Topic (id) -> those of them that most likely serve the answer to its open request."""
         found: dict[str, tuple[str, ...]] = {}
         for one in self.told:
-            if one.stranger and one.topic in self.requested:
+            if (
+                one.stranger
+                and one.not_after is not None
+                and one.not_after > self.requested.get(one.topic, _NEVER)
+            ):
                 found[one.topic] = (*found.get(one.topic, ()), one.node)
         return found
 
@@ -185,13 +194,17 @@ def _told(node: Node, topic: Topic, result: NodeResult | None, known: frozenset[
         return silent
     if result.outcome != "observed":
         return replace(silent, reason=result.reason, values=result.values)
-    served = () if result.observation is None else result.observation.certificates
-    serials = tuple(
-        dict.fromkeys(one.serial for one in served if one.topic == topic.topic and one.serial is not None)
-    )
+    seen = () if result.observation is None else result.observation.certificates
+    served = [one for one in seen if one.topic == topic.topic]
+    serials = tuple(dict.fromkeys(one.serial for one in served if one.serial is not None))
     number = result.values.get("run", 0)
     heard = Told(
-        node.name, topic.id, run_number(number, newest), serials, stranger=not known.issuperset(serials)
+        node.name,
+        topic.id,
+        run_number(number, newest),
+        serials,
+        stranger=not known.issuperset(serials),
+        not_after=max((one.not_after for one in served), default=None),
     )
     if heard.run is not None:
         return heard
@@ -213,15 +226,20 @@ def _known_serials(events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
     return frozenset(str(pair["serial"]) for pair in pairs if isinstance(pair, Mapping))
 
 
-def _requested(inventory: Inventory, backup: Backup, events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
-    """Topics whose open renewal waits for a certificate that belongs to a key of the backup."""
+def _requested(
+    inventory: Inventory, backup: Backup, events: Mapping[str, Sequence[Event]]
+) -> dict[str, datetime]:
+    """Topics whose open renewal waits for a certificate that belongs to a key of the backup.
+
+    With each, when the pair before ends: an older one on a node is no answer to its request.
+    """
     found = histories(events)
     renewals = {one.id: history_of(found, one.id, one.topic).open for one in inventory.topics}
-    return frozenset(
-        topic
+    return {
+        topic: _LONG_AGO if one.previous is None else one.previous.not_after
         for topic, one in renewals.items()
         if one is not None and one.accepted is None and one.csr and one.key_fingerprint in backup.keys
-    )
+    }
 
 
 def _drafts(

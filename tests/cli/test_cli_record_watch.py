@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from renewctl.cli.record_watch import stray_renewals
 from renewctl.inventory.reading import Inventory
-from renewctl.overview import Warn
 from renewctl.renewal.events import Event, Kind
 from renewctl.renewal.history import histories
+from renewctl.topic_warnings import Warn
 from tests.support.exporter_values import inventory, topic
 from tests.support.history import ACCEPTED, TOPIC, events
 

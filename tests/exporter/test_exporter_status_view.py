@@ -11,8 +11,9 @@ from exporter.snapshot import Known, NodeFacts, RenewalFacts, Snapshot
 from exporter.status.view import CRITICAL, REACHABLE_SECONDS, Level, TopicStatus, topics_status
 from grafana import expressions
 from renewctl.inventory.reading import Inventory
+from renewctl.node_view import State
 from renewctl.observation import DeviceCounts, Failure, Observation, Source
-from renewctl.overview import State, Turn
+from renewctl.overview import Turn
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, PairRef
 from renewctl.renewal.history import TopicHistory

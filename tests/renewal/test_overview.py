@@ -11,8 +11,9 @@ import pytest
 from renewctl import messages
 from renewctl.inventory.model import Account
 from renewctl.inventory.reading import Inventory, Keys, Node, Product, Topic, Vendor
+from renewctl.node_view import State
 from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
-from renewctl.overview import State, TopicView, Turn, view
+from renewctl.overview import TopicView, Turn, view
 from renewctl.reasons import Reason
 from renewctl.renewal.events import Direction, Outcome, PairRef
 from renewctl.renewal.history import TopicHistory
@@ -125,14 +126,25 @@ def test_nodes_that_disagree() -> None:
 
 def test_a_pair_nobody_wrote_down_is_not_current() -> None:
     """All nodes serve one pair, and it is not the one taken over: as after a renewal by hand. Nor is one of before."""
-    stranger, older = replace(NEW, serial="0c"), replace(OLD, serial="09")
+    stranger = replace(NEW, serial="0c")
     shown = look(serves("a", stranger), serves("b", stranger))
     assert [each.state for each in shown.nodes] == [State.DISAGREES, State.DISAGREES]
-    assert {"not_on_record", "disagree"} <= keys(shown)
-    closed = replace(renewal(Phase.CLOSED), previous=older)
-    shown = look(serves("a", older), names=("a",), history=TopicHistory("tokyo", (closed,), adopted=older))
+    assert {"renewed_elsewhere"} == keys(shown)
+    assert [step.key for step in shown.steps] == ["next.adopt"]
+
+
+@pytest.mark.parametrize("serial", ["09", "0a"])
+def test_a_node_that_was_forgotten_is_not_called_renewed(serial: str) -> None:
+    """Its pair is of before, on record or not: it differs, and nobody is told to take that over."""
+    older = replace(OLD, serial=serial, not_after=OLD.not_after - timedelta(days=1))
+    closed = replace(renewal(Phase.CLOSED), previous=OLD)
+    shown = look(
+        serves("a", older), names=("a",), history=TopicHistory("tokyo", (closed,), taken_over=(OLD,))
+    )
     assert [each.state for each in shown.nodes] == [State.DISAGREES]
-    assert "not_on_record" not in keys(shown)
+    assert {"not_as_recorded"} <= keys(shown)
+    assert not {"renewed_elsewhere", "disagree"} & keys(shown)
+    assert "next.adopt" not in [step.key for step in shown.steps]
 
 
 def test_a_pair_that_came_through_a_shared_storage_is_no_stranger() -> None:
@@ -142,7 +154,7 @@ def test_a_pair_that_came_through_a_shared_storage_is_no_stranger() -> None:
     )
     shown = look(serves("a", NEW), serves("b", NEW), history=past)
     assert [each.state for each in shown.nodes] == [State.PROVEN, State.OWED]
-    assert not {"not_on_record", "disagree"} & keys(shown)
+    assert not {"renewed_elsewhere", "not_as_recorded", "disagree"} & keys(shown)
 
 
 def test_without_anything_on_record_no_pair_is_a_stranger() -> None:

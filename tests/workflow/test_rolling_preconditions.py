@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+from datetime import timedelta
 
 import pytest
 
-from tests.support.desk import APPLE, OLD, Desk
+from tests.support.desk import APPLE, OLD, OLD_ENDS, Desk
 from tests.support.identities import Identity
 
 pytestmark = pytest.mark.slow
@@ -118,8 +119,9 @@ def test_what_a_node_serves_is_on_no_record(sqlite_desk: Desk) -> None:
     left_out = [word for name in ("f1", "f2") for word in ("--leave-out", f"{name}=by hand")]
     sqlite_desk.told("renewal", "roll-out", "--dry-run", *left_out)
     sqlite_desk.told("renewal", "roll-out", "--dry-run", "--forward-only")
-    file.write_bytes(OLD.pem)
-    sqlite_desk.told("renewal", "roll-out", "--dry-run")
+    for known in (OLD, APPLE.push(key="forgotten", not_after=OLD_ENDS - timedelta(days=1))):
+        file.write_bytes(known.pem)  # the pair on record; an older one, of a node that was forgotten
+        sqlite_desk.told("renewal", "roll-out", "--dry-run")
 
 
 def test_leaving_out_a_node_nobody_knows(sqlite_desk: Desk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from renewctl.store.read import StoreReader
 from renewctl.store.write import Store
 from renewctl.upkeep import backup_file, restore
 from tests.support.certs import NOW, TOPIC
-from tests.support.desk import APPLE, Desk
+from tests.support.desk import APPLE, OLD_ENDS, Desk
 from tests.support.old_stores import make_later
 from tests.support.postgres import Database
 
@@ -208,8 +209,8 @@ def test_nodes_that_cannot_be_asked(sqlite_desk: Desk) -> None:
     assert [one.name for one in desk.playbooks.played].count("observe") == 1
 
 
-def _serves(desk: Desk, node: str, serial: str) -> None:
-    served = ServedCertificate(topic=TOPIC, not_after=NOW, source=Source.FILE, serial=serial)
+def _serves(desk: Desk, node: str, serial: str, *, ends: datetime = OLD_ENDS + timedelta(days=365)) -> None:
+    served = ServedCertificate(topic=TOPIC, not_after=ends, source=Source.FILE, serial=serial)
     seen = Observation(node, NOW, certificates=(served,))
     desk.playbooks.says("observe", node, "observed", observation=seen)
 
@@ -270,6 +271,18 @@ def test_a_request_whose_key_came_after_the_backup(sqlite_desk: Desk) -> None:
     assert "renewal accept" not in done.err
     desk.told("renewal", "abort")
     desk.adopt(pair=APPLE.push(not_after=NOW.replace(year=NOW.year + 1), key="other"))
+
+
+def test_a_node_that_missed_a_year_is_no_answer_to_the_request(sqlite_desk: Desk) -> None:
+    """Its certificate ends before the one in use: the portal may not have been asked yet, so Renew is not ruled out."""
+    desk = sqlite_desk
+    desk.to_request()
+    desk.told("backup", "b.tar")
+    lose_disk(desk)
+    _serves(desk, "n1", "ab12", ends=OLD_ENDS - timedelta(days=365))
+    done = desk.run("restore", "b.tar")
+    assert messages.text("restore.strangers_requested", "en", nodes="n1") not in done.out
+    assert messages.text("restore.strangers", "en", nodes="n1") in done.out
 
 
 def test_a_request_made_anew_after_the_restore_is_asked_for_as_ever(sqlite_desk: Desk) -> None:

@@ -288,9 +288,16 @@ class PairFiles:
 
 def _agree(paths):
     """The places hold one certificate, as far as it can be told: not of a PKCS#12 file that was found."""
-    homes = [Releases(home_of(path)) for path in paths]
-    held = [(home.read(home.active()) or {}).get(CERTIFICATE, b"") for home in homes]
-    return len({disk.certificate_fingerprint(pem) for pem in held} - {None}) <= 1
+    return len({disk.certificate_fingerprint(_held(path)) for path in paths} - {None}) <= 1
+
+
+def _held(path):
+    """The certificate in use at a place; nothing where its folder is not ours any more."""
+    home = Releases(home_of(path))
+    try:
+        return (home.read(home.active()) or {}).get(CERTIFICATE, b"")
+    except Fault:
+        return b""
 
 
 def _first_other(names, than):
