@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -119,6 +120,76 @@ def test_where_a_place_is_in_ruins_a_failed_switch_commits_no_mixed_node(
     assert place.files.revert(3, TOKEN, fingerprint(old)) is True
     assert place.serves(old)
     assert place.files.look()["phase"] == "committed"
+
+
+def test_a_second_switch_that_fails_commits_no_mixed_node_either(
+    tmp_path: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """The first one left the places with different pairs. Again: not put back, and the fence still has that to tell."""
+    old, new = pairs
+    place = Place(tmp_path, old, layouts=(TWO, PEM))
+    place.files.fence(1, TOKEN)
+    place.switch(new)
+    (place.releases(place.certificate)[fingerprint(new)] / "key.pem").write_bytes(b"somebody's")
+    third = apple_like().push(TOPIC, key="third")
+    for run in (1, 2, 3):
+        place.files.reloads = [["/bin/sh", "-c", FAILS_ONCE, str(tmp_path / f"failed {run}")]]
+        with pytest.raises(Fault) as caught:
+            place.switch(third, run)
+        assert (caught.value.reason, caught.value.values["put_back"]) == ("reload_failed", False)
+        assert place.files.look()["phase"] == "switching"
+        assert place.files.fence(run + 1, TOKEN) is True
+        assert [place.holds(layout) for layout in (TWO, PEM)] == [
+            (old.der, old.key_pem),
+            (new.der, new.key_pem),
+        ]
+    assert place.switch(third, 4) is True
+    assert place.files.look()["phase"] == "committed"
+    assert place.files.fence(5, TOKEN) is False
+
+
+def test_an_older_pair_that_all_places_agree_on_ends_the_step(
+    tmp_path: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """What was in use is in ruins, so the failed step did not put it back; but nothing is left for a fence to undo."""
+    old, new = pairs
+    for layouts in ((TWO,), (TWO, PEM)):
+        folder = tmp_path / "+".join(layouts)
+        folder.mkdir()
+        place = Place(folder, old, layouts=layouts)
+        place.files.fence(1, TOKEN)
+        place.switch(new)
+        for path, name in ((place.certificate, "key.pem"), (place.pem, "pair.pem"))[: len(layouts)]:
+            (place.releases(path)[fingerprint(new)] / name).write_bytes(b"somebody's")
+        place.files.reloads = [["/bin/sh", "-c", FAILS_ONCE, str(folder / "failed")]]
+        with pytest.raises(Fault) as caught:
+            place.switch(apple_like().push(TOPIC, key="third"))
+        assert caught.value.values["put_back"] is False
+        assert place.serves(old)
+        assert place.files.look()["phase"] == "committed"
+        assert place.files.fence(2, OTHER_TOKEN) is False
+
+
+def test_a_step_an_older_renewctl_was_killed_at_is_undone_once(
+    tmp_path: Path, pairs: tuple[Issued, Issued]
+) -> None:
+    """Its journal does not tell whether each place gets what it had: it does, however much the places differ."""
+    old, new = pairs
+    place = Place(tmp_path, old, layouts=(TWO, PEM))
+    other = apple_like().push(TOPIC, key="another hand's")
+    place.pem.write_bytes(other.pem + other.key_pem)
+    place.cut_off_after(new)
+    record = place.state()
+    del record["same"]
+    for journal in (tmp_path / ".renewctl").glob("*/state.json"):
+        journal.write_text(json.dumps(record))
+    assert place.files.fence(2, OTHER_TOKEN) is True
+    assert [place.holds(layout) for layout in (TWO, PEM)] == [
+        (old.der, old.key_pem),
+        (other.der, other.key_pem),
+    ]
+    assert place.files.look()["phase"] == "committed"
+    assert place.files.fence(3, TOKEN) is False
 
 
 def test_places_that_differed_before_the_step_get_back_what_they_had(

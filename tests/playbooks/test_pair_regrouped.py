@@ -16,6 +16,7 @@ from ansible_collections.renewctl.mdm.plugins.module_utils.node_disk import Faul
 from ansible_collections.renewctl.mdm.plugins.module_utils.pair_files import PairFiles
 
 from tests.playbooks.test_pair_files_killed import killed_at, switching
+from tests.playbooks.test_pair_halves import FAILS_ONCE
 from tests.support.certs import NOW, TOPIC, Issued, apple_like
 from tests.support.pair_place import OTHER_TOKEN, P12, PEM, TOKEN, TWO, Place, fingerprint
 
@@ -256,3 +257,40 @@ def test_what_lies_beside_a_place_that_is_named_no_more(
     assert left.fence(2, OTHER_TOKEN) is False
     assert left.switch(2, OTHER_TOKEN, old.pem, {"key.pem": old.key_pem}) is True
     assert place.holds(PEM) == (old.der, old.key_pem)
+
+
+HARMED: dict[str, Callable[[Path, Path], object]] = {
+    "open to others": lambda home, _: home.chmod(0o775),
+    "a link": lambda home, away: (home.rename(away), home.symlink_to(away)),
+    "a file": lambda home, away: (home.rename(away), home.write_text("")),
+}
+
+
+@pytest.mark.parametrize("had", ["nothing", "a pair"])
+@pytest.mark.parametrize("harm", HARMED)
+def test_a_place_a_failed_switch_left_behind_and_that_is_another_s_now(
+    tmp_path: Path, pairs: tuple[Issued, Issued], harm: str, had: str
+) -> None:
+    """Its places differed, then one was taken out of the inventory and its folder changed: no fence is refused for it."""
+    old, new = pairs
+    place = Place(tmp_path, old, layouts=(TWO, PEM))
+    if had == "nothing":
+        place.pem.unlink()
+    place.files.fence(1, TOKEN)
+    if had == "a pair":
+        place.switch(new)
+        (place.releases(place.certificate)[fingerprint(new)] / "key.pem").write_bytes(b"somebody's")
+    place.files.reloads = [["/bin/sh", "-c", FAILS_ONCE, str(tmp_path / "failed")]]
+    assert fault_of(switching(place, apple_like().push(TOPIC, key="third"))).values["put_back"] is False
+    assert place.files.look()["phase"] == "switching"
+    release = place.releases(place.pem).get(fingerprint(new))
+    HARMED[harm](journal(place, place.pem).parent, tmp_path / "away")
+    left = node(place, TWO)
+    ended = had == "nothing" or harm == "a file"  # else it had a pair, which nobody can give it any more
+    assert left.fence(2, OTHER_TOKEN) == (True if ended else str(release))
+    assert place.holds(TWO) == (old.der, old.key_pem)
+    assert left.look()["phase"] == ("committed" if ended else "switching")
+    assert left.fence(2, OTHER_TOKEN) == (False if ended else str(release))
+    assert left.switch(2, OTHER_TOKEN, new.pem, {"key.pem": new.key_pem}) is True
+    assert left.look()["phase"] == "committed"
+    assert left.fence(3, TOKEN) is False

@@ -165,7 +165,7 @@ class PairFiles:
                 names = (place.convert(), *known["places"].get(place.path, {}).values())
                 to = wanted[place.path]
                 places[place.path] = {"active": _first_other(names, to), "previous": to}
-            self._save(known, phase=SWITCHING, places=places, same=True)
+            self._save(known, phase=SWITCHING, places=places)
             self._go_back(known)
             return True
 
@@ -243,11 +243,16 @@ class PairFiles:
             path: {"active": name, "previous": known["places"][path]["active"]} for path, name in back.items()
         }
         if known["same"] or _agree(known["places"]):
-            self._commit(known, {**known["places"], **turned})
+            # What is named no more and was not put back may be another's by now: nothing is written there.
+            ours = {path: one for path, one in known["places"].items() if self._is_named(path)}
+            self._commit(known, {**ours, **turned})
 
     def _is_there(self, path):
         """A place of ours, or one the inventory names no more and whose folder nobody has removed."""
-        return any(place.path == path for place in self.places) or os.path.isdir(home_of(path))
+        return self._is_named(path) or os.path.isdir(home_of(path))
+
+    def _is_named(self, path):
+        return any(place.path == path for place in self.places)
 
     def _undo(self, known):
         """After a failed switch. False where a place has not what it had; the next fence tries again."""

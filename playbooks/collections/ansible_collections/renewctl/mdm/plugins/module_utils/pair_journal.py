@@ -12,7 +12,8 @@ the highest step. So it does not matter in which order an inventory names the pl
 names no more, and a step that was killed between two of these writes is one that had written.
 
 `same`: by going back each place gets what it had before the step, so that nothing is lost however much the
-places differ then. A record of before that was told says so.
+places differ then. A record of before that was told says so. A way back leaves it as it was: it gives
+all of them one pair, which is seen in the places themselves.
 """
 
 from __future__ import annotations
