@@ -17,6 +17,7 @@ from renewctl.renewal.rules import Direction, Outcome, Renewal
 from renewctl.workflow.choices import Options, proof_variables
 from renewctl.workflow.engine import NodeAnswer, answer_of, fixed, refused_by
 from renewctl.workflow.hosts import host_variables
+from renewctl.workflow.on_record import not_on_record
 from renewctl.workflow.pairs import accepted, told
 from renewctl.workflow.rolling import ready_for
 from renewctl.workflow.rolling_back import can_roll_back, not_back
@@ -56,8 +57,10 @@ def dry_run(work: Workplace, topic: Topic, options: Options) -> Plan:
         variables = {**pairs, "renewctl_forward_only": ready.previous is None}
         ended = _played_dry(work, topic, "rollout", ready.nodes, {**variables, **proof_variables(options)})
     answers = [answer_of(node.name, ended, Direction.NEW) for node in ready.nodes]
-    refused = refused_by(ended) or _unknown(ready.renewal, answers)
     before = _serving(ended, topic)
+    refused = refused_by(ended) or _unknown(ready.renewal, answers)
+    if refused is None and ready.previous is not None:  # of nodes, too, that nobody could ask before
+        refused = not_on_record(before, work.history(topic).pairs, ready.previous)
     return Plan(ready.renewal.name, Direction.NEW, ready.waves, answers, before, ready.new, refused)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -29,21 +29,34 @@ def require_on_record(nodes: Sequence[Node], uid: str, pairs: Collection[PairRef
         Refused: `pair_not_on_record`, the other such nodes in `.others`.
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        served = list(zip(nodes, pool.map(partial(_served, uid), nodes), strict=True))
+        served = dict(zip((node.name for node in nodes), pool.map(partial(_served, uid), nodes), strict=True))
+    if refused := not_on_record(served, pairs, previous):
+        raise refused
+
+
+def not_on_record(
+    served: Mapping[str, ServedCertificate | None], pairs: Collection[PairRef], previous: PairRef
+) -> Refused | None:
+    """`pair_not_on_record` of what nodes (by name) were seen serving, if it is to be told.
+
+    Args:
+        pairs, previous: as above.
+    """
     refused = [
         Refused(
             Reason.PAIR_NOT_ON_RECORD,
-            node=node.name,
+            node=name,
             got=one.serial or one.not_after,
             expected=previous.serial,
             option="--forward-only",
         )
-        for node, one in served
+        for name, one in served.items()
         if one is not None and renewed_elsewhere(one, pairs, previous)
     ]
-    if refused:
-        refused[0].others = tuple(refused[1:])
-        raise refused[0]
+    if not refused:
+        return None
+    refused[0].others = tuple(refused[1:])
+    return refused[0]
 
 
 def _served(uid: str, node: Node) -> ServedCertificate | None:

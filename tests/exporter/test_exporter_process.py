@@ -117,7 +117,7 @@ def _age_what_the_store_told(kept: Path, days: int) -> None:
 
 def test_a_damaged_snapshot_file_is_said_once_and_replaced(tmp_path: Path, certificate: Path) -> None:
     """It starts, answers, and writes a good one."""
-    (tmp_path / "snapshot.json").write_text('{"version": 2, "nodes": {"a": 3}}')
+    (tmp_path / "snapshot.json").write_text('{"version": 3, "nodes": {"a": 3}}')
     with exporter(tmp_path) as running:
         running.wait_for(EXPIRY)
         assert running.stop() == 0

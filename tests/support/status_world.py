@@ -151,7 +151,7 @@ def _snapshot(folder: Path, now: datetime) -> None:
         "files": [], "gone": {},
     }  # fmt: skip
     kept = {
-        "version": 2, "nodes": {"sapporo": node}, "renewals": [], "adopted": {}, "expiries": [], "store_head": "",
+        "version": 3, "nodes": {"sapporo": node}, "renewals": [], "adopted": {}, "expiries": [], "store_head": "",
         "store_read": None,
     }  # fmt: skip
     (folder / "snapshot.json").write_text(json.dumps(kept))

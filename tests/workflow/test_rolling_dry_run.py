@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from datetime import timedelta
 
 import pytest
 
@@ -68,6 +69,15 @@ class TestDryRun:
         assert serial in shown[1].partition(old)[2]
         assert new in shown[1].partition(serial)[2]
         assert (serial in shown[2], serial in shown[3]) == (False, True)
+
+    def test_a_newer_pair_on_a_host_that_only_ansible_reaches(self, accepted: Desk) -> None:
+        """It is on no record: the plan is shown, and refused, as is said of nodes that can be asked from here."""
+        by_hand = looked("n1", "abcdef", OLD_ENDS + timedelta(days=300))
+        accepted.playbooks.says("rollout", "n1", "would_install", changed=True, observation=by_hand)
+        told = accepted.told("renewal", "roll-out", "--dry-run", code=1)
+        assert (told["refused"]["reason"], told["refused"]["values"]["node"]) == ("pair_not_on_record", "n1")
+        assert len(told["nodes"]) == 3
+        accepted.told("renewal", "roll-out", "--dry-run", "--forward-only")
 
     def test_who_is_left_out_is_told_with_the_reason(self, accepted: Desk) -> None:
         """It is in no wave, but not forgotten."""
