@@ -139,8 +139,11 @@ def _as_served(topic: Topic, pair: PairRef) -> ServedCertificate:
 
 
 def with_newer_pairs(nodes: Sequence[NodeView], history: TopicHistory) -> list[str]:
-    """Nodes with a pair nobody has written down: a roll-back would not bring it back."""
-    current = history.current
+    """Nodes with a pair nobody has written down: a roll-back would not bring it back.
+
+    Measured, as a roll-out does, by the pair that would be put back.
+    """
+    current = history.current if history.open is None else history.open.previous
     if current is None:
         return []
     return [

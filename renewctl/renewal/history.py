@@ -30,7 +30,6 @@ class TopicHistory:
     Attributes:
         renewals: oldest first.
         adopted: the pair last taken over.
-        taken_over: every pair that ever was, oldest first.
         adopted_topic: the UID it is of.
         adopted_after: name of the newest renewal there was then, which had ended; None: there was none, or
             the event is of before that was told.
@@ -44,7 +43,6 @@ class TopicHistory:
     adopted_at: datetime | None = None
     adopted_after: str | None = None
     adopted_seq: int = 0
-    taken_over: tuple[PairRef, ...] = ()
 
     @property
     def topic(self) -> str | None:
@@ -115,9 +113,9 @@ class TopicHistory:
 
     @property
     def pairs(self) -> tuple[PairRef, ...]:
-        """Every pair on record: taken over, accepted, or in use before a renewal."""
-        told = [pair for one in self.renewals for pair in (one.previous, one.accepted)]
-        return (*self.taken_over, *(pair for pair in told if pair is not None))
+        """Every pair on record: taken over last, accepted, or in use before a renewal."""
+        told = [self.adopted, *(pair for one in self.renewals for pair in (one.previous, one.accepted))]
+        return tuple(pair for pair in told if pair is not None)
 
     @property
     def before(self) -> PairRef | None:
@@ -229,14 +227,13 @@ def _with(before: TopicHistory, events: Sequence[Event]) -> TopicHistory:
     adopted = [event for event in events if event.kind is Kind.ADOPTED]
     if not adopted:
         return history
-    last, pairs = adopted[-1], tuple(PairRef.from_body(event.body["pair"]) for event in adopted)
+    last = adopted[-1]
     return replace(
         history,
-        adopted=pairs[-1],
+        adopted=PairRef.from_body(last.body["pair"]),
         adopted_topic=str(last.body["topic"]),
         adopted_at=last.at,
         adopted_after=last.body.get("after"),
-        taken_over=pairs,
     )
 
 

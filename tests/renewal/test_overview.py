@@ -138,13 +138,20 @@ def test_a_node_that_was_forgotten_is_not_called_renewed(serial: str) -> None:
     """Its pair is of before, on record or not: it differs, and nobody is told to take that over."""
     older = replace(OLD, serial=serial, not_after=OLD.not_after - timedelta(days=1))
     closed = replace(renewal(Phase.CLOSED), previous=OLD)
-    shown = look(
-        serves("a", older), names=("a",), history=TopicHistory("tokyo", (closed,), taken_over=(OLD,))
-    )
+    shown = look(serves("a", older), names=("a",), history=TopicHistory("tokyo", (closed,), adopted=OLD))
     assert [each.state for each in shown.nodes] == [State.DISAGREES]
     assert {"not_as_recorded"} <= keys(shown)
     assert not {"renewed_elsewhere", "disagree"} & keys(shown)
     assert "next.adopt" not in [step.key for step in shown.steps]
+
+
+def test_a_node_left_out_for_its_newer_pair_stays_named() -> None:
+    """It ends between the old pair and the new: the roll-out that is offered for it would stop again."""
+    between = replace(OLD, serial="0c", not_after=OLD.not_after + timedelta(days=1))
+    past = TopicHistory("tokyo", (renewal(Phase.PROVEN, nodes={"a": told(Outcome.PROVEN)}),), adopted=OLD)
+    shown = look(serves("a", NEW), serves("b", between), history=past)
+    assert shown.owed == ("b",)
+    assert "renewed_elsewhere" in keys(shown)
 
 
 def test_a_pair_that_came_through_a_shared_storage_is_no_stranger() -> None:

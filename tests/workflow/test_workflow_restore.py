@@ -273,16 +273,19 @@ def test_a_request_whose_key_came_after_the_backup(sqlite_desk: Desk) -> None:
     desk.adopt(pair=APPLE.push(not_after=NOW.replace(year=NOW.year + 1), key="other"))
 
 
-def test_a_node_that_missed_a_year_is_no_answer_to_the_request(sqlite_desk: Desk) -> None:
-    """Its certificate ends before the one in use: the portal may not have been asked yet, so Renew is not ruled out."""
+@pytest.mark.parametrize("adopted", [True, False])
+def test_a_node_that_missed_a_year_is_no_answer_to_the_request(sqlite_desk: Desk, *, adopted: bool) -> None:
+    """Its certificate ends before the one in use, so Renew is not ruled out; where none was taken over nothing tells."""
     desk = sqlite_desk
-    desk.to_request()
+    if adopted:
+        desk.adopt()
+    desk.told("renewal", "open")
+    desk.told("renewal", "request", code=3)
     desk.told("backup", "b.tar")
     lose_disk(desk)
     _serves(desk, "n1", "ab12", ends=OLD_ENDS - timedelta(days=365))
-    done = desk.run("restore", "b.tar")
-    assert messages.text("restore.strangers_requested", "en", nodes="n1") not in done.out
-    assert messages.text("restore.strangers", "en", nodes="n1") in done.out
+    said = messages.text("restore.strangers_requested", "en", nodes="n1")
+    assert (said in desk.run("restore", "b.tar").out) is not adopted
 
 
 def test_a_request_made_anew_after_the_restore_is_asked_for_as_ever(sqlite_desk: Desk) -> None:
