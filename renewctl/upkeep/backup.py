@@ -17,7 +17,7 @@ from renewctl.database import sql, sql_url, sql_version
 from renewctl.errors import NodeFault
 from renewctl.keys.keystore import KeyHome, KeyTable
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Kind
+from renewctl.renewal.events import KEY_STORE, Kind
 from renewctl.store.read import RawStore, event_from
 from renewctl.upkeep.backup_file import TABLES, Backup
 
@@ -62,15 +62,24 @@ def take(url: str, keys: KeyHome, *, now: datetime, tell: Callable[[str], None])
 
 
 def missing_keys(backup: Backup) -> tuple[str, ...]:
-    """Keys that its events name and it does not hold: lost before it was made. Destroyed ones are no loss."""
-    named: set[str] = set()
-    destroyed: set[str] = set()
+    """Keys that its events name and it does not hold: lost before it was made.
+
+    Destroyed ones are no loss; nor are those whose destruction was begun, and which nothing has named since:
+    the command may have been cut off before it wrote down that they are gone.
+    """
+    named: dict[str, str] = {}
+    ended: set[str] = set()
+    begun: dict[str, str] = {}
     for row in backup.tables["events"]:
-        found = _named(_body(row))
-        named |= found
-        if row["kind"] == Kind.KEY_DESTROYED:
-            destroyed |= found
-    return tuple(sorted(named - destroyed - set(backup.keys)))
+        body, at = _body(row), str(row["at"])
+        if row["kind"] == Kind.DESTRUCTION_STARTED:
+            begun |= dict.fromkeys(_chosen(body), at)
+        elif row["kind"] == Kind.KEY_DESTROYED:
+            ended |= _named(body)
+        elif row["renewal"] != KEY_STORE:
+            named |= {name: max(at, named.get(name, at)) for name in _named(body)}
+    ended |= {name for name, at in begun.items() if at >= named.get(name, at)}
+    return tuple(sorted(named.keys() - ended - set(backup.keys)))
 
 
 def broken_links(backup: Backup) -> tuple[str, ...]:
@@ -98,6 +107,13 @@ def _body(row: sql_version.Row) -> dict[str, Any]:
         return dict(event_from(row).body)
     except (KeyError, TypeError, ValueError):
         return {}  # told by `broken_links`
+
+
+def _chosen(body: dict[str, Any]) -> set[str]:
+    """Fingerprints of keys that are to be destroyed."""
+    keys = body.get("keys")
+    told = keys if isinstance(keys, list) else []
+    return {name for one in told if isinstance(one, dict) for name in _named(one)}
 
 
 def _named(body: dict[str, Any]) -> set[str]:

@@ -6,11 +6,13 @@ import json
 import stat
 import tarfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from renewctl.renewal.events import KEY_STORE
 from renewctl.store.write import Store
 from renewctl.upkeep import backup, backup_file
 from tests.support.desk import Desk
@@ -162,6 +164,25 @@ def test_keys_that_are_gone_are_told(desk: Desk) -> None:
     assert len(told["keys_missing"]) == 2
     assert told["written"] is True
     assert "no longer in the key store" in desk.run("backup", "c.tar").out
+
+
+def test_a_key_whose_destruction_was_cut_off_is_not_called_lost(sqlite_desk: Desk) -> None:
+    """It went before that could be written down; one that something has named since is missing all the same."""
+    desk = sqlite_desk
+    desk.to_accepted()
+    desk.told("backup", "b.tar")
+    found, _ = backup_file.read(desk.folder / "b.tar")
+    gone, *others = found.keys
+    without = replace(found, keys={name: found.keys[name] for name in others})
+    assert backup.missing_keys(without) == (gone,)
+    body = json.dumps({"keys": [{"key_fingerprint": gone}], "after_seconds": 0})
+    for at, missing in (
+        ("2099-01-01T00:00:00.000000+00:00", ()),
+        ("2020-01-01T00:00:00.000000+00:00", (gone,)),
+    ):
+        begun = {"renewal": KEY_STORE, "kind": "destruction_started", "body": body, "at": at}
+        events = [*found.tables["events"], {**found.tables["events"][-1], **begun}]
+        assert backup.missing_keys(replace(without, tables={**found.tables, "events": events})) == missing
 
 
 def test_a_key_in_clear_is_never_copied(sqlite_desk: Desk) -> None:
