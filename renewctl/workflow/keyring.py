@@ -16,6 +16,7 @@ from renewctl.reasons import Reason
 from renewctl.renewal.events import KEY_STORE, Kind
 from renewctl.renewal.key_record import KeyFacts, Whose, whose
 from renewctl.secrets import SecretRef, shown
+from renewctl.store.moved import last_seen
 from renewctl.workflow.workplace import Workplace
 
 
@@ -239,6 +240,7 @@ def _resealed(work: Workplace, record: _Record, name: str, identity: SecretRef, 
         open_named(name, new, proof)
         work.keys.replace(name, old, new)
     except (Refused, Unusable) as error:
+        record.require_unmoved()  # it may have been destroyed meanwhile
         return Rekeyed(name, error)
     body = {"key_fingerprint": name, "recipients": list(work.keys.recipients)}
     record.write(Kind.KEY_RESEALED, body)
@@ -286,6 +288,7 @@ def destroy(work: Workplace, keys: Whose, after: timedelta) -> tuple[KeyFacts, .
         now = superseded(work, sorted_keys(work), after)
         if one.fingerprint not in {still.fingerprint for still in now}:
             continue
+        record.require_unmoved()  # who seals keys anew meanwhile counts on them
         work.keys.destroy(one.fingerprint)
         record.write(Kind.KEY_DESTROYED, {"key_fingerprint": one.fingerprint})
         done.append(one)
@@ -298,6 +301,17 @@ class _Record:
     def __init__(self, work: Workplace) -> None:
         self._work = work
         self._seq = len(work.store.renewals().get(KEY_STORE, ()))
+
+    def require_unmoved(self) -> None:
+        """Check that nobody else has appended, before what could not be taken back.
+
+        Raises:
+            Attention: `somebody_else_moved`.
+        """
+        rows = [
+            vars(one) | {"at": one.at.isoformat()} for one in self._work.store.renewals().get(KEY_STORE, ())
+        ]
+        last_seen(rows, KEY_STORE, self._seq)
 
     def write(self, kind: Kind, body: Mapping[str, Any]) -> None:
         """Append one.
