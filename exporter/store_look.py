@@ -13,11 +13,12 @@ from exporter.snapshot import Known, RenewalFacts, Snapshot, not_later
 from renewctl import secrets
 from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Inventory
-from renewctl.observation import ServedCertificate, Source
+from renewctl.observation import Source
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Direction, PairRef
+from renewctl.renewal.events import Direction
 from renewctl.renewal.history import TopicHistory, histories, history_of
 from renewctl.renewal.rules import Phase, Renewal, missing
+from renewctl.renewal.served import as_served
 from renewctl.secrets import SecretRef
 from renewctl.store.head import head_of
 
@@ -99,7 +100,7 @@ def adopted(inventory: Inventory, topics: Mapping[str, TopicHistory]) -> dict[st
     for topic in inventory.topics:
         history = history_of(topics, topic.id, topic.topic)
         if history.adopted is not None and history.adopted_at is not None:
-            served = _served(topic.topic, history.adopted, Source.ADOPTED)
+            served = as_served(topic.topic, history.adopted, Source.ADOPTED)
             found[topic.topic] = Known(served, history.adopted_at)
     return found
 
@@ -135,7 +136,7 @@ def _recorded(oldest_first: Sequence[Renewal]) -> dict[str, Known]:
         for node, state in renewal.nodes.items():
             pair = pairs[state.direction]
             if pair is not None and renewal.was_read_back(node):
-                found[node] = Known(_served(renewal.topic, pair, Source.RECORDED), state.at)
+                found[node] = Known(as_served(renewal.topic, pair, Source.RECORDED), state.at)
             elif state.reason == Reason.NODE_STEP_UNDONE:  # it has neither this year's pair nor last year's
                 found.pop(node, None)
     return found
@@ -158,14 +159,3 @@ def _not_ahead(facts: RenewalFacts, before: Iterable[RenewalFacts], now: datetim
         if at != known.at:
             ahead[node] = known.at
     return replace(facts, recorded=found, ahead=ahead)
-
-
-def _served(topic: str, pair: PairRef, source: Source) -> ServedCertificate:
-    return ServedCertificate(
-        topic=topic,
-        not_after=pair.not_after,
-        source=source,
-        serial=pair.serial,
-        fingerprint=pair.fingerprint,
-        key_fingerprint=pair.key_fingerprint,
-    )

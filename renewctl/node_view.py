@@ -10,10 +10,10 @@ from enum import StrEnum
 from renewctl.inventory.reading import Node, Topic
 from renewctl.observation import DeviceCounts, Failure, Observation, ServedCertificate, Source
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Direction, Outcome, PairRef
+from renewctl.renewal.events import Direction, Outcome
 from renewctl.renewal.history import TopicHistory
 from renewctl.renewal.rules import NodeState
-from renewctl.renewal.served import is_pair, renewed_elsewhere
+from renewctl.renewal.served import as_served, is_pair, renewed_elsewhere
 
 
 class State(StrEnum):
@@ -77,7 +77,7 @@ def node_view(
     observed = None if seen is None else seen.serving(topic.topic)
     serving, at = observed, None if seen is None or observed is None else seen.at
     if serving is None and recorded is not None:
-        serving, at = _as_served(topic, recorded.pair), recorded.at
+        serving, at = as_served(topic.topic, recorded.pair, Source.RECORDED), recorded.at
     counts = [] if seen is None else [count for count in seen.devices or () if count.topic == topic.topic]
     return NodeView(
         node=node,
@@ -125,17 +125,6 @@ def same(one: ServedCertificate, other: ServedCertificate) -> bool:
     if one.serial is not None and other.serial is not None:
         return one.serial == other.serial
     return abs(one.not_after - other.not_after) < timedelta(seconds=1)
-
-
-def _as_served(topic: Topic, pair: PairRef) -> ServedCertificate:
-    return ServedCertificate(
-        topic=topic.topic,
-        not_after=pair.not_after,
-        source=Source.RECORDED,
-        serial=pair.serial,
-        fingerprint=pair.fingerprint,
-        key_fingerprint=pair.key_fingerprint,
-    )
 
 
 def with_newer_pairs(nodes: Sequence[NodeView], history: TopicHistory) -> list[str]:

@@ -35,7 +35,7 @@ def collect(inventory: Inventory, snapshot: Snapshot) -> Iterator[Family]:
         if facts.accepted_at is not None:
             accepted.add((topic.topic,), seconds(facts.accepted_at))
         names = [node.name for node in inventory.nodes_of(topic.id)]
-        left = nodes_owed(facts, names, shown(inventory, snapshot))
+        left = dict.fromkeys(nodes_owed(facts, set(names), shown(inventory, snapshot)))
         owed.add((topic.topic,), len(left))
         for name in dict.fromkeys((*names, *left)):
             node_owed.add((topic.topic, name), name in left)

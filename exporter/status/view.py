@@ -189,7 +189,7 @@ def _observation(name: str, facts: NodeFacts, known: Sequence[Known]) -> Observa
 
 def _as_kept(found: TopicView, kept: RenewalFacts | None, told: Sequence[tuple[str, Known]]) -> TopicView:
     """Without the store: nothing is said of steps, and owed is what was owed when it was last read."""
-    names = [each.node.name for each in found.nodes]
+    names = {each.node.name for each in found.nodes}
     left = () if kept is None else nodes_owed(kept, names, told)
     owed = {} if kept is None else dict.fromkeys(left, as_owed(kept.bound_for))
     nodes = tuple(replace(node, state=owed.get(node.node.name, node.state)) for node in found.nodes)

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Inventory, Node
 from renewctl.observation import Failure, Observation
-
-_AT_ONCE = 16
+from renewctl.servers.at_once import of_each
 
 
 def look(inventory: Inventory, nodes: Sequence[Node], now: datetime) -> dict[str, Observation]:
     """Node name -> what one look gave; a node's fault is in its observation."""
     uids = {topic.id: topic.topic for topic in inventory.topics}
-    if not nodes:
-        return {}
-    with ThreadPoolExecutor(min(_AT_ONCE, len(nodes))) as pool:
-        seen = pool.map(lambda node: _one(node, [uids[name] for name in node.topics], now), nodes)
-        return dict(zip([node.name for node in nodes], seen, strict=True))
+    return of_each(nodes, lambda node: _one(node, [uids[name] for name in node.topics], now))
 
 
 def _one(node: Node, topics: Sequence[str], now: datetime) -> Observation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 
-from renewctl.observation import Observation, ServedCertificate
+from renewctl.observation import Observation, ServedCertificate, Source
 from renewctl.renewal.events import PairRef
 
 _ONE_SECOND = timedelta(seconds=1)  # servers round dates
@@ -16,6 +16,23 @@ def is_pair(served: ServedCertificate, pair: PairRef) -> bool:
     if served.serial is not None:
         return served.serial == pair.serial
     return abs(served.not_after - pair.not_after) < _ONE_SECOND
+
+
+def as_served(uid: str, pair: PairRef, source: Source) -> ServedCertificate:
+    """A pair on record, told as a node would tell its certificate.
+
+    Args:
+        uid: the topic's.
+        source: `recorded` or `adopted`.
+    """
+    return ServedCertificate(
+        topic=uid,
+        not_after=pair.not_after,
+        source=source,
+        serial=pair.serial,
+        fingerprint=pair.fingerprint,
+        key_fingerprint=pair.key_fingerprint,
+    )
 
 
 def renewed_elsewhere(served: ServedCertificate, pairs: Collection[PairRef], current: PairRef) -> bool:

@@ -21,6 +21,7 @@ from renewctl.reasons import Reason
 from renewctl.renewal.events import NAME, Event, Kind
 from renewctl.store import head as store_head
 from renewctl.store.head import Tip
+from renewctl.store.moved import last_seen
 
 _EVENTS = """
 SELECT meta.value AS schema_version, events.* FROM meta LEFT JOIN events ON 1 = 1
@@ -154,6 +155,17 @@ class StoreReader:
             if row["renewal"] is not None:
                 found.setdefault(row["renewal"], []).append(self._event(row))
         return found
+
+    def require_unmoved(self, renewal: str, seq: int) -> None:
+        """Check that nobody has gone on with a renewal, before something that could not be taken back.
+
+        Args:
+            seq: number of its last event seen; 0: there was none.
+
+        Raises:
+            Attention: `somebody_else_moved`.
+        """
+        last_seen([row for row in self._rows(_EVENTS) if row["renewal"] == renewal], renewal, seq)
 
     def head(self) -> str:
         """The head of the store (`store_head`); "" while it is empty."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from renewctl.errors import RenewctlError
 from renewctl.inventory.reading import Node
+from renewctl.servers.at_once import of_each
 from renewctl.servers.registry import connect
-
-_AT_ONCE = 16
 
 
 def enrolled_topics(nodes: Sequence[Node]) -> dict[str, int] | None:
@@ -18,9 +16,8 @@ def enrolled_topics(nodes: Sequence[Node]) -> dict[str, int] | None:
 
     Nodes of one storage share their devices: one of them is counted.
     """
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        told = list(zip(nodes, pool.map(_ask, nodes), strict=True))
-    by_storage = {node.storage: counts for node, counts in told if counts is not None}
+    told = of_each(nodes, _ask)
+    by_storage = {node.storage: counts for node in nodes if (counts := told[node.name]) is not None}
     if not by_storage:
         return None
     total: Counter[str] = Counter()

@@ -16,7 +16,6 @@ from renewctl.reasons import Reason
 from renewctl.renewal.events import KEY_STORE, Kind
 from renewctl.renewal.key_record import KeyFacts, Whose, whose
 from renewctl.secrets import SecretRef, shown
-from renewctl.store.moved import last_seen
 from renewctl.workflow.workplace import Workplace
 
 
@@ -303,15 +302,8 @@ class _Record:
         self._seq = len(work.store.renewals().get(KEY_STORE, ()))
 
     def require_unmoved(self) -> None:
-        """Check that nobody else has appended, before what could not be taken back.
-
-        Raises:
-            Attention: `somebody_else_moved`.
-        """
-        rows = [
-            vars(one) | {"at": one.at.isoformat()} for one in self._work.store.renewals().get(KEY_STORE, ())
-        ]
-        last_seen(rows, KEY_STORE, self._seq)
+        """As `Store.require_unmoved`."""
+        self._work.store.require_unmoved(KEY_STORE, self._seq)
 
     def write(self, kind: Kind, body: Mapping[str, Any]) -> None:
         """Append one.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 
@@ -13,9 +12,8 @@ from renewctl.observation import ServedCertificate
 from renewctl.reasons import Reason
 from renewctl.renewal.events import PairRef
 from renewctl.renewal.served import renewed_elsewhere
+from renewctl.servers.at_once import of_each
 from renewctl.servers.registry import connect
-
-_AT_ONCE = 16
 
 
 def require_on_record(nodes: Sequence[Node], uid: str, pairs: Collection[PairRef], previous: PairRef) -> None:
@@ -28,9 +26,7 @@ def require_on_record(nodes: Sequence[Node], uid: str, pairs: Collection[PairRef
     Raises:
         Refused: `pair_not_on_record`, the other such nodes in `.others`.
     """
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        served = dict(zip((node.name for node in nodes), pool.map(partial(_served, uid), nodes), strict=True))
-    if refused := not_on_record(served, pairs, previous):
+    if refused := not_on_record(of_each(nodes, partial(_served, uid)), pairs, previous):
         raise refused
 
 

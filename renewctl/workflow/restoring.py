@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,6 @@ from renewctl.upkeep import backup_file, restore
 from renewctl.upkeep.backup_file import Backup
 from renewctl.workflow.hosts import host_variables
 from renewctl.workflow.run_numbers import run_number, too_high
-
-_LONG_AGO, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -65,14 +63,14 @@ class Restored:
         keys: how many keys were not there before.
         run: the next run is above this one.
         requested: topic (id) whose open renewal has made a request, its key in the backup -> when the pair
-            before ends.
+            before ends; None: none was taken over.
     """
 
     backup: Backup
     sha256: str
     run: int
     told: tuple[Told, ...]
-    requested: Mapping[str, datetime] = field(default_factory=dict)
+    requested: Mapping[str, datetime | None] = field(default_factory=dict)
     keys: int = 0
 
     @property
@@ -90,13 +88,13 @@ class Restored:
         """Topic (id) -> those of them that most likely serve the answer to its open request."""
         found: dict[str, tuple[str, ...]] = {}
         for one in self.told:
-            if (
-                one.stranger
-                and one.not_after is not None
-                and one.not_after > self.requested.get(one.topic, _NEVER)
-            ):
+            if one.stranger and one.topic in self.requested and _ends_after(one, self.requested[one.topic]):
                 found[one.topic] = (*found.get(one.topic, ()), one.node)
         return found
+
+
+def _ends_after(one: Told, before: datetime | None) -> bool:
+    return before is None or (one.not_after is not None and one.not_after > before)
 
 
 @dataclass(frozen=True)
@@ -228,7 +226,7 @@ def _known_serials(events: Mapping[str, Sequence[Event]]) -> frozenset[str]:
 
 def _requested(
     inventory: Inventory, backup: Backup, events: Mapping[str, Sequence[Event]]
-) -> dict[str, datetime]:
+) -> dict[str, datetime | None]:
     """Topics whose open renewal waits for a certificate that belongs to a key of the backup.
 
     With each, when the pair before ends: an older one on a node is no answer to its request.
@@ -236,7 +234,7 @@ def _requested(
     found = histories(events)
     renewals = {one.id: history_of(found, one.id, one.topic).open for one in inventory.topics}
     return {
-        topic: _LONG_AGO if one.previous is None else one.previous.not_after
+        topic: None if one.previous is None else one.previous.not_after
         for topic, one in renewals.items()
         if one is not None and one.accepted is None and one.csr and one.key_fingerprint in backup.keys
     }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from renewctl.inventory.reading import Node
 from renewctl.playbook_events import Ended, NodeResult
 from renewctl.reasons import Reason
+from renewctl.servers.files import home_of
 
 HIGHEST_RUN = 1_000_000_000
 """No run is above it, here and in the collection (`pair_journal`): every database has room for it."""
@@ -78,5 +78,4 @@ def _journal(node: Node | None) -> str:
     """Where the collection keeps the journal of a node's first place (`pair_journal`)."""
     if node is None or node.install is None:
         return ".renewctl/*/state.json"
-    path = PurePosixPath(next(iter(node.install.places[0].files.values())))
-    return str(path.parent / ".renewctl" / path.name / "state.json")
+    return f"{home_of(next(iter(node.install.places[0].files.values())))}/state.json"

@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cryptography import x509
+
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,7 +110,7 @@ def start(place: Path, interval: str, *flags: str, headers: Mapping[str, str] | 
     Args:
         headers: sent beside Prometheus's own.
     """
-    port = _free_port()
+    port = free_port()
     words = [
         sys.executable, "-m", "exporter.main", f"--config.file={place / 'inventory.yaml'}",
         f"--web.listen-address=127.0.0.1:{port}", f"--poll.interval={interval}", *flags,
@@ -120,7 +121,7 @@ def start(place: Path, interval: str, *flags: str, headers: Mapping[str, str] | 
 def naive(folder: Path, place: Path) -> Contender:
     """prometheus_client, reading the files at each scrape."""
     place.mkdir()
-    port = _free_port()
+    port = free_port()
     words = [sys.executable, "-m", "tests.bench.rivals.naive_exporter", str(folder), str(port)]
     return Contender("naive", words, port, place / "log")
 
@@ -145,7 +146,7 @@ def query_exporter(folder: Path, place: Path) -> Contender:
         "queries": {"certs": query},
     }
     (place / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
-    port = _free_port()
+    port = free_port()
     words = [
         str(_PEER / "bin" / "query-exporter"), "--host=127.0.0.1", f"--port={port}",
         f"--config={place / 'config.yaml'}", "--process-stats",
@@ -178,9 +179,3 @@ def _fill(database: Path, folder: Path) -> None:
 
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("STATE_", "COVERAGE"))}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

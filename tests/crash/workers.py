@@ -66,8 +66,8 @@ class Workers(ProcessPoolExecutor):
         ends = time.monotonic() + self._patience
         left = {worker.sentinel: worker for worker in workers}
         while left and (seconds := ends - time.monotonic()) > 0:
-            for ended in wait(list(left), seconds):
-                del left[ended]  # type: ignore[arg-type]
+            ended = wait(list(left), seconds)
+            left = {sentinel: worker for sentinel, worker in left.items() if sentinel not in ended}
         for worker in left.values():
             assert worker.pid is not None
             kill_with_all_below(worker.pid)

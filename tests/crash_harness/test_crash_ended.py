@@ -151,12 +151,17 @@ def deaf(folder: Path) -> None:
 def begun(folder: Path, task: Callable[[Path], None], patience: float) -> list[int]:
     """Two workers at such tasks, of which more are waiting, and SystemExit; the ids their files are named by."""
     found: list[int] = []
-    with pytest.raises(SystemExit), Workers(2, patience=patience) as pool:  # noqa: PT012 - the block is what is left
-        futures = [pool.submit(task, folder) for _ in range(6)]
-        eventually(lambda: len(list(folder.iterdir())) == 2, 60)
-        found += (int(path.name) for path in folder.iterdir())
-        assert not any(future.done() for future in futures)
-        raise SystemExit(1)
+
+    def leave() -> None:
+        with Workers(2, patience=patience) as pool:
+            futures = [pool.submit(task, folder) for _ in range(6)]
+            eventually(lambda: len(list(folder.iterdir())) == 2, 60)
+            found.extend(int(path.name) for path in folder.iterdir())
+            assert not any(future.done() for future in futures)
+            raise SystemExit(1)
+
+    with pytest.raises(SystemExit):
+        leave()
     return found
 
 

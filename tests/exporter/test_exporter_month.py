@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
@@ -49,7 +48,7 @@ def held() -> set[object]:
     files = set[object]()
     for file in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):  # the one that lists them
-            files.add((file.name, os.readlink(file)))  # noqa: PTH115 - a text
+            files.add((file.name, file.readlink()))
     return files | set(threading.enumerate())
 
 

@@ -75,8 +75,7 @@ def test_one_damaged_place_keeps_no_other_from_its_old_pair(
     place.files.reloads = []
     place.switch(new)
     place.files.reloads = [["/bin/false"]]
-    release = place.releases(place.certificate)[fingerprint(old)]
-    (release / "key.pem").write_bytes(b"somebody's")
+    release = place.ruin(old)
     place.files._save(place.state(), phase="switching")
     assert place.files.fence(2, OTHER_TOKEN) == str(release)
     assert [place.holds(layout) for layout in (TWO, PEM)] == [
@@ -97,6 +96,14 @@ def test_one_damaged_place_keeps_no_other_from_its_old_pair(
     assert place.files.look()["phase"] == "committed"
 
 
+def fails(place: Place, pair: Issued, run: int = 1) -> None:
+    """A switch to a pair whose reload fails, once; the places have not back what they had."""
+    place.files.reloads = [["/bin/sh", "-c", FAILS_ONCE, str(place.folder / f"failed {run}")]]
+    with pytest.raises(Fault) as caught:
+        place.switch(pair, run)
+    assert (caught.value.reason, caught.value.values["put_back"]) == ("reload_failed", False)
+
+
 def test_where_a_place_is_in_ruins_a_failed_switch_commits_no_mixed_node(
     tmp_path: Path, pairs: tuple[Issued, Issued]
 ) -> None:
@@ -105,11 +112,8 @@ def test_where_a_place_is_in_ruins_a_failed_switch_commits_no_mixed_node(
     place = Place(tmp_path, old, layouts=(TWO, PEM))
     place.files.fence(1, TOKEN)
     place.switch(new)
-    (place.releases(place.certificate)[fingerprint(new)] / "key.pem").write_bytes(b"somebody's")
-    place.files.reloads = [["/bin/sh", "-c", FAILS_ONCE, str(tmp_path / "failed")]]
-    with pytest.raises(Fault) as caught:
-        place.switch(apple_like().push(TOPIC, key="third"))
-    assert (caught.value.reason, caught.value.values["put_back"]) == ("reload_failed", False)
+    place.ruin(new)
+    fails(place, apple_like().push(TOPIC, key="third"))
     for run in (2, 3):
         assert [place.holds(layout) for layout in (TWO, PEM)] == [
             (old.der, old.key_pem),
@@ -130,13 +134,10 @@ def test_a_second_switch_that_fails_commits_no_mixed_node_either(
     place = Place(tmp_path, old, layouts=(TWO, PEM))
     place.files.fence(1, TOKEN)
     place.switch(new)
-    (place.releases(place.certificate)[fingerprint(new)] / "key.pem").write_bytes(b"somebody's")
+    place.ruin(new)
     third = apple_like().push(TOPIC, key="third")
     for run in (1, 2, 3):
-        place.files.reloads = [["/bin/sh", "-c", FAILS_ONCE, str(tmp_path / f"failed {run}")]]
-        with pytest.raises(Fault) as caught:
-            place.switch(third, run)
-        assert (caught.value.reason, caught.value.values["put_back"]) == ("reload_failed", False)
+        fails(place, third, run)
         assert place.files.look()["phase"] == "switching"
         assert place.files.fence(run + 1, TOKEN) is True
         assert [place.holds(layout) for layout in (TWO, PEM)] == [
@@ -161,10 +162,7 @@ def test_an_older_pair_that_all_places_agree_on_ends_the_step(
         place.switch(new)
         for path, name in ((place.certificate, "key.pem"), (place.pem, "pair.pem"))[: len(layouts)]:
             (place.releases(path)[fingerprint(new)] / name).write_bytes(b"somebody's")
-        place.files.reloads = [["/bin/sh", "-c", FAILS_ONCE, str(folder / "failed")]]
-        with pytest.raises(Fault) as caught:
-            place.switch(apple_like().push(TOPIC, key="third"))
-        assert caught.value.values["put_back"] is False
+        fails(place, apple_like().push(TOPIC, key="third"))
         assert place.serves(old)
         assert place.files.look()["phase"] == "committed"
         assert place.files.fence(2, OTHER_TOKEN) is False

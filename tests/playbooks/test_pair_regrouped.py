@@ -279,7 +279,7 @@ def test_a_place_a_failed_switch_left_behind_and_that_is_another_s_now(
     place.files.fence(1, TOKEN)
     if had == "a pair":
         place.switch(new)
-        (place.releases(place.certificate)[fingerprint(new)] / "key.pem").write_bytes(b"somebody's")
+        place.ruin(new)
     place.files.reloads = [["/bin/sh", "-c", FAILS_ONCE, str(tmp_path / "failed")]]
     assert fault_of(switching(place, apple_like().push(TOPIC, key="third"))).values["put_back"] is False
     assert place.files.look()["phase"] == "switching"

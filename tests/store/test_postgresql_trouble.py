@@ -6,17 +6,18 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
 import psycopg
 import pymysql
 import pytest
 
+from renewctl.database.sql import Transaction
 from renewctl.database.sql_faults import Trouble, trouble_of
 from renewctl.errors import Attention, NodeFault, RenewctlError, Unusable
 from renewctl.reasons import Reason
-from renewctl.renewal.events import Kind
+from renewctl.renewal.events import Event, Kind
 from renewctl.store.read import StoreReader
 from renewctl.store.write import Stamp, Store
 from tests.support.postgres import Database, running_cluster
@@ -185,8 +186,10 @@ def test_a_writer_that_fell_silent_in_its_transaction_begins_it_again(
     monkeypatch.setattr("renewctl.database.sql_arguments._IDLE_SECONDS", 0.2)
     place, silences = Store._place, iter([1.0])
 
-    def late(self: Store, *given: object, **named: object) -> object:
-        placed = place(self, *given, **named)  # type: ignore[arg-type]
+    def late(
+        store: Store, draft: Event, transaction: Transaction, beside: Mapping[str, int] | None
+    ) -> object:
+        placed = place(store, draft, transaction, beside)
         time.sleep(next(silences, 0))
         return placed
 

@@ -6,6 +6,7 @@ by `certs`, which shares no code with the product.
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import psycopg
 import pytest
 import yaml
 from cryptography import x509
+from psycopg.sql import SQL, Identifier
 
 from renewctl.apns import PairCheck
 from renewctl.certificate.pushcert import Pair
@@ -208,6 +210,24 @@ class Desk:
         if self.store.startswith("postgresql"):
             with psycopg.connect(self.store, autocommit=True) as connection:
                 connection.execute("DELETE FROM keys")
+
+    def lose_disk(self) -> None:
+        """Store and keys are gone."""
+        if self.store.startswith("sqlite"):
+            shutil.rmtree(self.folder / "state")
+            shutil.rmtree(self.folder / "keys", ignore_errors=True)
+            return
+        with psycopg.connect(self.store, autocommit=True) as connection:
+            for table in ("events", "documents", "runs", "keys", "meta"):
+                connection.execute(SQL("DROP TABLE {}").format(Identifier(table)))
+
+    def hold_files(self, *names: str) -> None:
+        """These nodes hold their pair in files on another host."""
+        paths = {"certificate": "/srv/push.pem", "key": "/srv/push.key"}
+        install = {"paths": paths, "host": "n1.example"}
+        self.rewrite(
+            nodes=[{**n, "install": install} if n["name"] in names else n for n in self.inventory["nodes"]]
+        )
 
     def enroll_of_topic(self, devices: int) -> None:
         """The inventory's own topic."""

@@ -81,6 +81,12 @@ class Place:
         self.switch(pair)
         self.files._save(self.state(), phase="switching")
 
+    def ruin(self, pair: Issued) -> Path:
+        """Somebody writes into the release of a pair at the place of two files; its folder."""
+        release = self.releases(self.certificate)[fingerprint(pair)]
+        (release / "key.pem").write_bytes(b"somebody's")
+        return release
+
     def serves(self, pair: Issued) -> bool:
         """Every place leads to this pair, and to nothing else."""
         return all(self.holds(layout) == (pair.der, pair.key_pem) for layout in self.layouts)

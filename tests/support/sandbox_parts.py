@@ -10,7 +10,7 @@ import sqlite3
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -72,12 +72,12 @@ class Pushes:
         path = self.folder / "pushes.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()]
 
-    def client(self, pair: Issued, **options: object) -> httpx.Client:
+    def client(self, pair: Issued, headers: Mapping[str, str] | None = None) -> httpx.Client:
         """An HTTP/2 client that shows a pair."""
         certificate, key = pair.write(self.folder / "clients", f"{pair.certificate.serial_number:x}")
         context = ssl.create_default_context(cafile=self.pki / "web-root.pem")
         context.load_cert_chain(certificate, key)
-        return httpx.Client(http2=True, verify=context, base_url=self.url, timeout=60, **options)  # type: ignore[arg-type]
+        return httpx.Client(http2=True, verify=context, base_url=self.url, timeout=60, headers=headers)
 
     def switch(self, **faults: object) -> None:
         """Set fault switches."""

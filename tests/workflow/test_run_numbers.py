@@ -9,7 +9,6 @@ from renewctl.reasons import Reason
 from renewctl.store.read import StoreReader
 from renewctl.workflow.run_numbers import HIGHEST_RUN, LEAP, run_number
 from tests.support.desk import Desk
-from tests.workflow.test_workflow_restore import _file_nodes, lose_disk
 
 LIES = (LEAP + 2, HIGHEST_RUN, 2**31 - 2, 2**31 - 1, 202_611_301_200, -1, "7", True, None)
 """Of a node beside a store whose newest run is 1."""
@@ -48,7 +47,7 @@ def test_a_node_that_tells_such_a_number_stops_the_roll_out(sqlite_desk: Desk, t
     """It is named, with the file to mend; the store does not follow it."""
     desk = sqlite_desk
     desk.to_accepted()
-    _file_nodes(desk, "n2")
+    desk.hold_files("n2")
     _lies(desk, "fence", "n2", told)
     error = desk.told("renewal", "roll-out", code=4)["error"]
     assert (error["reason"], error["values"]["node"]) == ("run_too_high", "n2")
@@ -92,8 +91,8 @@ def test_a_restore_goes_on_from_the_highest_that_is_believed(desk: Desk, told: i
     """The node that tells more is named, with why and the file; the roll-out after it is not led astray."""
     desk.to_accepted()
     desk.told("backup", "b.tar")
-    lose_disk(desk)
-    _file_nodes(desk, "n1", "n2")
+    desk.lose_disk()
+    desk.hold_files("n1", "n2")
     desk.playbooks.says("observe", "n1", "observed", values={"run": told})
     desk.playbooks.says("observe", "n2", "observed", values={"run": 41})
     shown = desk.told("restore", "b.tar", "--dry-run", code=4)

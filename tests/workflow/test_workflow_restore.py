@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from renewctl import messages
@@ -23,29 +22,10 @@ from tests.support.postgres import Database
 
 pytestmark = pytest.mark.slow
 
-INSTALL = {"paths": {"certificate": "/srv/push.pem", "key": "/srv/push.key"}, "host": "n1.example"}
-
-
-def lose_disk(desk: Desk) -> None:
-    """Store and keys are gone."""
-    if desk.store.startswith("sqlite"):
-        shutil.rmtree(desk.folder / "state")
-        shutil.rmtree(desk.folder / "keys", ignore_errors=True)
-        return
-    with psycopg.connect(desk.store, autocommit=True) as connection:
-        for table in ("events", "documents", "runs", "keys", "meta"):
-            connection.execute(f"DROP TABLE {table}")  # type: ignore[arg-type]
-
 
 def _renewals(desk: Desk) -> dict[str, list[Any]]:
     with StoreReader(desk.store) as store:
         return store.renewals()
-
-
-def _file_nodes(desk: Desk, *names: str) -> None:
-    """These nodes hold their pair in files on another host."""
-    nodes = [{**n, "install": INSTALL} if n["name"] in names else n for n in desk.inventory["nodes"]]
-    desk.rewrite(nodes=nodes)
 
 
 def test_a_lost_store_comes_back_and_the_renewal_goes_on(desk: Desk) -> None:
@@ -55,7 +35,7 @@ def test_a_lost_store_comes_back_and_the_renewal_goes_on(desk: Desk) -> None:
     before, keys = _renewals(desk), backup_file.read(desk.folder / "b.tar")[0].keys
     desk.playbooks.says("rollout", "n2", "unknown")
     desk.told("renewal", "roll-out", code=4)
-    lose_disk(desk)
+    desk.lose_disk()
     for node in ("n1", "n2", "n3"):
         desk.playbooks.says("observe", node, "observed", values={"run": 41})
     assert desk.told("restore", "b.tar", "--dry-run")["restored"] is False
@@ -88,7 +68,7 @@ def test_status_says_unknown_after_a_restore_not_what_old_events_claim(sqlite_de
     desk.to_proven()
     desk.told("backup", "b.tar")
     desk.told("renewal", "roll-back")
-    lose_disk(desk)
+    desk.lose_disk()
     desk.told("restore", "b.tar")
     [topic] = desk.told("status", "--offline", code=4)["topics"]
     assert {node["name"]: node["state"] for node in topic["nodes"]} == dict.fromkeys(
@@ -101,7 +81,7 @@ def test_status_says_unknown_after_a_restore_not_what_old_events_claim(sqlite_de
 
 def _restored_under(desk: Desk, **changed: str) -> None:
     """The disk is lost, and the backup restored with an inventory whose topic is another; then it is as before."""
-    lose_disk(desk)
+    desk.lose_disk()
     (topic,) = desk.inventory["topics"]
     desk.rewrite(topics=[topic | changed])
     desk.told("restore", "b.tar")
@@ -154,7 +134,7 @@ def test_a_roll_out_the_backup_never_heard_of_can_be_put_back(sqlite_desk: Desk)
     desk.to_accepted()
     desk.told("backup", "b.tar")
     desk.told("renewal", "roll-out")
-    lose_disk(desk)
+    desk.lose_disk()
     desk.told("restore", "b.tar")
     assert desk.told("renewal", "roll-back")["renewal"]["phase"] == "rolled_back"
     assert desk.playbooks.names()[-1] == ("rollback", ("n1", "n2", "n3"))
@@ -167,7 +147,7 @@ def test_what_is_there_is_never_overwritten(desk: Desk) -> None:
     played = len(desk.playbooks.played)
     assert desk.refusal("restore", "b.tar", code=1) == "store_not_empty"
     assert len(desk.playbooks.played) == played
-    lose_disk(desk)
+    desk.lose_disk()
     desk.told("init", "--existing")
     desk.told("restore", "b.tar")
     assert desk.kinds()[-1] == "restored"
@@ -191,15 +171,15 @@ def test_nodes_that_cannot_be_asked(sqlite_desk: Desk) -> None:
     desk = sqlite_desk
     desk.to_accepted()
     desk.told("backup", "b.tar")
-    lose_disk(desk)
-    _file_nodes(desk, "n1", "n2")
+    desk.lose_disk()
+    desk.hold_files("n1", "n2")
     desk.playbooks.says("observe", "n1", "observed", values={"run": 7})
     for node in ("n2", "n3"):
         desk.playbooks.answers["observe", node] = None
     told = desk.told("restore", "b.tar", code=4)
     assert (told["silent"], told["run"]) == (["n2"], 8)
     assert desk.events()[-1].body["silent"] == ["n2"]
-    lose_disk(desk)
+    desk.lose_disk()
     done = desk.run("restore", "b.tar", "--offline")
     assert done.code == 4
     assert "did not say which run they carry: n1, n2." in done.out
@@ -220,7 +200,7 @@ def test_a_certificate_that_came_after_the_backup_is_told(sqlite_desk: Desk) -> 
     desk = sqlite_desk
     desk.adopt()
     desk.told("backup", "b.tar")
-    lose_disk(desk)
+    desk.lose_disk()
     _serves(desk, "n1", "ab12")
     told = desk.told("restore", "b.tar", code=4)
     assert told["strangers"] == ["n1"]
@@ -228,7 +208,7 @@ def test_a_certificate_that_came_after_the_backup_is_told(sqlite_desk: Desk) -> 
     assert desk.kinds("tokyo-0") == ["adopted", "restored"]
     desk.adopt()  # the same pair again changes nothing; another one follows the restore
     assert desk.told("status", "--offline", code=4)["topics"][0]["not_after"] is not None
-    lose_disk(desk)
+    desk.lose_disk()
     assert "adopt" in desk.run("restore", "b.tar").out
 
 
@@ -242,7 +222,7 @@ def test_a_backup_between_request_and_accept(sqlite_desk: Desk, language: str) -
     file = desk.file("downloaded.pem", issued.pem)
     desk.told("renewal", "accept", file)
     desk.told("renewal", "roll-out")
-    lose_disk(desk)
+    desk.lose_disk()
     _serves(desk, "n1", issued.serial)
     done = desk.run("restore", "b.tar", "--lang", language)
     assert done.code == 4
@@ -264,7 +244,7 @@ def test_a_request_whose_key_came_after_the_backup(sqlite_desk: Desk) -> None:
     desk.adopt()
     desk.told("renewal", "open")
     desk.told("backup", "b.tar")
-    lose_disk(desk)
+    desk.lose_disk()
     _serves(desk, "n1", "ab12")
     done = desk.run("restore", "b.tar")
     assert messages.text("restore.strangers", "en", nodes="n1") in done.out
@@ -282,7 +262,7 @@ def test_a_node_that_missed_a_year_is_no_answer_to_the_request(sqlite_desk: Desk
     desk.told("renewal", "open")
     desk.told("renewal", "request", code=3)
     desk.told("backup", "b.tar")
-    lose_disk(desk)
+    desk.lose_disk()
     _serves(desk, "n1", "ab12", ends=OLD_ENDS - timedelta(days=365))
     said = messages.text("restore.strangers_requested", "en", nodes="n1")
     assert (said in desk.run("restore", "b.tar").out) is not adopted
@@ -293,7 +273,7 @@ def test_a_request_made_anew_after_the_restore_is_asked_for_as_ever(sqlite_desk:
     desk = sqlite_desk
     desk.to_request()
     desk.told("backup", "b.tar")
-    lose_disk(desk)
+    desk.lose_disk()
     desk.told("restore", "b.tar")
     steps = desk.told("renewal", "request", "--new-key", "--reason", "again", code=3)["next_steps"]
     assert steps[0]["key"] == "next.portal.sign_in"
@@ -303,7 +283,7 @@ def test_adopting_after_a_restore(sqlite_desk: Desk) -> None:
     """What is taken over after a restore has its place behind it, also where nothing had been adopted before."""
     desk = sqlite_desk
     desk.told("backup", "b.tar")
-    lose_disk(desk)
+    desk.lose_disk()
     desk.told("restore", "b.tar")
     assert desk.kinds("tokyo-0") == ["restored"]
     desk.adopt()
@@ -341,7 +321,7 @@ def test_a_backup_of_an_older_schema_is_brought_to_ours(desk: Desk, monkeypatch:
     """Made by an older renewctl, restored by a newer one, into nothing or into an empty store of today."""
     desk.to_accepted()
     desk.told("backup", "b.tar")
-    lose_disk(desk)
+    desk.lose_disk()
     make_later(monkeypatch)
     monkeypatch.setattr("renewctl.database.sql.create", _create_later)
     told = desk.told("restore", "b.tar")
@@ -372,7 +352,7 @@ def test_backups_that_cannot_be_used(sqlite_desk: Desk, monkeypatch: pytest.Monk
     desk.told("backup", "b.tar")
     make_database_lie(desk)
     desk.told("backup", "lying.tar", code=4)
-    lose_disk(desk)
+    desk.lose_disk()
     assert desk.refusal("restore", "no.tar", code=1) == "file_not_found"
     assert desk.refusal("restore", desk.file("x.tar", b"x"), code=2) == "backup_unreadable"
     assert desk.refusal("restore", "lying.tar", code=2) == "backup_damaged"
